@@ -1,4 +1,5 @@
 // Chooses the kernel table, once.
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include <cstdlib>
@@ -16,43 +17,9 @@ namespace floe {
 
 namespace {
 
-constexpr KernelTable kReference = {
-    .isa = "reference",
-    .matmul = reference::matmul,
-    .quantize_row = reference::quantize_row,
-    .rms_norm = reference::rms_norm,
-    .layer_norm = reference::layer_norm,
-    .rope = reference::rope,
-    .swiglu = reference::swiglu,
-    .axpy = reference::axpy,
-    .add = reference::add,
-    .dot = reference::dot,
-    .softmax = reference::softmax,
-    .attn_scores = reference::attn_scores,
-    .attn_values = reference::attn_values,
-    .indexer_scores = reference::indexer_scores,
-    .store_kv = reference::store_kv,
-};
-
-#if defined(FLOE_HAVE_AVX2)
-constexpr KernelTable kAvx2 = {
-    .isa = "avx2",
-    .matmul = avx2::matmul,
-    .quantize_row = avx2::quantize_row,
-    .rms_norm = avx2::rms_norm,
-    .layer_norm = avx2::layer_norm,
-    .rope = avx2::rope,
-    .swiglu = avx2::swiglu,
-    .axpy = avx2::axpy,
-    .add = avx2::add,
-    .dot = avx2::dot,
-    .softmax = avx2::softmax,
-    .attn_scores = avx2::attn_scores,
-    .attn_values = avx2::attn_values,
-    .indexer_scores = avx2::indexer_scores,
-    .store_kv = avx2::store_kv,
-};
-#endif
+bool always() {
+  return true;
+}
 
 #if defined(FLOE_HAVE_AVX2)
 bool machine_has_avx2() {
@@ -67,13 +34,28 @@ bool machine_has_avx2() {
 }
 #endif
 
+struct KernelSet {
+  KernelTable table;
+  bool (*runs_here)();
+};
+
+// Best first.
+constexpr KernelSet kSets[] = {
+#if defined(FLOE_HAVE_AVX2)
+    {FLOE_KERNEL_TABLE(avx2), machine_has_avx2},
+#endif
+    {FLOE_KERNEL_TABLE(reference), always},
+};
+
 const KernelTable& choose() {
+  const std::vector<const KernelTable*> tables = machine_kernels();
   if (const char* isa = std::getenv("FLOE_ISA"); isa != nullptr && *isa != '\0') {
     if (const KernelTable* table = find_kernels(isa)) return *table;
-    spdlog::warn("FLOE_ISA={}: expected reference or avx2, as this machine allows; ignored", isa);
+    std::vector<const char*> names;
+    for (const KernelTable* table : tables) names.push_back(table->isa);
+    spdlog::warn("FLOE_ISA={}: this machine runs {}; ignored", isa, fmt::join(names, ", "));
   }
-  if (const KernelTable* table = find_kernels("avx2")) return *table;
-  return kReference;
+  return *tables.front();
 }
 
 }  // namespace
@@ -84,15 +66,22 @@ const KernelTable& kernels() {
 }
 
 const KernelTable& reference_kernels() {
-  return kReference;
+  return std::end(kSets)[-1].table;
 }
 
 const KernelTable* find_kernels(const char* isa) {
-  if (std::strcmp(isa, "reference") == 0) return &kReference;
-#if defined(FLOE_HAVE_AVX2)
-  if (std::strcmp(isa, "avx2") == 0 && machine_has_avx2()) return &kAvx2;
-#endif
+  for (const KernelSet& set : kSets) {
+    if (std::strcmp(isa, set.table.isa) == 0 && set.runs_here()) return &set.table;
+  }
   return nullptr;
+}
+
+std::vector<const KernelTable*> machine_kernels() {
+  std::vector<const KernelTable*> tables;
+  for (const KernelSet& set : kSets) {
+    if (set.runs_here()) tables.push_back(&set.table);
+  }
+  return tables;
 }
 
 }  // namespace floe

@@ -8,6 +8,7 @@
 // (tests/kernels).
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "kernels/packed_matrix.h"
 
@@ -43,7 +44,7 @@ struct KvPlane {
 };
 
 struct KernelTable {
-  const char* isa;  // "reference", "avx2"
+  const char* isa;  // "reference", "avx2", ...
 
   // out[i * out_stride + r] = weights[plane] row r . activation row ids[i], for i in [0, n_ids) and
   // r in [group_begin * 8, min(group_end * 8, n_rows)). ids null: rows 0..n_ids-1. A weight block
@@ -100,10 +101,13 @@ struct KernelTable {
   void (*store_kv)(const float* x, KvType type, std::byte* dst, uint32_t n);
 };
 
-// The table chosen for this machine at first use; FLOE_ISA=reference|avx2 overrides it for tests.
+// The table chosen for this machine at first use: the first of machine_kernels(), or the one that
+// the environment's FLOE_ISA names.
 const KernelTable& kernels();
 const KernelTable& reference_kernels();
 // nullptr where the machine or the build lacks the instruction set.
 const KernelTable* find_kernels(const char* isa);
+// Every table of this build that this machine can run, best first, the reference last.
+std::vector<const KernelTable*> machine_kernels();
 
 }  // namespace floe

@@ -105,7 +105,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::vector<float> reference(size_t{n_activations} * n_rows);
   reference_kernels().matmul(matrix, 0, 0, matrix.n_groups, x, nullptr, n_activations,
                              reference.data(), n_rows);
-  if (const KernelTable* table = find_kernels("avx2")) {
+  for (const KernelTable* table : machine_kernels()) {
     const Rows rows = quantize(*table, values, stride);
     require(rows.q == reference_rows.q && rows.sums == reference_rows.sums &&
                 same_bits(rows.scales, reference_rows.scales),

@@ -30,17 +30,13 @@ inline bool is_plain(QuantType type) {
 
 // Every table of this machine but the reference.
 inline std::vector<const KernelTable*> fast_tables() {
-  std::vector<const KernelTable*> tables;
-  for (const char* isa : {"avx2"}) {
-    if (const KernelTable* table = find_kernels(isa)) tables.push_back(table);
-  }
+  std::vector<const KernelTable*> tables = machine_kernels();
+  tables.pop_back();
   return tables;
 }
 
 inline std::vector<const KernelTable*> all_tables() {
-  std::vector<const KernelTable*> tables = fast_tables();
-  tables.insert(tables.begin(), &reference_kernels());
-  return tables;
+  return machine_kernels();
 }
 
 // Equal bits, or both NaN: which NaN comes out of an operation is not part of the contract.

@@ -35,9 +35,8 @@ std::vector<Variation> variations(KvType kv_type) {
   add("1 thread, scattered slots", 1, 5, nullptr, {64, 2, 3, 7, 16});
   add("2 threads, scattered slots", 2, 6, nullptr, {64, 1, 3});
   add("3 threads, scattered slots", 3, 8, nullptr, {7});
-  for (const char* isa : {"reference", "avx2"}) {
-    const KernelTable* table = find_kernels(isa);
-    if (table != nullptr && table != &kernels()) add(isa, 1, 9, table, {16});
+  for (const KernelTable* table : machine_kernels()) {
+    if (table != &kernels()) add(table->isa, 1, 9, table, {16});
   }
   return list;
 }
