@@ -12,8 +12,8 @@ namespace floe {
 
 namespace {
 
-// Spins this often before giving the core away: a barrier inside a forward lasts microseconds, but when
-// more threads than cores run, a spinning thread would hold up the one it waits for.
+// Spins this often before giving the core away: a barrier inside a forward lasts microseconds, but
+// when more threads than cores run, a spinning thread would hold up the one it waits for.
 constexpr uint32_t kSpins = 4000;
 
 inline void cpu_relax() {
@@ -73,34 +73,68 @@ std::vector<int> physical_cpus() {
   return cpus;
 }
 
-uint32_t Worker::count() const { return pool_->n_threads_; }
+uint32_t Worker::count() const {
+  return pool_->n_threads_;
+}
 
-std::atomic<uint32_t>& Worker::claim_counter() {
-  FLOE_CHECK(n_loops_ < ThreadPool::kCounters);
-  return pool_->counters_[n_loops_++].next;
+Worker::Slot& Worker::slot_of(Stage stage) const {
+  return pool_->slots_[stage.index];
+}
+
+Worker::Slot& Worker::next_slot(Stage& stage) {
+  FLOE_CHECK(n_stages_ < kMaxStages);
+  stage.index = n_stages_++;
+  return slot_of(stage);
+}
+
+bool Worker::complete(Stages stages) const {
+  for (const Stage stage : stages) {
+    if (slot_of(stage).is_complete.load(std::memory_order_acquire) == 0) return false;
+  }
+  return true;
+}
+
+void Worker::finish(Slot& slot, uint32_t n_done, uint32_t n_items) {
+  // Every worker's writes are released into the count and acquired by whoever completes it.
+  if (slot.n_done.fetch_add(n_done, std::memory_order_acq_rel) + n_done == n_items) {
+    slot.is_complete.store(1, std::memory_order_release);
+  }
+}
+
+void Worker::wait(Stage stage) {
+  const Slot& slot = slot_of(stage);
+  spin_until([&] { return slot.is_complete.load(std::memory_order_acquire) != 0; });
+}
+
+uint32_t Worker::value(Stage stage) {
+  wait(stage);
+  return slot_of(stage).value.load(std::memory_order_relaxed);
+}
+
+Stage Worker::make_room(uint32_t n_stages, Stage live) {
+  if (n_stages_ + n_stages <= kMaxStages) return live;
+  barrier();
+  return chunks(0, 1, [](uint32_t, uint32_t) {});
 }
 
 void Worker::barrier() {
   const uint32_t generation = pool_->generation_.load(std::memory_order_acquire);
   if (pool_->arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == pool_->n_threads_) {
-    // Everyone has left the loops since the last barrier, so their counters start afresh. All workers
-    // have made the same calls, so this worker's count is everyone's.
-    for (uint32_t i = 0; i < n_loops_; ++i) {
-      pool_->counters_[i].next.store(0, std::memory_order_relaxed);
-    }
+    // All workers have made the same calls, so this worker's count is everyone's.
+    pool_->forget_stages(n_stages_);
     pool_->arrived_.store(0, std::memory_order_relaxed);
     pool_->generation_.store(generation + 1, std::memory_order_release);
   } else {
     spin_until([&] { return pool_->generation_.load(std::memory_order_acquire) != generation; });
   }
-  n_loops_ = 0;
+  n_stages_ = 0;
 }
 
 ThreadPool::ThreadPool(uint32_t n_threads, bool pin) {
   const std::vector<int> cpus = physical_cpus();
   n_threads_ = n_threads != 0 ? n_threads : static_cast<uint32_t>(cpus.size());
   if (pin && n_threads_ <= cpus.size()) cpus_ = cpus;
-  counters_ = std::make_unique<Counter[]>(kCounters);
+  slots_ = std::make_unique<Worker::Slot[]>(Worker::kMaxStages);
   for (uint32_t i = 1; i < n_threads_; ++i) {
     threads_.emplace_back([this, i] { thread_main(i, cpus_.empty() ? -1 : cpus_[i]); });
   }
@@ -130,9 +164,12 @@ void ThreadPool::run_erased(Entry entry, void* context) {
   Worker worker;
   worker.pool_ = this;
   entry(context, worker);
-  const uint32_t n_loops = worker.n_loops_;
   spin_until([&] { return n_finished_.load(std::memory_order_acquire) == n_threads_ - 1; });
-  for (uint32_t i = 0; i < n_loops; ++i) counters_[i].next.store(0, std::memory_order_relaxed);
+  forget_stages(worker.n_stages_);
+}
+
+void ThreadPool::forget_stages(uint32_t n_stages) {
+  for (uint32_t i = 0; i < n_stages; ++i) slots_[i].reset();
 }
 
 void ThreadPool::thread_main(uint32_t index, int cpu) {
@@ -140,7 +177,8 @@ void ThreadPool::thread_main(uint32_t index, int cpu) {
   uint32_t seen = 0;
   for (;;) {
     // A decode loop calls run() again within microseconds, so spin a little before sleeping.
-    for (uint32_t i = 0; i < kSpins && epoch_.load(std::memory_order_acquire) == seen; ++i) cpu_relax();
+    for (uint32_t i = 0; i < kSpins && epoch_.load(std::memory_order_acquire) == seen; ++i)
+      cpu_relax();
     epoch_.wait(seen, std::memory_order_acquire);
     const uint32_t epoch = epoch_.load(std::memory_order_acquire);
     if (epoch == seen) continue;

@@ -13,6 +13,8 @@
 namespace floe {
 
 inline constexpr uint32_t kRowsPerGroup = 8;
+// Groups that the widest kernels take side by side: calls of a multiple of these waste no lanes.
+inline constexpr uint32_t kGroupsPerPass = 2;
 
 // A stack of n_planes matrices [n_rows][n_cols] (experts, or heads of an MLA projection; 1 for a
 // plain matrix). Does not own its bytes. The last group of a plane is padded with zero rows.

@@ -25,7 +25,7 @@ Result<void> load_gqa(const Hparams& hparams, const std::string& prefix, WeightL
                        attention.output);
 }
 
-void attend_gqa(Pass& pass, const GqaAttention& a, uint32_t layer) {
+Stage attend_gqa(Pass& pass, Stage input, const GqaAttention& a, uint32_t layer) {
   const KernelTable& kernels = pass.kernels;
   Workspace& ws = pass.ws;
   const uint32_t n_rows = pass.n_rows();
@@ -35,13 +35,14 @@ void attend_gqa(Pass& pass, const GqaAttention& a, uint32_t layer) {
   const uint32_t heads_per_kv = a.n_heads / a.n_kv_heads;
 
   const ActivationRows x = ws.input.rows();
-  project(pass, a.q, x, n_rows, ws.queries, q_stride, &ByteLedger::attention_bytes);
-  project(pass, a.k, x, n_rows, ws.keys, k_stride, &ByteLedger::attention_bytes);
-  project(pass, a.v, x, n_rows, ws.values, v_stride, &ByteLedger::attention_bytes);
-  pass.worker.barrier();
+  const Stage projected =
+      project(pass, {input},
+              {{a.q, x, n_rows, ws.queries, q_stride, &ByteLedger::attention_bytes},
+               {a.k, x, n_rows, ws.keys, k_stride, &ByteLedger::attention_bytes},
+               {a.v, x, n_rows, ws.values, v_stride, &ByteLedger::attention_bytes}});
 
   // Norm, rotate and store, one (row, KV head) with its query heads at a time.
-  pass.worker.chunks(n_rows * a.n_kv_heads, 1, [&](uint32_t item, uint32_t) {
+  const auto rotate_and_store = [&](uint32_t item, uint32_t) {
     const uint32_t row = item / a.n_kv_heads;
     const uint32_t kv_head = item % a.n_kv_heads;
     auto prepare = [&](float* head, const float* norm) {
@@ -57,8 +58,8 @@ void attend_gqa(Pass& pass, const GqaAttention& a, uint32_t layer) {
     kernels.store_kv(key, type, pass.cache.key_slot(layer, kv_head, slot), a.key_dim);
     kernels.store_kv(ws.values + size_t{row} * v_stride + size_t{kv_head} * a.value_dim, type,
                      pass.cache.value_slot(layer, kv_head, slot), a.value_dim);
-  });
-  pass.worker.barrier();
+  };
+  const Stage stored = pass.worker.chunks({projected}, n_rows * a.n_kv_heads, 1, rotate_and_store);
 
   // A block of query heads of one row against the KV head they share. Items of one KV head follow
   // each other, so that its keys stay in cache from row to row.
@@ -70,7 +71,7 @@ void attend_gqa(Pass& pass, const GqaAttention& a, uint32_t layer) {
       quantize && block * a.value_dim % 32 == 0 && heads_per_kv % block == 0;
   float* scores =
       ws.scores + size_t{pass.worker.index()} * Workspace::kHeadsPerItem * ws.score_stride;
-  pass.worker.chunks(n_rows * a.n_kv_heads * blocks_per_kv, 1, [&](uint32_t item, uint32_t) {
+  const auto attend = [&](uint32_t item, uint32_t) {
     const uint32_t row = item % n_rows;
     const uint32_t kv_head = item / n_rows / blocks_per_kv;
     const uint32_t first = item / n_rows % blocks_per_kv * block;
@@ -88,20 +89,19 @@ void attend_gqa(Pass& pass, const GqaAttention& a, uint32_t layer) {
     if (quantize_pieces) {
       ws.attention.quantize(kernels, row, head * a.value_dim, (head + n_heads) * a.value_dim);
     }
-  });
-  pass.worker.barrier();
+  };
+  Stage attended = pass.worker.chunks({stored}, n_rows * a.n_kv_heads * blocks_per_kv, 1, attend);
   if (quantize && !quantize_pieces) {
-    pass.worker.chunks(n_rows, 1,
-                       [&](uint32_t row, uint32_t) { ws.attention.quantize(kernels, row); });
-    pass.worker.barrier();
+    attended =
+        each_row(pass, {attended}, [&](uint32_t row) { ws.attention.quantize(kernels, row); });
   }
-  project(pass, a.output, ws.attention.rows(), n_rows, ws.branch, a.output.n_rows,
-          &ByteLedger::attention_bytes);
-
   if (pass.ledger != nullptr) {
     const uint64_t token_bytes = (uint64_t{k_stride} + v_stride) * kv_type_bytes(pass.cache.type());
     for (uint32_t row : ws.last_rows) pass.ledger->kv_bytes += pass.n_visible(row) * token_bytes;
   }
+  return project(pass, {attended},
+                 {{a.output, ws.attention.rows(), n_rows, ws.branch, a.output.n_rows,
+                   &ByteLedger::attention_bytes}});
 }
 
 }  // namespace floe

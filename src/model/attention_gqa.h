@@ -33,7 +33,7 @@ struct GqaAttention {
 Result<void> load_gqa(const Hparams& hparams, const std::string& prefix, WeightLoader& loader,
                       GqaAttention& attention);
 
-// From ws.input to ws.branch. Begins after a barrier and ends without one.
-void attend_gqa(Pass& pass, const GqaAttention& attention, uint32_t layer);
+// From ws.input, complete after `input`, to ws.branch, complete after the stage returned.
+Stage attend_gqa(Pass& pass, Stage input, const GqaAttention& attention, uint32_t layer);
 
 }  // namespace floe

@@ -47,24 +47,26 @@ Result<void> load_mla(const Hparams& hparams, const std::string& prefix, float a
 namespace {
 
 // Queries of all heads, and the latent row with its rotary part normed, rotated and cached.
-void make_queries_and_latent(Pass& pass, const MlaAttention& a, uint32_t layer) {
+Stage make_queries_and_latent(Pass& pass, Stage input, const MlaAttention& a, uint32_t layer) {
   const KernelTable& kernels = pass.kernels;
   Workspace& ws = pass.ws;
   const uint32_t n_rows = pass.n_rows();
   const uint32_t latent_dim = a.kv_lora_dim + a.rope_dim;
   const ActivationRows x = ws.input.rows();
 
-  if (a.q_lora_dim != 0) {
-    project(pass, a.q_a, x, n_rows, ws.q_lora_raw, a.q_lora_dim, &ByteLedger::attention_bytes);
-  } else {
-    project(pass, a.q_b, x, n_rows, ws.queries, a.q_b.n_rows, &ByteLedger::attention_bytes);
-  }
-  project(pass, a.kv_a, x, n_rows, ws.keys, latent_dim, &ByteLedger::attention_bytes);
-  if (a.has_indexer()) project_indexer_keys(pass, a.indexer);
-  pass.worker.barrier();
+  const Projection queries =
+      a.q_lora_dim != 0
+          ? Projection{a.q_a, x, n_rows, ws.q_lora_raw, a.q_lora_dim, &ByteLedger::attention_bytes}
+          : Projection{a.q_b, x, n_rows, ws.queries, a.q_b.n_rows, &ByteLedger::attention_bytes};
+  const Projection latents{a.kv_a, x, n_rows, ws.keys, latent_dim, &ByteLedger::attention_bytes};
+  const Stage projected = a.has_indexer()
+                              ? project(pass, {input},
+                                        {queries, latents, project_indexer_keys(pass, a.indexer),
+                                         project_indexer_weights(pass, a.indexer)})
+                              : project(pass, {input}, {queries, latents});
 
   const bool quantize_q = reads_q8(a.q_b) || (a.has_indexer() && reads_q8(a.indexer.q));
-  pass.worker.chunks(n_rows, 1, [&](uint32_t row, uint32_t) {
+  const Stage stored = each_row(pass, {projected}, [&](uint32_t row) {
     if (a.q_lora_dim != 0) {
       kernels.rms_norm(ws.q_lora_raw + size_t{row} * a.q_lora_dim, a.q_a_norm, a.norm_eps,
                        ws.q_lora.row(row), a.q_lora_dim);
@@ -77,25 +79,23 @@ void make_queries_and_latent(Pass& pass, const MlaAttention& a, uint32_t layer) 
                      latent_dim);
     if (a.has_indexer()) store_indexer_key(pass, a.indexer, layer, row);
   });
-  pass.worker.barrier();
-
-  if (a.q_lora_dim != 0) {
-    project(pass, a.q_b, ws.q_lora.rows(), n_rows, ws.queries, a.q_b.n_rows,
-            &ByteLedger::attention_bytes);
-    if (a.has_indexer()) project_indexer_queries(pass, a.indexer);
-    pass.worker.barrier();
-  }
+  if (a.q_lora_dim == 0) return stored;
+  const Projection heads{a.q_b,      ws.q_lora.rows(), n_rows,
+                         ws.queries, a.q_b.n_rows,     &ByteLedger::attention_bytes};
+  return a.has_indexer()
+             ? project(pass, {stored}, {heads, project_indexer_queries(pass, a.indexer)})
+             : project(pass, {stored}, {heads});
 }
 
 // Each head's query in the space of the cached rows: k_b^T q_nope, then the rotated part.
-void absorb_keys(Pass& pass, const MlaAttention& a) {
+Stage absorb_keys(Pass& pass, Stage queries, const MlaAttention& a) {
   const KernelTable& kernels = pass.kernels;
   Workspace& ws = pass.ws;
   const uint32_t n_rows = pass.n_rows();
   const uint32_t head_dim = a.nope_dim + a.rope_dim;
   const uint32_t latent_dim = a.kv_lora_dim + a.rope_dim;
   const bool quantize = reads_q8(a.k_b);
-  pass.worker.chunks(a.n_heads, 1, [&](uint32_t head, uint32_t) {
+  const auto absorb = [&](uint32_t head, uint32_t) {
     const size_t first = size_t{head} * n_rows;
     for (uint32_t row = 0; row < n_rows; ++row) {
       const float* query = ws.queries + size_t{row} * a.q_b.n_rows + size_t{head} * head_dim;
@@ -107,16 +107,20 @@ void absorb_keys(Pass& pass, const MlaAttention& a) {
     }
     kernels.matmul(a.k_b, head, 0, a.k_b.n_groups, ws.q_nope.rows(first), nullptr, n_rows,
                    ws.absorbed + size_t{head} * latent_dim, size_t{a.n_heads} * latent_dim);
-  });
+  };
   if (pass.ledger != nullptr) {
     pass.ledger->attention_bytes += a.k_b.size_bytes();
     pass.ledger->n_macs += uint64_t{n_rows} * a.n_heads * a.k_b.n_rows * a.k_b.n_cols;
   }
+  return pass.worker.chunks({queries}, a.n_heads, 1, absorb,
+                            [&](uint32_t head, uint32_t, uint32_t k) {
+                              return fetch_ahead(a.k_b, head, 0, a.k_b.n_groups, k);
+                            });
 }
 
 // Softmax over the row's positions and the weighted sum of their latents, a block of heads at a
 // time.
-void attend_latents(Pass& pass, const MlaAttention& a, uint32_t layer) {
+Stage attend_latents(Pass& pass, Stages after, const MlaAttention& a, uint32_t layer) {
   const KernelTable& kernels = pass.kernels;
   Workspace& ws = pass.ws;
   const uint32_t n_rows = pass.n_rows();
@@ -131,7 +135,7 @@ void attend_latents(Pass& pass, const MlaAttention& a, uint32_t layer) {
   };
   float* scores =
       ws.scores + size_t{pass.worker.index()} * Workspace::kHeadsPerItem * ws.score_stride;
-  pass.worker.chunks(n_rows * n_blocks, 1, [&](uint32_t item, uint32_t) {
+  const auto attend = [&](uint32_t item, uint32_t) {
     const uint32_t row = item / n_blocks;
     const uint32_t head = item % n_blocks * block;
     const uint32_t n_heads = std::min(block, a.n_heads - head);
@@ -149,53 +153,56 @@ void attend_latents(Pass& pass, const MlaAttention& a, uint32_t layer) {
         ws.context.quantize(kernels, size_t{head + h} * n_rows + row);
       }
     }
-  });
+  };
   if (pass.ledger != nullptr) {
     const uint64_t token_bytes = uint64_t{latent_dim} * kv_type_bytes(pass.cache.type());
     for (uint32_t row : ws.last_rows) pass.ledger->kv_bytes += n_attended(row) * token_bytes;
   }
+  return pass.worker.chunks(after, n_rows * n_blocks, 1, attend);
 }
 
 // Each head's values from its attended latent.
-void project_values(Pass& pass, const MlaAttention& a) {
+Stage project_values(Pass& pass, Stage contexts, const MlaAttention& a) {
   const KernelTable& kernels = pass.kernels;
   Workspace& ws = pass.ws;
   const uint32_t n_rows = pass.n_rows();
   const bool quantize = reads_q8(a.output);
   const bool quantize_pieces = quantize && a.v_dim % 32 == 0;
-  pass.worker.chunks(a.n_heads, 1, [&](uint32_t head, uint32_t) {
-    kernels.matmul(a.v_b, head, 0, a.v_b.n_groups, ws.context.rows(size_t{head} * n_rows), nullptr,
-                   n_rows, ws.attention.values + size_t{head} * a.v_dim, ws.attention.stride);
-    if (!quantize_pieces) return;
-    for (uint32_t row = 0; row < n_rows; ++row) {
-      ws.attention.quantize(kernels, row, head * a.v_dim, (head + 1) * a.v_dim);
-    }
-  });
   if (pass.ledger != nullptr) {
     pass.ledger->attention_bytes += a.v_b.size_bytes();
     pass.ledger->n_macs += uint64_t{n_rows} * a.n_heads * a.v_b.n_rows * a.v_b.n_cols;
   }
-  if (quantize && !quantize_pieces) {
-    pass.worker.barrier();
-    pass.worker.chunks(n_rows, 1,
-                       [&](uint32_t row, uint32_t) { ws.attention.quantize(kernels, row); });
-  }
+  const Stage projected = pass.worker.chunks(
+      {contexts}, a.n_heads, 1,
+      [&](uint32_t head, uint32_t) {
+        kernels.matmul(a.v_b, head, 0, a.v_b.n_groups, ws.context.rows(size_t{head} * n_rows),
+                       nullptr, n_rows, ws.attention.values + size_t{head} * a.v_dim,
+                       ws.attention.stride);
+        if (!quantize_pieces) return;
+        for (uint32_t row = 0; row < n_rows; ++row) {
+          ws.attention.quantize(kernels, row, head * a.v_dim, (head + 1) * a.v_dim);
+        }
+      },
+      [&](uint32_t head, uint32_t, uint32_t k) {
+        return fetch_ahead(a.v_b, head, 0, a.v_b.n_groups, k);
+      });
+  if (!quantize || quantize_pieces) return projected;
+  return each_row(pass, {projected}, [&](uint32_t row) { ws.attention.quantize(kernels, row); });
 }
 
 }  // namespace
 
-void attend_mla(Pass& pass, const MlaAttention& attention, uint32_t layer) {
-  make_queries_and_latent(pass, attention, layer);
-  // Neither reads what the other writes: one claims heads, the other rows.
-  absorb_keys(pass, attention);
-  if (attention.has_indexer()) select_positions(pass, attention.indexer, layer);
-  pass.worker.barrier();
-  attend_latents(pass, attention, layer);
-  pass.worker.barrier();
-  project_values(pass, attention);
-  pass.worker.barrier();
-  project(pass, attention.output, pass.ws.attention.rows(), pass.n_rows(), pass.ws.branch,
-          attention.output.n_rows, &ByteLedger::attention_bytes);
+Stage attend_mla(Pass& pass, Stage input, const MlaAttention& attention, uint32_t layer) {
+  const Stage queries = make_queries_and_latent(pass, input, attention, layer);
+  const Stage absorbed = absorb_keys(pass, queries, attention);
+  const Stage selected = attention.has_indexer()
+                             ? select_positions(pass, {queries}, attention.indexer, layer)
+                             : absorbed;
+  const Stage contexts = attend_latents(pass, {absorbed, selected}, attention, layer);
+  const Stage values = project_values(pass, contexts, attention);
+  return project(pass, {values},
+                 {{attention.output, pass.ws.attention.rows(), pass.n_rows(), pass.ws.branch,
+                   attention.output.n_rows, &ByteLedger::attention_bytes}});
 }
 
 }  // namespace floe

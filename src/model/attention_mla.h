@@ -56,7 +56,7 @@ struct MlaAttention {
 Result<void> load_mla(const Hparams& hparams, const std::string& prefix, float attention_multiplier,
                       WeightLoader& loader, MlaAttention& attention);
 
-// From ws.input to ws.branch. Begins after a barrier and ends without one.
-void attend_mla(Pass& pass, const MlaAttention& attention, uint32_t layer);
+// From ws.input, complete after `input`, to ws.branch, complete after the stage returned.
+Stage attend_mla(Pass& pass, Stage input, const MlaAttention& attention, uint32_t layer);
 
 }  // namespace floe

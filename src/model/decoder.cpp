@@ -28,6 +28,8 @@ ByteLedger as_draft(const ByteLedger& ledger) {
 }
 
 constexpr uint32_t kNoRow = UINT32_MAX;
+// More than the stages of one layer and of what stands around the layers.
+constexpr uint32_t kMaxLayerStages = 32;
 
 }  // namespace
 
@@ -125,29 +127,24 @@ void Decoder::finish_ffn(Pass& pass, const Layer& layer, uint32_t row) {
   }
 }
 
-// From ws.input to the residual rows' FFN branch, all barriers between included; the caller adds
-// the branch (finish_ffn) after a barrier, row by row, together with whatever the row needs next.
-void Decoder::run_layer(Pass& pass, uint32_t index) {
+// From ws.input to the residual rows' FFN branch; the caller adds the branch (finish_ffn) row by
+// row, together with whatever the row needs next.
+Stage Decoder::run_layer(Pass& pass, Stage input, uint32_t index) {
   const Layer& layer = network_->layers[index];
-  if (const auto* gqa = std::get_if<GqaAttention>(&layer.attention)) {
-    attend_gqa(pass, *gqa, index);
-  } else {
-    attend_mla(pass, std::get<MlaAttention>(layer.attention), index);
-  }
-  pass.worker.barrier();
+  input = pass.worker.make_room(kMaxLayerStages, input);
+  const auto* gqa = std::get_if<GqaAttention>(&layer.attention);
+  const Stage branch =
+      gqa != nullptr ? attend_gqa(pass, input, *gqa, index)
+                     : attend_mla(pass, input, std::get<MlaAttention>(layer.attention), index);
   const bool quantize = ffn_reads_q8(layer);
-  pass.worker.chunks(pass.n_rows(), 1, [&](uint32_t row, uint32_t) {
+  const Stage normed = each_row(pass, {branch}, [&](uint32_t row) {
     const size_t at = size_t{row} * network_->hidden_dim;
     pass.kernels.add(ws_.branch + at, ws_.hidden + at, network_->hidden_dim);
     norm_input(pass, row, layer.ffn_norm, quantize);
   });
-  pass.worker.barrier();
-  if (const auto* dense = std::get_if<DenseFfn>(&layer.ffn)) {
-    run_dense_ffn(pass, *dense);
-  } else {
-    run_moe(pass, std::get<MoeFfn>(layer.ffn));
-  }
-  pass.worker.barrier();
+  const auto* dense = std::get_if<DenseFfn>(&layer.ffn);
+  return dense != nullptr ? run_dense_ffn(pass, normed, *dense)
+                          : run_moe(pass, normed, std::get<MoeFfn>(layer.ffn));
 }
 
 // The row after the last layer: what an MTP head reads, and the input of the lm_head.
@@ -159,28 +156,28 @@ void Decoder::finish_row(Pass& pass, uint32_t row, const float* norm, bool keep_
               hidden_dim * sizeof(float));
 }
 
-void Decoder::project_logits(Pass& pass, uint32_t n_logit_rows) {
+void Decoder::project_logits(Pass& pass, Stage input, uint32_t n_logit_rows) {
   if (pass.ledger != nullptr) {
     const PackedMatrix& embedding = network_->token_embedding;
     pass.ledger->head_bytes += pass.n_rows() * (embedding.group_bytes / kRowsPerGroup);
   }
-  project(pass, network_->lm_head(), ws_.input.rows(), n_logit_rows, ws_.logits, network_->n_vocab,
-          &ByteLedger::head_bytes, ws_.logit_rows);
+  project(pass, {input},
+          {{network_->lm_head(), ws_.input.rows(), n_logit_rows, ws_.logits, network_->n_vocab,
+            &ByteLedger::head_bytes, ws_.logit_rows}});
 }
 
 void Decoder::walk_trunk(Pass& pass, uint32_t n_logit_rows) {
   const std::vector<Layer>& layers = network_->layers;
   const uint32_t n_layers = network_->n_trunk_layers;
-  pass.worker.chunks(pass.n_rows(), 1, [&](uint32_t row, uint32_t) {
+  Stage input = each_row(pass, {}, [&](uint32_t row) {
     embed(pass, row, ws_.hidden + size_t{row} * network_->hidden_dim);
     norm_input(pass, row, layers[0].attention_norm, attention_reads_q8(layers[0]));
   });
-  pass.worker.barrier();
   for (uint32_t i = 0; i < n_layers; ++i) {
-    run_layer(pass, i);
+    const Stage outputs = run_layer(pass, input, i);
     const bool last = i + 1 == n_layers;
     const bool quantize = !last && attention_reads_q8(layers[i + 1]);
-    pass.worker.chunks(pass.n_rows(), 1, [&](uint32_t row, uint32_t) {
+    input = each_row(pass, {outputs}, [&](uint32_t row) {
       finish_ffn(pass, layers[i], row);
       if (last) {
         finish_row(pass, row, network_->output_norm, true);
@@ -188,9 +185,8 @@ void Decoder::walk_trunk(Pass& pass, uint32_t n_logit_rows) {
         norm_input(pass, row, layers[i + 1].attention_norm, quantize);
       }
     });
-    pass.worker.barrier();
   }
-  project_logits(pass, n_logit_rows);
+  project_logits(pass, input, n_logit_rows);
 }
 
 void Decoder::walk_mtp(Pass& pass, const float* previous_hidden, uint32_t n_logit_rows) {
@@ -199,31 +195,27 @@ void Decoder::walk_mtp(Pass& pass, const float* previous_hidden, uint32_t n_logi
   const uint32_t index = network_->n_trunk_layers;
   const Layer& layer = network_->layers[index];
   const float eps = network_->rms_eps;
-  pass.worker.chunks(pass.n_rows(), 1, [&](uint32_t row, uint32_t) {
+  const Stage joined = each_row(pass, {}, [&](uint32_t row) {
     float* embedding = ws_.branch + size_t{row} * hidden_dim;
-    float* joined = ws_.mtp_input.row(row);
+    float* both = ws_.mtp_input.row(row);
     embed(pass, row, embedding);
-    pass.kernels.rms_norm(embedding, mtp.embedding_norm, eps, joined, hidden_dim);
+    pass.kernels.rms_norm(embedding, mtp.embedding_norm, eps, both, hidden_dim);
     pass.kernels.rms_norm(previous_hidden + size_t{row} * hidden_dim, mtp.hidden_norm, eps,
-                          joined + hidden_dim, hidden_dim);
+                          both + hidden_dim, hidden_dim);
     if (reads_q8(mtp.eh_proj)) ws_.mtp_input.quantize(pass.kernels, row);
   });
-  pass.worker.barrier();
-  project(pass, mtp.eh_proj, ws_.mtp_input.rows(), pass.n_rows(), ws_.hidden, hidden_dim,
-          &ByteLedger::draft_bytes);
-  pass.worker.barrier();
+  const Stage hidden = project(pass, {joined},
+                               {{mtp.eh_proj, ws_.mtp_input.rows(), pass.n_rows(), ws_.hidden,
+                                 hidden_dim, &ByteLedger::draft_bytes}});
   const bool quantize = attention_reads_q8(layer);
-  pass.worker.chunks(pass.n_rows(), 1, [&](uint32_t row, uint32_t) {
-    norm_input(pass, row, layer.attention_norm, quantize);
-  });
-  pass.worker.barrier();
-  run_layer(pass, index);
-  pass.worker.chunks(pass.n_rows(), 1, [&](uint32_t row, uint32_t) {
+  const Stage input = each_row(
+      pass, {hidden}, [&](uint32_t row) { norm_input(pass, row, layer.attention_norm, quantize); });
+  const Stage outputs = run_layer(pass, input, index);
+  const Stage finished = each_row(pass, {outputs}, [&](uint32_t row) {
     finish_ffn(pass, layer, row);
     finish_row(pass, row, mtp.output_norm, mtp.feeds_normed_hidden);
   });
-  pass.worker.barrier();
-  project_logits(pass, n_logit_rows);
+  project_logits(pass, finished, n_logit_rows);
 }
 
 }  // namespace floe

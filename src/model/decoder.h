@@ -38,10 +38,10 @@ class Decoder : public Model {
   void embed(Pass& pass, uint32_t row, float* out);
   // ws.input row <- RMS norm of the residual row, in the forms the reader needs.
   void norm_input(Pass& pass, uint32_t row, const float* weight, bool quantize);
-  void run_layer(Pass& pass, uint32_t layer);
+  Stage run_layer(Pass& pass, Stage input, uint32_t layer);
   void finish_ffn(Pass& pass, const Layer& layer, uint32_t row);
   void finish_row(Pass& pass, uint32_t row, const float* norm, bool keep_normed);
-  void project_logits(Pass& pass, uint32_t n_logit_rows);
+  void project_logits(Pass& pass, Stage input, uint32_t n_logit_rows);
 
   ModelInfo info_;
   std::unique_ptr<Network> network_;

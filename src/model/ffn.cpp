@@ -50,23 +50,31 @@ void gate_up_item(Pass& pass, const GatedFfn& ffn, uint32_t plane, uint32_t grou
   }
 }
 
-void run_dense_ffn(Pass& pass, const DenseFfn& dense) {
+Stage gate_up(Pass& pass, Stages after, const GatedFfn& ffn, const ActivationRows& x,
+              const ActivationBuffer& inner, uint64_t ByteLedger::*count) {
+  const uint32_t n_rows = pass.n_rows();
+  if (pass.ledger != nullptr) {
+    count_matrix(pass, ffn.gate, n_rows, pass.ledger->*count);
+    count_matrix(pass, ffn.up, n_rows, pass.ledger->*count);
+  }
+  return pass.worker.chunks(
+      after, ffn.gate.n_groups, inner_groups_per_item(ffn, pass.worker.count()),
+      [&](uint32_t begin, uint32_t end) {
+        gate_up_item(pass, ffn, 0, begin, end, x, nullptr, n_rows, inner, 0);
+      },
+      [&](uint32_t begin, uint32_t end, uint32_t k) {
+        return fetch_ahead(ffn.gate, 0, begin, end, k);
+      });
+}
+
+Stage run_dense_ffn(Pass& pass, Stage input, const DenseFfn& dense) {
   const GatedFfn& ffn = dense.ffn;
   Workspace& ws = pass.ws;
-  const uint32_t n_rows = pass.n_rows();
-  const ActivationRows x = ws.input.rows();
-  pass.worker.chunks(ffn.gate.n_groups, inner_groups_per_item(ffn, pass.worker.count()),
-                     [&](uint32_t begin, uint32_t end) {
-                       gate_up_item(pass, ffn, 0, begin, end, x, nullptr, n_rows, ws.dense_inner,
-                                    0);
-                     });
-  if (pass.ledger != nullptr) {
-    count_matrix(pass, ffn.gate, n_rows, pass.ledger->dense_bytes);
-    count_matrix(pass, ffn.up, n_rows, pass.ledger->dense_bytes);
-  }
-  pass.worker.barrier();
-  project(pass, ffn.down, ws.dense_inner.rows(), n_rows, ws.branch, ffn.down.n_rows,
-          &ByteLedger::dense_bytes);
+  const Stage inner =
+      gate_up(pass, {input}, ffn, ws.input.rows(), ws.dense_inner, &ByteLedger::dense_bytes);
+  return project(pass, {inner},
+                 {{ffn.down, ws.dense_inner.rows(), pass.n_rows(), ws.branch, ffn.down.n_rows,
+                   &ByteLedger::dense_bytes}});
 }
 
 }  // namespace floe

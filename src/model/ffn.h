@@ -32,13 +32,17 @@ Result<void> load_gated_ffn(const std::string& prefix, const std::string& suffix
 // the item quantises itself.
 uint32_t inner_groups_per_item(const GatedFfn& ffn, uint32_t n_workers);
 
+// One stage: the inner rows of a single FFN for all rows of x. `count` takes the weights' bytes.
+Stage gate_up(Pass& pass, Stages after, const GatedFfn& ffn, const ActivationRows& x,
+              const ActivationBuffer& inner, uint64_t ByteLedger::*count);
+
 // inner rows [inner_begin, inner_begin + n) <- silu(gate x) * up x for the columns of row groups
 // [group_begin, group_end) of one plane; input row i is ids[i], or i where ids is null.
 void gate_up_item(Pass& pass, const GatedFfn& ffn, uint32_t plane, uint32_t group_begin,
                   uint32_t group_end, const ActivationRows& x, const uint32_t* ids, uint32_t n,
                   const ActivationBuffer& inner, size_t inner_begin);
 
-// From ws.input to ws.branch. Begins after a barrier and ends without one.
-void run_dense_ffn(Pass& pass, const DenseFfn& dense);
+// From ws.input, complete after `input`, to ws.branch, complete after the stage returned.
+Stage run_dense_ffn(Pass& pass, Stage input, const DenseFfn& dense);
 
 }  // namespace floe

@@ -49,12 +49,14 @@ void ignore_indexer(const std::string& prefix, WeightLoader& loader) {
   }
 }
 
-void project_indexer_keys(Pass& pass, const Indexer& indexer) {
-  const ActivationRows x = pass.ws.input.rows();
-  project(pass, indexer.k, x, pass.n_rows(), pass.ws.indexer_keys, indexer.key_dim,
-          &ByteLedger::attention_bytes);
-  project(pass, indexer.weights, x, pass.n_rows(), pass.ws.indexer_weights, indexer.n_heads,
-          &ByteLedger::attention_bytes);
+Projection project_indexer_keys(Pass& pass, const Indexer& indexer) {
+  return {indexer.k,       pass.ws.input.rows(),        pass.n_rows(), pass.ws.indexer_keys,
+          indexer.key_dim, &ByteLedger::attention_bytes};
+}
+
+Projection project_indexer_weights(Pass& pass, const Indexer& indexer) {
+  return {indexer.weights,         pass.ws.input.rows(), pass.n_rows(),
+          pass.ws.indexer_weights, indexer.n_heads,      &ByteLedger::attention_bytes};
 }
 
 void store_indexer_key(Pass& pass, const Indexer& indexer, uint32_t layer, uint32_t row) {
@@ -71,9 +73,13 @@ void store_indexer_key(Pass& pass, const Indexer& indexer, uint32_t layer, uint3
   for (uint32_t h = 0; h < indexer.n_heads; ++h) weights[h] *= scale;
 }
 
-void project_indexer_queries(Pass& pass, const Indexer& indexer) {
-  project(pass, indexer.q, pass.ws.q_lora.rows(), pass.n_rows(), pass.ws.indexer_queries,
-          size_t{indexer.n_heads} * indexer.key_dim, &ByteLedger::attention_bytes);
+Projection project_indexer_queries(Pass& pass, const Indexer& indexer) {
+  return {indexer.q,
+          pass.ws.q_lora.rows(),
+          pass.n_rows(),
+          pass.ws.indexer_queries,
+          size_t{indexer.n_heads} * indexer.key_dim,
+          &ByteLedger::attention_bytes};
 }
 
 void select_top_k(const float* scores, uint32_t n, uint32_t top_k, const uint32_t* slots,
@@ -87,12 +93,12 @@ void select_top_k(const float* scores, uint32_t n, uint32_t top_k, const uint32_
   }
 }
 
-void select_positions(Pass& pass, const Indexer& indexer, uint32_t layer) {
+Stage select_positions(Pass& pass, Stages after, const Indexer& indexer, uint32_t layer) {
   Workspace& ws = pass.ws;
   float* scores =
       ws.scores + size_t{pass.worker.index()} * Workspace::kHeadsPerItem * ws.score_stride;
   uint64_t* ranking = ws.ranking + size_t{pass.worker.index()} * ws.score_stride;
-  pass.worker.chunks(pass.n_rows(), 1, [&](uint32_t row, uint32_t) {
+  const Stage selected = each_row(pass, after, [&](uint32_t row) {
     const uint32_t n = pass.n_visible(row);
     if (n <= indexer.top_k) return;
     float* queries = ws.indexer_queries + size_t{row} * indexer.n_heads * indexer.key_dim;
@@ -114,6 +120,7 @@ void select_positions(Pass& pass, const Indexer& indexer, uint32_t layer) {
       if (n > indexer.top_k) pass.ledger->kv_bytes += n * key_bytes;
     }
   }
+  return selected;
 }
 
 }  // namespace floe

@@ -28,13 +28,14 @@ Result<void> load_indexer(const Hparams& hparams, const std::string& prefix, Wei
                           Indexer& indexer);
 void ignore_indexer(const std::string& prefix, WeightLoader& loader);
 
-// The steps, in the order of MLA's own: keys and head weights from ws.input; store; queries from
-// ws.q_lora; selection. A barrier stands between each two.
-void project_indexer_keys(Pass& pass, const Indexer& indexer);
+// The steps, in the order of MLA's own; its keys, head weights and queries are projections beside
+// those of attention, from ws.input and ws.q_lora.
+Projection project_indexer_keys(Pass& pass, const Indexer& indexer);
+Projection project_indexer_weights(Pass& pass, const Indexer& indexer);
 void store_indexer_key(Pass& pass, const Indexer& indexer, uint32_t layer, uint32_t row);
-void project_indexer_queries(Pass& pass, const Indexer& indexer);
+Projection project_indexer_queries(Pass& pass, const Indexer& indexer);
 // Fills ws.selected for rows that see more than top_k positions.
-void select_positions(Pass& pass, const Indexer& indexer, uint32_t layer);
+Stage select_positions(Pass& pass, Stages after, const Indexer& indexer, uint32_t layer);
 
 // The top_k best of n scores, ties to the lower position: slots of the chosen positions in
 // ascending position. A NaN counts as the worst score. ranking: scratch u64 [n]; n > top_k.

@@ -6,9 +6,6 @@ namespace floe {
 
 namespace {
 
-// Below this many rows one worker routes them all: a barrier would cost more than it saves.
-constexpr uint32_t kRowsRoutedAlone = 8;
-
 void route_row(Pass& pass, const MoeFfn& moe, uint32_t row) {
   Workspace& ws = pass.ws;
   const uint32_t k = moe.rules.n_active;
@@ -17,8 +14,9 @@ void route_row(Pass& pass, const MoeFfn& moe, uint32_t row) {
                  ws.router_scratch + size_t{pass.worker.index()} * 3 * ws.router_stride);
 }
 
-// Counting sort of the (row, chosen expert) pairs by expert; rows ascend within an expert.
-void sort_pairs(Pass& pass, const MoeFfn& moe) {
+// Counting sort of the (row, chosen expert) pairs by expert; rows ascend within an expert. Returns
+// the number of experts that have pairs.
+uint32_t sort_pairs(Pass& pass, const MoeFfn& moe) {
   Workspace& ws = pass.ws;
   const uint32_t n_experts = moe.rules.n_experts;
   const uint32_t k = moe.rules.n_active;
@@ -26,9 +24,9 @@ void sort_pairs(Pass& pass, const MoeFfn& moe) {
   uint32_t* begin = ws.expert_begin;
   std::memset(begin, 0, (n_experts + 1) * sizeof(uint32_t));
   for (uint32_t i = 0; i < n_pairs; ++i) ++begin[ws.chosen[i] + 1];
-  ws.n_used_experts = 0;
+  uint32_t n_used = 0;
   for (uint32_t e = 0; e < n_experts; ++e) {
-    if (begin[e + 1] != 0) ws.used_experts[ws.n_used_experts++] = e;
+    if (begin[e + 1] != 0) ws.used_experts[n_used++] = e;
     begin[e + 1] += begin[e];
   }
   // begin[e] serves as the next free place of expert e, and is moved back by one expert afterwards.
@@ -39,11 +37,11 @@ void sort_pairs(Pass& pass, const MoeFfn& moe) {
   }
   for (uint32_t e = n_experts; e > 0; --e) begin[e] = begin[e - 1];
   begin[0] = 0;
+  return n_used;
 }
 
-void count_experts(Pass& pass, const MoeFfn& moe) {
+void count_experts(Pass& pass, const MoeFfn& moe, uint64_t n_used) {
   ByteLedger& ledger = *pass.ledger;
-  const uint64_t n_used = pass.ws.n_used_experts;
   const GatedFfn& experts = moe.experts;
   ledger.routed_bytes +=
       n_used * (experts.gate.plane_bytes() + experts.up.plane_bytes() + experts.down.plane_bytes());
@@ -105,72 +103,70 @@ Result<void> load_moe(const Hparams& hparams, const std::string& prefix, uint32_
                         loader, moe.shared);
 }
 
-void run_moe(Pass& pass, const MoeFfn& moe) {
+Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe) {
   Workspace& ws = pass.ws;
   Worker& worker = pass.worker;
   const uint32_t n_rows = pass.n_rows();
   const ActivationRows x = ws.input.rows();
-
-  // The shared expert needs no routing, so its first half runs beside the router.
-  project(pass, moe.router, x, n_rows, ws.router_logits, moe.rules.n_experts,
-          &ByteLedger::dense_bytes);
-  if (moe.has_shared) {
-    const GatedFfn& shared = moe.shared;
-    worker.chunks(shared.gate.n_groups, inner_groups_per_item(shared, worker.count()),
-                  [&](uint32_t begin, uint32_t end) {
-                    gate_up_item(pass, shared, 0, begin, end, x, nullptr, n_rows, ws.shared_inner,
-                                 0);
-                  });
-    if (pass.ledger != nullptr) {
-      count_matrix(pass, shared.gate, n_rows, pass.ledger->shared_bytes);
-      count_matrix(pass, shared.up, n_rows, pass.ledger->shared_bytes);
-    }
-  }
-  worker.barrier();
-
-  if (n_rows > kRowsRoutedAlone) {
-    worker.chunks(n_rows, 1, [&](uint32_t row, uint32_t) { route_row(pass, moe, row); });
-    worker.barrier();
-  }
-  if (worker.index() == 0) {
-    if (n_rows <= kRowsRoutedAlone) {
-      for (uint32_t row = 0; row < n_rows; ++row) route_row(pass, moe, row);
-    }
-    sort_pairs(pass, moe);
-  }
-  worker.barrier();
-
-  // One queue over (expert, tile of gate and up).
   const GatedFfn& experts = moe.experts;
+  const uint32_t hidden_dim = experts.down.n_rows;
+
+  const Stage logits = project(
+      pass, {input},
+      {{moe.router, x, n_rows, ws.router_logits, moe.rules.n_experts, &ByteLedger::dense_bytes}});
+  const Stage routed = each_row(pass, {logits}, [&](uint32_t row) { route_row(pass, moe, row); });
+  const Stage sorted = worker.compute({routed}, [&] { return sort_pairs(pass, moe); });
+  // The shared expert needs no routing: its first half runs while one worker sorts.
+  Stage shared_inner = input;
+  if (moe.has_shared) {
+    shared_inner =
+        gate_up(pass, {input}, moe.shared, x, ws.shared_inner, &ByteLedger::shared_bytes);
+  }
+
+  // One queue over (expert, tile of gate and up), then one over (expert, tile of down). Slower
+  // workers may come here when the next layer is sorting: nothing of this layer's sort is read
+  // without an item in hand.
+  const uint32_t n_used = worker.value(sorted);
+  struct Item {
+    uint32_t expert, begin, end, first_pair, n_pairs;
+  };
+  const auto item_of = [&](uint32_t item, const PackedMatrix& matrix, uint32_t step) {
+    const uint32_t n_tiles = (matrix.n_groups + step - 1) / step;
+    const uint32_t expert = ws.used_experts[item / n_tiles];
+    const uint32_t begin = item % n_tiles * step;
+    const uint32_t first = ws.expert_begin[expert];
+    return Item{expert, begin, std::min(begin + step, matrix.n_groups), first,
+                ws.expert_begin[expert + 1] - first};
+  };
   const uint32_t inner_step = inner_groups_per_item(experts, worker.count());
   const uint32_t n_inner_tiles = (experts.gate.n_groups + inner_step - 1) / inner_step;
-  worker.chunks(ws.n_used_experts * n_inner_tiles, 1, [&](uint32_t item, uint32_t) {
-    const uint32_t expert = ws.used_experts[item / n_inner_tiles];
-    const uint32_t group = item % n_inner_tiles * inner_step;
-    const uint32_t first = ws.expert_begin[expert];
-    gate_up_item(pass, experts, expert, group, std::min(group + inner_step, experts.gate.n_groups),
-                 x, ws.pair_rows + first, ws.expert_begin[expert + 1] - first, ws.routed_inner,
-                 first);
+  const Stage inner = worker.chunks(n_used * n_inner_tiles, 1, [&](uint32_t index, uint32_t) {
+    const Item item = item_of(index, experts.gate, inner_step);
+    gate_up_item(pass, experts, item.expert, item.begin, item.end, x,
+                 ws.pair_rows + item.first_pair, item.n_pairs, ws.routed_inner, item.first_pair);
   });
-  worker.barrier();
-
-  const uint32_t hidden_dim = experts.down.n_rows;
+  Stage shared_outputs = inner;
+  if (moe.has_shared) {
+    shared_outputs = project(pass, {shared_inner},
+                             {{moe.shared.down, ws.shared_inner.rows(), n_rows, ws.shared_outputs,
+                               hidden_dim, &ByteLedger::shared_bytes}});
+  }
   const uint32_t down_step = groups_per_item(experts.down, worker.count());
   const uint32_t n_down_tiles = (experts.down.n_groups + down_step - 1) / down_step;
-  worker.chunks(ws.n_used_experts * n_down_tiles, 1, [&](uint32_t item, uint32_t) {
-    const uint32_t expert = ws.used_experts[item / n_down_tiles];
-    const uint32_t group = item % n_down_tiles * down_step;
-    const uint32_t first = ws.expert_begin[expert];
-    pass.kernels.matmul(experts.down, expert, group,
-                        std::min(group + down_step, experts.down.n_groups),
-                        ws.routed_inner.rows(first), nullptr, ws.expert_begin[expert + 1] - first,
-                        ws.pair_outputs + size_t{first} * hidden_dim, hidden_dim);
-  });
-  if (moe.has_shared) {
-    project(pass, moe.shared.down, ws.shared_inner.rows(), n_rows, ws.shared_outputs, hidden_dim,
-            &ByteLedger::shared_bytes);
-  }
-  if (pass.ledger != nullptr) count_experts(pass, moe);
+  const Stage outputs = worker.chunks(
+      {inner, shared_outputs}, n_used * n_down_tiles, 1,
+      [&](uint32_t index, uint32_t) {
+        const Item item = item_of(index, experts.down, down_step);
+        pass.kernels.matmul(experts.down, item.expert, item.begin, item.end,
+                            ws.routed_inner.rows(item.first_pair), nullptr, item.n_pairs,
+                            ws.pair_outputs + size_t{item.first_pair} * hidden_dim, hidden_dim);
+      },
+      [&](uint32_t index, uint32_t, uint32_t k) {
+        const Item item = item_of(index, experts.down, down_step);
+        return fetch_ahead(experts.down, item.expert, item.begin, item.end, k);
+      });
+  if (pass.ledger != nullptr) count_experts(pass, moe, n_used);
+  return outputs;
 }
 
 void add_moe_row(Pass& pass, const MoeFfn& moe, uint32_t row, float* out) {

@@ -39,11 +39,11 @@ struct RouterDefaults {
 Result<void> load_moe(const Hparams& hparams, const std::string& prefix, uint32_t expert_ffn_dim,
                       const RouterDefaults& defaults, WeightLoader& loader, MoeFfn& moe);
 
-// From ws.input to ws.pair_outputs and ws.shared_outputs. Begins after a barrier and ends without
-// one.
-void run_moe(Pass& pass, const MoeFfn& moe);
+// From ws.input, complete after `input`, to ws.pair_outputs and ws.shared_outputs, complete after
+// the stage returned.
+Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe);
 
-// After a barrier: adds the row's weighted expert outputs, and the shared expert's, to
+// After that: adds the row's weighted expert outputs, and the shared expert's, to
 // out[hidden_dim]. ws.branch row `row` is scratch.
 void add_moe_row(Pass& pass, const MoeFfn& moe, uint32_t row, float* out);
 

@@ -44,7 +44,7 @@ inline bool reads_q8(const PackedMatrix& matrix) {
 // Row groups that one work item takes: about 64 KiB of weights, a multiple of `multiple`, and
 // little enough that every worker gets several items.
 inline uint32_t groups_per_item(const PackedMatrix& matrix, uint32_t n_workers,
-                                uint32_t multiple = 1) {
+                                uint32_t multiple = kGroupsPerPass) {
   constexpr uint64_t kItemBytes = 64 << 10;
   const uint64_t by_bytes = kItemBytes / std::max<uint64_t>(1, matrix.group_bytes);
   const uint64_t by_share = matrix.n_groups / (4 * n_workers);
@@ -58,17 +58,78 @@ inline void count_matrix(Pass& pass, const PackedMatrix& matrix, uint64_t n_rows
   pass.ledger->n_macs += n_rows * matrix.n_rows * matrix.n_cols;
 }
 
-// out[i * out_stride ..] = matrix . x row ids[i] for i in [0, n) (ids null: rows 0 .. n-1), the
-// output rows shared out among the workers. No barrier.
-inline void project(Pass& pass, const PackedMatrix& matrix, const ActivationRows& x, uint32_t n,
-                    float* out, size_t out_stride, uint64_t ByteLedger::*count,
-                    const uint32_t* ids = nullptr) {
-  if (n == 0) return;
-  if (pass.ledger != nullptr) count_matrix(pass, matrix, n, pass.ledger->*count);
-  pass.worker.chunks(matrix.n_groups, groups_per_item(matrix, pass.worker.count()),
-                     [&](uint32_t begin, uint32_t end) {
-                       pass.kernels.matmul(matrix, 0, begin, end, x, ids, n, out, out_stride);
-                     });
+// What a worker that waits does with the weights of its next item: asks for piece k of row groups
+// [begin, end), so that memory does not stand still. False when the item has no more pieces or the
+// second-level cache no room for them.
+inline bool fetch_ahead(const PackedMatrix& matrix, uint32_t plane, uint32_t begin, uint32_t end,
+                        uint32_t k) {
+  constexpr size_t kPieceBytes = 2048;
+  constexpr size_t kMostBytes = 128 << 10;
+  const size_t from = k * kPieceBytes;
+  const size_t size = size_t{end - begin} * matrix.group_bytes;
+  if (from >= std::min(size, kMostBytes)) return false;
+  const std::byte* piece = matrix.group(plane, begin) + from;
+  for (size_t at = 0; at < std::min(kPieceBytes, size - from); at += 64) {
+    __builtin_prefetch(piece + at);
+  }
+  return true;
+}
+
+// out[i * out_stride ..] = matrix . x row ids[i] for i in [0, n) (ids null: rows 0 .. n-1).
+struct Projection {
+  const PackedMatrix& matrix;
+  ActivationRows x;
+  uint32_t n;
+  float* out;
+  size_t out_stride;
+  uint64_t ByteLedger::*count;
+  const uint32_t* ids = nullptr;
+};
+
+// One stage: all the projections, their output rows shared out among the workers.
+inline Stage project(Pass& pass, Stages after, std::initializer_list<Projection> projections) {
+  constexpr size_t kMost = 4;
+  FLOE_CHECK(projections.size() <= kMost);
+  uint32_t steps[kMost];
+  uint32_t ends[kMost];  // items up to and with each projection
+  uint32_t n_items = 0;
+  size_t p = 0;
+  for (const Projection& projection : projections) {
+    steps[p] = groups_per_item(projection.matrix, pass.worker.count());
+    if (projection.n != 0) n_items += (projection.matrix.n_groups + steps[p] - 1) / steps[p];
+    ends[p++] = n_items;
+    if (pass.ledger != nullptr && projection.n != 0) {
+      count_matrix(pass, projection.matrix, projection.n, pass.ledger->*projection.count);
+    }
+  }
+  // visit(projection, first group, last group + 1) of an item.
+  const auto find = [&](uint32_t item, const auto& visit) {
+    size_t at = 0;
+    while (item >= ends[at]) ++at;
+    const Projection& projection = projections.begin()[at];
+    const uint32_t begin = (item - (at == 0 ? 0 : ends[at - 1])) * steps[at];
+    return visit(projection, begin, std::min(begin + steps[at], projection.matrix.n_groups));
+  };
+  return pass.worker.chunks(
+      after, n_items, 1,
+      [&](uint32_t item, uint32_t) {
+        find(item, [&](const Projection& projection, uint32_t begin, uint32_t end) {
+          pass.kernels.matmul(projection.matrix, 0, begin, end, projection.x, projection.ids,
+                              projection.n, projection.out, projection.out_stride);
+          return true;
+        });
+      },
+      [&](uint32_t item, uint32_t, uint32_t k) {
+        return find(item, [&](const Projection& projection, uint32_t begin, uint32_t end) {
+          return fetch_ahead(projection.matrix, 0, begin, end, k);
+        });
+      });
+}
+
+// One stage: row by row.
+template <typename Body>
+Stage each_row(Pass& pass, Stages after, Body&& body) {
+  return pass.worker.chunks(after, pass.n_rows(), 1, [&](uint32_t row, uint32_t) { body(row); });
 }
 
 }  // namespace floe

@@ -88,7 +88,6 @@ struct Workspace {
   uint32_t* pair_rows = nullptr;     // u32 [R * n_active], row of a sorted pair
   uint32_t* expert_begin = nullptr;  // u32 [n_experts + 1], first sorted pair of each expert
   uint32_t* used_experts = nullptr;  // u32 [n_experts], experts with pairs, ascending
-  uint32_t n_used_experts = 0;
   float* pair_outputs = nullptr;    // f32 [R * n_active][hidden_dim]
   float* shared_outputs = nullptr;  // f32 [R][hidden_dim]
 
