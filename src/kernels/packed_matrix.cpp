@@ -1,8 +1,10 @@
 // Packing rows into groups of 8, and reading a row back.
 #include "kernels/packed_matrix.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <vector>
 
 #include "base/half.h"
 #include "kernels/packed_access.h"
@@ -33,15 +35,37 @@ size_t group_size_bytes(QuantType type, uint32_t n_cols) {
   return size;
 }
 
+// Column by column, the 8 elements of the 8 rows.
 template <typename Element>
-void interleave(const std::byte* rows, uint32_t n_rows, uint32_t n_cols, std::byte* out) {
-  const size_t stride = size_t{n_cols} * sizeof(Element);
-  for (uint32_t r = 0; r < n_rows; ++r) {
-    for (size_t c = 0; c < n_cols; ++c) {
-      std::memcpy(out + (c * kRowsPerGroup + r) * sizeof(Element),
-                  rows + r * stride + c * sizeof(Element), sizeof(Element));
+void interleave(const BlockRows& rows, uint32_t n_cols, std::byte* out) {
+  for (size_t c = 0; c < n_cols; ++c) {
+    for (uint32_t r = 0; r < kRowsPerGroup; ++r) {
+      std::memcpy(out + (c * kRowsPerGroup + r) * sizeof(Element), rows[r] + c * sizeof(Element),
+                  sizeof(Element));
     }
   }
+}
+
+// Packs 8 whole rows.
+void pack_one_group(const PackedMatrix& shape, BlockRows& rows, std::byte* group) {
+  if (const size_t bytes = plain_bytes(shape.type); bytes != 0) {
+    if (bytes == 4) {
+      interleave<uint32_t>(rows, shape.n_cols, group);
+    } else {
+      interleave<uint16_t>(rows, shape.n_cols, group);
+    }
+    return;
+  }
+  visit_block_format(shape.type, [&]<QuantType kType>() {
+    using Packer = GroupPacker<kType>;
+    constexpr PackedLayout layout = kPacked<kType>;
+    const uint32_t n_blocks = shape.n_cols / layout.block_cols();
+    auto* out = reinterpret_cast<uint8_t*>(group);
+    for (uint32_t b = 0; b < n_blocks; ++b, out += layout.block_bytes()) {
+      Packer::pack(rows, out);
+      for (const uint8_t*& row : rows) row += sizeof(typename Packer::Block);
+    }
+  });
 }
 
 }  // namespace
@@ -58,37 +82,20 @@ PackedMatrix packed_shape(QuantType type, uint32_t n_cols, uint32_t n_rows, uint
   return shape;
 }
 
-void pack_groups(const PackedMatrix& shape, const std::byte* plane_rows, std::byte* packed_plane,
+void pack_groups(const PackedMatrix& shape, const std::byte* rows, std::byte* packed_plane,
                  uint32_t group_begin, uint32_t group_end) {
   const size_t stride = row_bytes(shape.type, shape.n_cols);
+  const auto* next_row = reinterpret_cast<const uint8_t*>(rows);
   for (uint32_t g = group_begin; g < group_end; ++g) {
-    const uint32_t row_begin = g * kRowsPerGroup;
-    const uint32_t n_rows =
-        shape.n_rows - row_begin < kRowsPerGroup ? shape.n_rows - row_begin : kRowsPerGroup;
-    const std::byte* rows = plane_rows + row_begin * stride;
-    std::byte* group = packed_plane + g * shape.group_bytes;
-    if (n_rows < kRowsPerGroup) std::memset(group, 0, shape.group_bytes);
-    if (const size_t bytes = plain_bytes(shape.type); bytes != 0) {
-      if (bytes == 4) {
-        interleave<uint32_t>(rows, n_rows, shape.n_cols, group);
-      } else {
-        interleave<uint16_t>(rows, n_rows, shape.n_cols, group);
-      }
-      continue;
+    const uint32_t n_rows = std::min(shape.n_rows - g * kRowsPerGroup, kRowsPerGroup);
+    std::vector<uint8_t> zeros;  // stands for the rows past the last
+    if (n_rows < kRowsPerGroup) zeros.resize(stride);
+    BlockRows group_rows;
+    for (uint32_t r = 0; r < kRowsPerGroup; ++r) {
+      group_rows[r] = r < n_rows ? next_row + r * stride : zeros.data();
     }
-    visit_block_format(shape.type, [&]<QuantType kType>() {
-      using Packer = RowPacker<kType>;
-      constexpr PackedLayout layout = kPacked<kType>;
-      const uint32_t n_blocks = shape.n_cols / layout.block_cols();
-      auto* out = reinterpret_cast<uint8_t*>(group);
-      for (uint32_t b = 0; b < n_blocks; ++b, out += layout.block_bytes()) {
-        for (uint32_t r = 0; r < n_rows; ++r) {
-          typename Packer::Block block;
-          std::memcpy(&block, rows + r * stride + b * sizeof(block), sizeof(block));
-          Packer::pack(block, r, out);
-        }
-      }
-    });
+    next_row += n_rows * stride;
+    pack_one_group(shape, group_rows, packed_plane + g * shape.group_bytes);
   }
 }
 

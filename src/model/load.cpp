@@ -38,7 +38,7 @@ ModelInfo describe(const std::string& path, const GgufFile& file, const Hparams&
 
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options,
                                           ThreadPool& pool) {
-  FLOE_TRY(GgufFile file, GgufFile::open(path, options.use_mmap ? LoadMode::mmap : LoadMode::read));
+  FLOE_TRY(GgufFile file, GgufFile::open(path));
   FLOE_TRY(const std::string_view name, file.require_string("general.architecture"));
   const Architecture* architecture = find_architecture(name);
   if (architecture == nullptr) {
@@ -52,7 +52,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   FLOE_TRY_VOID(architecture->build(hparams, loader, *network));
   FLOE_TRY_VOID(loader.check_complete());
   ModelInfo info = describe(path, file, hparams, loader, *network);
-  FLOE_TRY(HugeBuffer weights, loader.pack(pool, options.use_mmap, options.show_progress));
+  FLOE_TRY(HugeBuffer weights, loader.pack(pool, options.show_progress));
   info.weight_bytes = weights.size_bytes();
   const KernelTable& table = options.kernels != nullptr ? *options.kernels : kernels();
   return std::unique_ptr<Model>(std::make_unique<Decoder>(std::move(info), std::move(network),

@@ -95,7 +95,6 @@ class Model {
 };
 
 struct ModelOptions {
-  bool use_mmap = true;                  // read the file through a mapping; false: plain reads
   bool show_progress = false;            // a bar on a terminal, lines elsewhere
   const KernelTable* kernels = nullptr;  // nullptr: the table chosen for this machine
 };

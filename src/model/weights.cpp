@@ -1,7 +1,10 @@
 #include "model/weights.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <mutex>
+#include <optional>
 
 #include "base/progress.h"
 #include "base/terminal_text.h"
@@ -11,8 +14,6 @@ namespace floe {
 namespace {
 
 constexpr uint64_t kAlignBytes = 64;
-constexpr uint64_t kReleaseBytes = 64
-                                   << 20;  // file pages are given back in pieces of about this size
 constexpr uint32_t kMaxExperts = 65536;
 
 uint64_t align_up(uint64_t value) {
@@ -50,7 +51,11 @@ void WeightLoader::use(const TensorView& tensor) {
 }
 
 void WeightLoader::add_job(Job job) {
-  for (const TensorView* tensor : job.tensors) use(*tensor);
+  const TensorView* last = nullptr;  // planes of one tensor stand together
+  for (const Source& plane : job.planes) {
+    if (plane.tensor != last) use(*plane.tensor);
+    last = plane.tensor;
+  }
   jobs_.push_back(std::move(job));
 }
 
@@ -64,8 +69,7 @@ void WeightLoader::add_tensor(const TensorView& tensor, uint32_t n_cols, uint32_
   job.source_cols = n_cols;
   job.source_rows = n_rows;
   const uint64_t plane_bytes = row_bytes(tensor.type, n_cols) * n_rows;
-  for (uint32_t i = 0; i < n_planes; ++i) job.planes.push_back(tensor.data + i * plane_bytes);
-  job.tensors.push_back(&tensor);
+  for (uint32_t i = 0; i < n_planes; ++i) job.planes.push_back({&tensor, i * plane_bytes});
   target = packed_shape(decode ? QuantType::F32 : tensor.type, n_cols, n_rows, n_planes);
   add_job(std::move(job));
 }
@@ -103,7 +107,7 @@ Result<std::vector<float>> WeightLoader::read_vector(const std::string& name, ui
   }
   use(*tensor);
   std::vector<float> values(n);
-  std::memcpy(values.data(), tensor->data, n * sizeof(float));
+  FLOE_TRY_VOID(file_.read(*tensor, 0, std::as_writable_bytes(std::span(values))));
   return values;
 }
 
@@ -138,10 +142,9 @@ Result<void> WeightLoader::experts(const std::string& prefix, const std::string&
              require(fused, TensorDims{n_cols, 2 * uint64_t{n_rows}, n_experts}));
     const uint64_t half_bytes = row_bytes(tensor->type, n_cols) * n_rows;
     for (uint32_t i = 0; i < n_experts; ++i) {
-      job.planes.push_back(tensor->data + (2 * uint64_t{i} + (kind == "up")) * half_bytes);
+      job.planes.push_back({tensor, (2 * uint64_t{i} + (kind == "up")) * half_bytes});
     }
     job.source_type = tensor->type;
-    job.tensors.push_back(tensor);
   } else if (!has(stacked) && has(first)) {
     for (uint32_t i = 0; i < n_experts; ++i) {
       const std::string name = fmt::format("{}ffn_{}.{}.weight", prefix, kind, i);
@@ -152,8 +155,7 @@ Result<void> WeightLoader::experts(const std::string& prefix, const std::string&
                            file_.source(), name, format_traits(job.source_type).name,
                            format_traits(tensor->type).name);
       }
-      job.planes.push_back(tensor->data);
-      job.tensors.push_back(tensor);
+      job.planes.push_back({tensor, 0});
     }
   } else {
     return matrix_stack(stacked, n_cols, n_rows, n_experts, target);
@@ -180,16 +182,14 @@ Result<void> WeightLoader::mla_projections(const std::string& prefix, uint32_t n
   k_job.source_type = tensor->type;
   k_job.source_cols = kv_lora_dim;
   k_job.source_rows = nope_dim;
-  k_job.tensors.push_back(tensor);
   Job v_job;
   v_job.target = &v;
   v_job.source_type = tensor->type;
   v_job.source_cols = kv_lora_dim;
   v_job.source_rows = v_dim;
-  v_job.tensors.push_back(tensor);
   for (uint32_t h = 0; h < n_heads; ++h) {
-    k_job.planes.push_back(tensor->data + h * head_rows * one_row);
-    v_job.planes.push_back(tensor->data + (h * head_rows + nope_dim) * one_row);
+    k_job.planes.push_back({tensor, h * head_rows * one_row});
+    v_job.planes.push_back({tensor, (h * head_rows + nope_dim) * one_row});
   }
   // A transposed row cuts through quantised blocks, so those are decoded.
   k = packed_shape(QuantType::F32, nope_dim, kv_lora_dim, n_heads);
@@ -227,44 +227,79 @@ QuantType WeightLoader::main_format() const {
   return static_cast<QuantType>(best);
 }
 
-void WeightLoader::pack_planes(const Job& job, std::byte* data, ThreadPool& pool,
-                               uint32_t plane_begin, uint32_t plane_end) const {
+Result<void> WeightLoader::decode_plane(const Job& job, uint32_t plane, std::byte* packed_plane,
+                                        std::vector<std::byte>& bytes) const {
   const PackedMatrix& target = *job.target;
-  if (job.transform != Transform::none) {
-    pool.run([&](Worker& worker) {
-      worker.chunks(plane_end - plane_begin, 1, [&](uint32_t begin, uint32_t) {
-        const uint32_t plane = plane_begin + begin;
-        const size_t n_values = size_t{job.source_rows} * job.source_cols;
-        std::vector<float> values(n_values);
-        format_traits(job.source_type).decode(job.planes[plane], values.data(), n_values);
-        if (job.transform == Transform::transpose) {
-          std::vector<float> turned(n_values);
-          for (uint32_t r = 0; r < job.source_rows; ++r) {
-            for (uint32_t c = 0; c < job.source_cols; ++c) {
-              turned[size_t{c} * job.source_rows + r] = values[size_t{r} * job.source_cols + c];
-            }
-          }
-          values.swap(turned);
-        }
-        pack_groups(target, reinterpret_cast<const std::byte*>(values.data()),
-                    data + plane * target.plane_bytes(), 0, target.n_groups);
-      });
-    });
-    return;
+  const size_t n_values = size_t{job.source_rows} * job.source_cols;
+  bytes.resize(row_bytes(job.source_type, job.source_cols) * job.source_rows);
+  FLOE_TRY_VOID(file_.read(*job.planes[plane].tensor, job.planes[plane].begin, bytes));
+  std::vector<float> values(n_values);
+  format_traits(job.source_type).decode(bytes.data(), values.data(), n_values);
+  if (job.transform == Transform::transpose) {
+    std::vector<float> turned(n_values);
+    for (uint32_t r = 0; r < job.source_rows; ++r) {
+      for (uint32_t c = 0; c < job.source_cols; ++c) {
+        turned[size_t{c} * job.source_rows + r] = values[size_t{r} * job.source_cols + c];
+      }
+    }
+    values.swap(turned);
   }
-  constexpr uint32_t kGroupsPerItem = 16;
-  const uint32_t n_items = (target.n_groups + kGroupsPerItem - 1) / kGroupsPerItem;
-  pool.run([&](Worker& worker) {
-    worker.chunks((plane_end - plane_begin) * n_items, 1, [&](uint32_t begin, uint32_t) {
-      const uint32_t plane = plane_begin + begin / n_items;
-      const uint32_t group = begin % n_items * kGroupsPerItem;
-      pack_groups(target, job.planes[plane], data + plane * target.plane_bytes(), group,
-                  std::min(group + kGroupsPerItem, target.n_groups));
-    });
-  });
+  pack_groups(target, reinterpret_cast<const std::byte*>(values.data()), packed_plane, 0,
+              target.n_groups);
+  return {};
 }
 
-Result<HugeBuffer> WeightLoader::pack(ThreadPool& pool, bool file_is_mapped, bool show_progress) {
+Result<void> WeightLoader::pack_groups_of(const Job& job, uint32_t plane, uint32_t group_begin,
+                                          uint32_t group_end, std::byte* packed_plane,
+                                          std::vector<std::byte>& bytes) const {
+  const uint64_t one_row = row_bytes(job.source_type, job.source_cols);
+  const uint32_t row_begin = group_begin * kRowsPerGroup;
+  const uint32_t row_end = std::min(group_end * kRowsPerGroup, job.source_rows);
+  bytes.resize((row_end - row_begin) * one_row);
+  const Source& source = job.planes[plane];
+  FLOE_TRY_VOID(file_.read(*source.tensor, source.begin + row_begin * one_row, bytes));
+  pack_groups(*job.target, bytes.data(), packed_plane, group_begin, group_end);
+  return {};
+}
+
+Result<void> WeightLoader::pack_job(const Job& job, std::byte* data, ThreadPool& pool,
+                                    Progress& progress) const {
+  const PackedMatrix& target = *job.target;
+  const uint64_t plane_bytes = target.plane_bytes();
+  // What a worker reads at once stays in its second-level cache until it is packed.
+  constexpr uint64_t kPieceBytes = 256 << 10;
+  const bool whole_planes = job.transform != Transform::none;
+  const uint32_t step =
+      whole_planes ? target.n_groups
+                   : static_cast<uint32_t>(std::max<uint64_t>(1, kPieceBytes / target.group_bytes));
+  const uint32_t n_pieces = (target.n_groups + step - 1) / step;
+  std::mutex mutex;
+  std::optional<Error> error;
+  std::atomic<bool> failed{false};
+  pool.run([&](Worker& worker) {
+    std::vector<std::byte> bytes;
+    worker.chunks(target.n_planes * n_pieces, 1, [&](uint32_t item, uint32_t) {
+      if (failed) return;
+      const uint32_t plane = item / n_pieces;
+      const uint32_t begin = item % n_pieces * step;
+      const uint32_t end = std::min(begin + step, target.n_groups);
+      std::byte* packed = data + plane * plane_bytes;
+      const Result<void> done = whole_planes
+                                    ? decode_plane(job, plane, packed, bytes)
+                                    : pack_groups_of(job, plane, begin, end, packed, bytes);
+      if (done.ok()) {
+        progress.advance((end - begin) * target.group_bytes);
+        return;
+      }
+      const std::lock_guard lock(mutex);
+      if (!failed.exchange(true)) error = done.error();
+    });
+  });
+  if (error) return *error;
+  return {};
+}
+
+Result<HugeBuffer> WeightLoader::pack(ThreadPool& pool, bool show_progress) {
   uint64_t needed = 0;
   for (Job& job : jobs_) {
     job.offset = needed;
@@ -274,42 +309,22 @@ Result<HugeBuffer> WeightLoader::pack(ThreadPool& pool, bool file_is_mapped, boo
     job.offset = needed;
     needed += align_up(job.tensor->size_bytes);
   }
-  // What LoadMode::read holds is given back while packing.
-  const uint64_t reusable = file_is_mapped ? 0 : file_.size_bytes();
   const uint64_t available = available_memory_bytes();
-  if (available != 0 && needed > available + reusable) {
+  if (available != 0 && needed > available) {
     return make_error(ErrorKind::memory, "{}: the weights need {} bytes, {} are available",
-                      file_.source(), needed, available + reusable);
+                      file_.source(), needed, available);
   }
   FLOE_TRY(HugeBuffer buffer, HugeBuffer::allocate(needed));
 
   Progress progress("loading", needed, Progress::Unit::bytes, show_progress);
-  std::unordered_map<std::string, uint32_t> n_left = n_uses_;
   for (const Job& job : jobs_) {
     job.target->data = buffer.data() + job.offset;
-    const uint64_t plane_bytes = job.target->plane_bytes();
-    const bool release_planes = job.transform == Transform::none && job.tensors.size() == 1 &&
-                                n_left[job.tensors[0]->name] == 1;
-    const uint32_t n_planes = job.target->n_planes;
-    const uint32_t step = static_cast<uint32_t>(
-        std::clamp<uint64_t>(kReleaseBytes / std::max<uint64_t>(1, plane_bytes), 1, n_planes));
-    for (uint32_t plane = 0; plane < n_planes; plane += step) {
-      const uint32_t end = std::min(plane + step, n_planes);
-      pack_planes(job, buffer.data() + job.offset, pool, plane, end);
-      if (release_planes) {
-        const TensorView& tensor = *job.tensors[0];
-        const uint64_t source_plane = tensor.size_bytes / n_planes;
-        file_.release_pages(tensor, plane * source_plane, end * source_plane);
-      }
-      progress.advance((end - plane) * plane_bytes);
-    }
-    for (const TensorView* tensor : job.tensors) {
-      if (--n_left[tensor->name] == 0) file_.release_pages(*tensor, 0, tensor->size_bytes);
-    }
+    FLOE_TRY_VOID(pack_job(job, buffer.data() + job.offset, pool, progress));
   }
   for (const VectorJob& job : vector_jobs_) {
-    std::memcpy(buffer.data() + job.offset, job.tensor->data, job.tensor->size_bytes);
-    *job.target = reinterpret_cast<const float*>(buffer.data() + job.offset);
+    std::byte* values = buffer.data() + job.offset;
+    FLOE_TRY_VOID(file_.read(*job.tensor, 0, {values, job.tensor->size_bytes}));
+    *job.target = reinterpret_cast<const float*>(values);
     progress.advance(job.tensor->size_bytes);
   }
   progress.finish();

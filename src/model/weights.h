@@ -2,9 +2,10 @@
 // From the tensors of a GGUF file to packed weights in one buffer.
 //
 // An architecture asks for its tensors by name and shape; every request is checked at once and
-// recorded. pack() then finds out how many bytes are needed, allocates them once and packs all
-// matrices with all threads, giving file pages back as it goes. A tensor of the file that nobody
-// asked for is an error: it would be a part of the model that the forward silently leaves out.
+// recorded. pack() then finds out how many bytes are needed, allocates them once, and all threads
+// read and pack the matrices, a few row groups at a time: beside the packed weights memory holds
+// only those. A tensor of the file that nobody asked for is an error: it would be a part of the
+// model that the forward silently leaves out.
 #include <cstdint>
 #include <string>
 #include <unordered_map>
@@ -12,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/progress.h"
 #include "base/thread_pool.h"
 #include "kernels/packed_matrix.h"
 #include "store/gguf.h"
@@ -66,8 +68,9 @@ class WeightLoader {
   // Fails naming a tensor that nobody asked for or ignored.
   Result<void> check_complete() const;
 
-  // Allocates and packs. ErrorKind::memory, with the bytes needed, when the machine cannot hold it.
-  Result<HugeBuffer> pack(ThreadPool& pool, bool file_is_mapped, bool show_progress);
+  // Allocates, reads and packs. ErrorKind::memory, with the bytes needed, when the machine cannot
+  // hold it; ErrorKind::model when the file cannot be read to its end.
+  Result<HugeBuffer> pack(ThreadPool& pool, bool show_progress);
 
   uint64_t n_params() const { return n_params_; }
   // The weight format with the most bytes among the tensors asked for.
@@ -76,16 +79,18 @@ class WeightLoader {
  private:
   enum class Transform : uint8_t { none, to_f32, transpose };
 
+  struct Source {
+    const TensorView* tensor = nullptr;
+    uint64_t begin = 0;  // byte of the tensor's data
+  };
   struct Job {
     PackedMatrix* target = nullptr;
     QuantType source_type = QuantType::F32;
     Transform transform = Transform::none;
     uint32_t source_cols = 0;              // row length in the file
     uint32_t source_rows = 0;              // rows per plane in the file
-    std::vector<const std::byte*> planes;  // first row of each plane
-    std::vector<const TensorView*>
-        tensors;          // given back after the job, where no later job reads them
-    uint64_t offset = 0;  // in the buffer
+    std::vector<Source> planes;            // first row of each plane
+    uint64_t offset = 0;                   // in the buffer
   };
   struct VectorJob {
     const float** target = nullptr;
@@ -98,8 +103,13 @@ class WeightLoader {
   Result<const TensorView*> require(const std::string& name, const TensorDims& dims);
   void use(const TensorView& tensor);
   void add_job(Job job);
-  void pack_planes(const Job& job, std::byte* data, ThreadPool& pool, uint32_t plane_begin,
-                   uint32_t plane_end) const;
+  Result<void> pack_job(const Job& job, std::byte* data, ThreadPool& pool,
+                        Progress& progress) const;
+  Result<void> pack_groups_of(const Job& job, uint32_t plane, uint32_t group_begin,
+                              uint32_t group_end, std::byte* packed_plane,
+                              std::vector<std::byte>& bytes) const;
+  Result<void> decode_plane(const Job& job, uint32_t plane, std::byte* packed_plane,
+                            std::vector<std::byte>& bytes) const;
 
   const GgufFile& file_;
   std::vector<Job> jobs_;

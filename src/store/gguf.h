@@ -2,7 +2,7 @@
 // Model files in GGUF, versions 2 and 3: parsed from memory (parse_gguf, a pure function over
 // bytes) or opened from disk (GgufFile, single files and split sets). Everything is validated
 // before anything is allocated for it; the rules are in docs/formats.md. All errors are
-// ErrorKind::model (exit code 3), except ErrorKind::memory where LoadMode::read does not fit.
+// ErrorKind::model (exit code 3).
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -62,8 +62,9 @@ struct TensorView {
   std::string name;
   QuantType type = QuantType::F32;
   TensorDims dims;
-  const std::byte* data =
-      nullptr;  // size_bytes bytes, aligned to the file's alignment within the file
+  // size_bytes bytes, mapped: for a look at a few of them. Whole tensors are read with
+  // GgufFile::read(), which is several times as fast as touching mapped pages.
+  const std::byte* data = nullptr;
   uint64_t size_bytes = 0;
   uint32_t shard = 0;        // which file of a split set, from 0
   uint64_t file_offset = 0;  // of data, in that file
@@ -95,23 +96,17 @@ Result<GgufIndex> parse_gguf(std::span<const std::byte> bytes, std::string_view 
 Result<GgufIndex> parse_gguf_prefix(std::span<const std::byte> bytes, uint64_t file_size_bytes,
                                     std::string_view source);
 
-enum class LoadMode : uint8_t {
-  mmap,  // tensor data is mapped; pages come from the file when touched
-  read,  // tensor data is read into anonymous memory at once
-};
-
 enum class NoTensors : uint8_t { refuse, allow };  // allow: vocabulary-only files
 
 // An open model: one file, or all files of a split set. Movable; views stay valid while it lives.
 // The metadata (the first shard's) is a private copy, so that a file changing later cannot change
-// it. With LoadMode::mmap the tensor data is not: a file truncated while in use ends the process
-// through the handler of file_guard.h, with one line and exit code 3. Weights in use are repacked
-// copies.
+// it. Tensor data is not: weights in use are repacked copies. A file that is truncated while its
+// data is looked at ends the process through the handler of file_guard.h, with one line and exit
+// code 3.
 class GgufFile : public GgufMetadata {
  public:
   // `path` is a single file or any shard NAME-0000i-of-0000n.gguf of a complete set.
-  static Result<GgufFile> open(const std::string& path, LoadMode mode = LoadMode::mmap,
-                               NoTensors no_tensors = NoTensors::refuse);
+  static Result<GgufFile> open(const std::string& path, NoTensors no_tensors = NoTensors::refuse);
   GgufFile(GgufFile&&) noexcept;
   GgufFile& operator=(GgufFile&&) noexcept;
   ~GgufFile();
@@ -124,10 +119,9 @@ class GgufFile : public GgufMetadata {
   uint32_t n_shards() const;
   uint32_t alignment() const;  // of the first shard
 
-  // Bytes [begin, end) of the tensor's data will not be read again: whole pages inside go back to
-  // the system, so that repacking a model never holds it twice. In LoadMode::read they are gone for
-  // good.
-  void release_pages(const TensorView& tensor, uint64_t begin, uint64_t end) const;
+  // Reads out.size() bytes of the tensor's data from `begin` on. Any thread may call it. The file's
+  // pages stay in the system's cache and count for nobody, so a second start is as fast as memory.
+  Result<void> read(const TensorView& tensor, uint64_t begin, std::span<std::byte> out) const;
 
  private:
   struct Impl;

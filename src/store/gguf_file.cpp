@@ -1,4 +1,4 @@
-// GGUF files on disk: opening, split sets, and giving pages back.
+// GGUF files on disk: opening, split sets, reading.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -27,16 +27,20 @@ constexpr int64_t kMaxShards = 99999;  // five digits in the name
 
 class FileDescriptor {
  public:
+  FileDescriptor() = default;
   explicit FileDescriptor(int fd) : fd_(fd) {}
   FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
   ~FileDescriptor() {
     if (fd_ >= 0) close(fd_);
   }
   int get() const { return fd_; }
 
  private:
-  int fd_;
+  int fd_ = -1;
 };
 
 // A read-only private mapping, known to the SIGBUS guard under its file's name.
@@ -89,13 +93,8 @@ struct Shard {
   ino_t inode = 0;
   std::unique_ptr<std::byte[]> header;  // a private copy, which the index points into
   GgufIndex index;
-  FileMapping mapping;  // LoadMode::mmap: the whole file
-  HugeBuffer buffer;    // LoadMode::read: from data_begin to the end
-
-  const std::byte* tensor_data(uint64_t data_offset) const {
-    return mapping.data() != nullptr ? mapping.data() + index.data_begin + data_offset
-                                     : buffer.data() + data_offset;
-  }
+  FileMapping mapping;  // the whole file; none without tensors
+  FileDescriptor fd;
 };
 
 // Where nobody else cares about SIGBUS, we do: a mapped model must not end in a bare signal.
@@ -107,34 +106,12 @@ void handle_sigbus_by_default() {
   }
 }
 
-Result<void> read_data(int fd, Shard& shard) {
-  const uint64_t n_bytes = shard.size_bytes - shard.index.data_begin;
-  FLOE_TRY(shard.buffer, HugeBuffer::allocate(n_bytes));
-  uint64_t done = 0;
-  while (done < n_bytes) {
-    const size_t piece = std::min<uint64_t>(n_bytes - done, uint64_t{64} << 20);
-    const ssize_t got = pread(fd, shard.buffer.data() + done, piece,
-                              static_cast<off_t>(shard.index.data_begin + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      return model_error("{}: cannot read at offset {}: {}", shard.name,
-                         shard.index.data_begin + done, std::strerror(errno));
-    }
-    if (got == 0) {
-      return model_error("{}: expected {} bytes, found {}: the file changed while it was read",
-                         shard.name, shard.size_bytes, shard.index.data_begin + done);
-    }
-    done += static_cast<uint64_t>(got);
-  }
-  return {};
-}
-
-Result<std::unique_ptr<Shard>> open_shard(const std::string& path, LoadMode mode) {
+Result<std::unique_ptr<Shard>> open_shard(const std::string& path) {
   auto shard = std::make_unique<Shard>();
   shard->path = path;
   shard->name = escape_for_terminal(path, 1024);
   // O_NONBLOCK: opening a pipe that nobody writes to must not hang.
-  const FileDescriptor fd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  FileDescriptor fd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (fd.get() < 0) return model_error("{}: cannot open: {}", shard->name, std::strerror(errno));
   struct stat info = {};
   if (fstat(fd.get(), &info) != 0) {
@@ -161,12 +138,10 @@ Result<std::unique_ptr<Shard>> open_shard(const std::string& path, LoadMode mode
            parse_gguf_prefix({shard->header.get(), header_bytes}, shard->size_bytes, shard->name));
   if (shard->index.tensors.empty()) {
     shard->mapping.reset();
-  } else if (mode == LoadMode::read) {
-    shard->mapping.reset();
-    FLOE_TRY_VOID(read_data(fd.get(), *shard));
   } else {
     // Loading goes through each tensor from front to back. Advice only: ignored is fine.
-    madvise(shard->mapping.data(), shard->mapping.size_bytes(), MADV_SEQUENTIAL);
+    posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
+    shard->fd = std::move(fd);
   }
   return shard;
 }
@@ -252,8 +227,8 @@ struct GgufFile::Impl {
   std::vector<uint32_t> order;  // tensors by name
   uint64_t size_bytes = 0;
 
-  Result<void> open_set(const std::string& path, LoadMode mode) {
-    FLOE_TRY(std::unique_ptr<Shard> opened, open_shard(path, mode));
+  Result<void> open_set(const std::string& path) {
+    FLOE_TRY(std::unique_ptr<Shard> opened, open_shard(path));
     FLOE_TRY(const SplitKeys keys, split_keys(opened->index.metadata));
     const std::optional<ShardName> name = parse_shard_name(path);
     if (keys.count == 1) {
@@ -273,7 +248,7 @@ struct GgufFile::Impl {
         shards.push_back(std::move(opened));
         continue;
       }
-      FLOE_TRY(std::unique_ptr<Shard> shard, open_shard(name->path(number + 1), mode));
+      FLOE_TRY(std::unique_ptr<Shard> shard, open_shard(name->path(number + 1)));
       shards.push_back(std::move(shard));
     }
     for (int64_t number = 0; number < keys.count; ++number) {
@@ -310,7 +285,7 @@ struct GgufFile::Impl {
         view.name = info.name;
         view.type = info.type;
         view.dims = info.dims;
-        view.data = shards[i]->tensor_data(info.data_offset);
+        view.data = shards[i]->mapping.data() + shards[i]->index.data_begin + info.data_offset;
         view.size_bytes = info.size_bytes;
         view.shard = static_cast<uint32_t>(i);
         view.file_offset = shards[i]->index.data_begin + info.data_offset;
@@ -340,9 +315,9 @@ GgufFile::GgufFile(GgufFile&&) noexcept = default;
 GgufFile& GgufFile::operator=(GgufFile&&) noexcept = default;
 GgufFile::~GgufFile() = default;
 
-Result<GgufFile> GgufFile::open(const std::string& path, LoadMode mode, NoTensors no_tensors) {
+Result<GgufFile> GgufFile::open(const std::string& path, NoTensors no_tensors) {
   auto impl = std::make_unique<Impl>();
-  FLOE_TRY_VOID(impl->open_set(path, mode));
+  FLOE_TRY_VOID(impl->open_set(path));
   FLOE_TRY_VOID(impl->collect_tensors());
   if (impl->tensors.empty() && no_tensors == NoTensors::refuse) {
     return model_error("{}: no tensors: expected a model, found metadata only",
@@ -387,14 +362,26 @@ uint32_t GgufFile::alignment() const {
   return impl_->shards.front()->index.alignment;
 }
 
-void GgufFile::release_pages(const TensorView& tensor, uint64_t begin, uint64_t end) const {
-  FLOE_CHECK(begin <= end && end <= tensor.size_bytes);
-  static const uintptr_t page_bytes = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t address = reinterpret_cast<uintptr_t>(tensor.data);
-  // Only whole pages: a page at either end may hold a neighbour's bytes.
-  const uintptr_t first = (address + begin + page_bytes - 1) & ~(page_bytes - 1);
-  const uintptr_t last = (address + end) & ~(page_bytes - 1);
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+Result<void> GgufFile::read(const TensorView& tensor, uint64_t begin,
+                            std::span<std::byte> out) const {
+  FLOE_CHECK(begin <= tensor.size_bytes && out.size() <= tensor.size_bytes - begin);
+  const Shard& shard = *impl_->shards[tensor.shard];
+  const uint64_t offset = tensor.file_offset + begin;
+  for (size_t done = 0; done < out.size();) {
+    const ssize_t got = pread(shard.fd.get(), out.data() + done, out.size() - done,
+                              static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      return model_error("{}: cannot read at offset {}: {}", shard.name, offset + done,
+                         std::strerror(errno));
+    }
+    if (got == 0) {
+      return model_error("{}: expected {} bytes, found {}: the file was truncated while it was read",
+                         shard.name, shard.size_bytes, offset + done);
+    }
+    done += static_cast<size_t>(got);
+  }
+  return {};
 }
 
 }  // namespace floe

@@ -7,7 +7,6 @@ namespace floe {
 void ModelFlags::add_to(OptionTable& table) {
   table.add("-m,--model", "FILE", &model_path, "GGUF model; any shard of a split set");
   table.add("-t,--threads", "N", &n_threads, 0, 1024, "threads; 0: one per physical core");
-  table.add("--mmap", &use_mmap, "read the file through a mapping while loading");
   table.add("--progress", &progress, "show progress on stderr");
   table.add_choice("-ctk,--cache-type-k", {"f16", "f32"}, &cache_type,
                    "type of the KV cache, keys and values alike");
@@ -18,7 +17,6 @@ Result<LoadedModel> load(const ModelFlags& flags) {
   LoadedModel loaded;
   loaded.pool = std::make_unique<ThreadPool>(static_cast<uint32_t>(flags.n_threads));
   ModelOptions options;
-  options.use_mmap = flags.use_mmap;
   options.show_progress = flags.progress;
   FLOE_TRY(loaded.model, load_model(flags.model_path, options, *loaded.pool));
   return loaded;

@@ -13,7 +13,6 @@ namespace floe {
 struct ModelFlags {
   std::string model_path;
   int64_t n_threads = 0;
-  bool use_mmap = true;
   bool progress = true;
   std::string cache_type = "f16";
 

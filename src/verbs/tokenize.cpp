@@ -36,7 +36,7 @@ Result<int> run_tokenize(std::span<const std::string> arguments) {
   } else if (!file.empty()) {
     FLOE_TRY(prompt, read_text_file(file));
   }
-  FLOE_TRY(const GgufFile gguf, GgufFile::open(model_path, LoadMode::mmap, NoTensors::allow));
+  FLOE_TRY(const GgufFile gguf, GgufFile::open(model_path, NoTensors::allow));
   FLOE_TRY(const auto tokenizer, Tokenizer::load(gguf));
   Json json;
   json["ids"] = tokenizer->encode(prompt, special, special);

@@ -155,8 +155,10 @@ struct TestMatrix {
     for (uint32_t p = 0; p < n_planes; ++p) {
       const uint32_t middle = shape.n_groups / 2;
       std::byte* plane = data + p * shape.plane_bytes();
-      pack_groups(shape, file.data() + p * plane_file_bytes, plane, middle, shape.n_groups);
-      pack_groups(shape, file.data() + p * plane_file_bytes, plane, 0, middle);
+      const std::byte* rows = file.data() + p * plane_file_bytes;
+      pack_groups(shape, rows + middle * kRowsPerGroup * row_bytes(type, n_cols), plane, middle,
+                  shape.n_groups);
+      pack_groups(shape, rows, plane, 0, middle);
     }
     decoded.resize(size_t{n_planes} * n_rows * n_cols);
     format_traits(type).decode(file.data(), decoded.data(), decoded.size());

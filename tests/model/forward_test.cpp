@@ -57,14 +57,6 @@ TEST_F(Forward, TheSameBitsHoweverItIsRun) {
   }
 }
 
-TEST_F(Forward, ReadingInsteadOfMapping) {
-  RunSetup setup;
-  setup.use_mmap = false;
-  for (const auto& [name, model] : all_tiny_models()) {
-    EXPECT_EQ(run(model, setup).hash(), run(model).hash()) << name;
-  }
-}
-
 // Planes of `tensor`, one after the other, as tensors of their own.
 std::vector<std::byte> plane_of(const TinyTensor& tensor, uint64_t plane) {
   const uint64_t bytes = tensor.data.size() / tensor.dims[2];

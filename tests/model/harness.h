@@ -24,7 +24,6 @@ struct RunSetup {
   uint32_t max_context = 64;
   uint32_t max_rows = 64;
   uint64_t slot_seed = 0;  // 0: slots in order; otherwise a random permutation of a poisoned cache
-  bool use_mmap = true;
 };
 
 // A model ready to run. Slots are taken from one list, so sequences never share one.

@@ -18,10 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using raw::Bytes;
-constexpr LoadMode kModes[] = {LoadMode::mmap, LoadMode::read};
 
-std::string refusal(const std::string& path, LoadMode mode = LoadMode::mmap) {
-  const Result<GgufFile> file = GgufFile::open(path, mode);
+std::string refusal(const std::string& path) {
+  const Result<GgufFile> file = GgufFile::open(path);
   if (file.ok()) return "";
   EXPECT_EQ(file.error().kind, ErrorKind::model);
   EXPECT_EQ(file.error().message.find('\n'), std::string::npos);
@@ -29,11 +28,9 @@ std::string refusal(const std::string& path, LoadMode mode = LoadMode::mmap) {
 }
 
 void expect_refused(const std::string& path, std::string_view part) {
-  for (LoadMode mode : kModes) {
-    const std::string message = refusal(path, mode);
-    EXPECT_NE(message.find(part), std::string::npos)
-        << "expected: " << part << "\nfound: " << (message.empty() ? "accepted" : message);
-  }
+  const std::string message = refusal(path);
+  EXPECT_NE(message.find(part), std::string::npos)
+      << "expected: " << part << "\nfound: " << (message.empty() ? "accepted" : message);
 }
 
 // Byte i of the data section of a raw::File.
@@ -41,31 +38,29 @@ std::byte data_byte(uint64_t i) {
   return static_cast<std::byte>(i * 7);
 }
 
-TEST(File, BothModesShowTheSameTensors) {
+TEST(File, ShowsItsTensors) {
   const ScratchFolder folder;
   const std::string path = folder.write("model.gguf", raw::valid_file().bytes());
-  for (LoadMode mode : kModes) {
-    Result<GgufFile> opened = GgufFile::open(path, mode);
-    ASSERT_TRUE(opened.ok()) << opened.error().message;
-    const GgufFile file = std::move(opened).value();  // views survive the move
-    EXPECT_EQ(file.n_shards(), 1u);
-    EXPECT_EQ(file.size_bytes(), fs::file_size(path));
-    EXPECT_EQ(file.source(), path);
-    ASSERT_EQ(file.tensors().size(), 2u);
-    const TensorView* second = file.find_tensor("second.weight");
-    ASSERT_NE(second, nullptr);
-    EXPECT_EQ(second, &file.tensors()[1]);
-    EXPECT_EQ(second->type, QuantType::Q8_0);
-    EXPECT_EQ(second->shard, 0u);
-    for (uint64_t i = 0; i < second->size_bytes; ++i) ASSERT_EQ(second->data[i], data_byte(64 + i));
-    EXPECT_EQ(file.find_tensor("third"), nullptr);
-    EXPECT_EQ(file.find_tensor(""), nullptr);
-    EXPECT_TRUE(file.require_tensor("first.weight", {5, 3}).ok());
-    EXPECT_EQ(file.require_tensor("first.weight", {3, 5}).error().message,
-              path + ": tensor first.weight: expected dims [3, 5], found [5, 3]");
-    EXPECT_FALSE(file.require_tensor("third", {1}).ok());
-    EXPECT_EQ(*file.require_uint("llama.block_count", 1, 512), 2u);
-  }
+  Result<GgufFile> opened = GgufFile::open(path);
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  const GgufFile file = std::move(opened).value();  // views survive the move
+  EXPECT_EQ(file.n_shards(), 1u);
+  EXPECT_EQ(file.size_bytes(), fs::file_size(path));
+  EXPECT_EQ(file.source(), path);
+  ASSERT_EQ(file.tensors().size(), 2u);
+  const TensorView* second = file.find_tensor("second.weight");
+  ASSERT_NE(second, nullptr);
+  EXPECT_EQ(second, &file.tensors()[1]);
+  EXPECT_EQ(second->type, QuantType::Q8_0);
+  EXPECT_EQ(second->shard, 0u);
+  for (uint64_t i = 0; i < second->size_bytes; ++i) ASSERT_EQ(second->data[i], data_byte(64 + i));
+  EXPECT_EQ(file.find_tensor("third"), nullptr);
+  EXPECT_EQ(file.find_tensor(""), nullptr);
+  EXPECT_TRUE(file.require_tensor("first.weight", {5, 3}).ok());
+  EXPECT_EQ(file.require_tensor("first.weight", {3, 5}).error().message,
+            path + ": tensor first.weight: expected dims [3, 5], found [5, 3]");
+  EXPECT_FALSE(file.require_tensor("third", {1}).ok());
+  EXPECT_EQ(*file.require_uint("llama.block_count", 1, 512), 2u);
 }
 
 TEST(File, F3_NoTensors) {
@@ -75,7 +70,7 @@ TEST(File, F3_NoTensors) {
   file.data_bytes = 0;
   const std::string path = folder.write("vocab.gguf", file.bytes());
   expect_refused(path, "no tensors");
-  for (LoadMode mode : kModes) EXPECT_TRUE(GgufFile::open(path, mode, NoTensors::allow).ok());
+  EXPECT_TRUE(GgufFile::open(path, NoTensors::allow).ok());
 }
 
 TEST(File, F1_TruncatedOnDisk) {
@@ -166,18 +161,16 @@ class SplitSet : public ::testing::Test {
 TEST_F(SplitSet, OpensFromAnyShard) {
   write_all();
   for (int number : {1, 2, 3}) {
-    for (LoadMode mode : kModes) {
-      const Result<GgufFile> file = GgufFile::open(path(number), mode);
-      ASSERT_TRUE(file.ok()) << file.error().message;
-      EXPECT_EQ(file->n_shards(), 3u);
-      ASSERT_EQ(file->tensors().size(), 3u);
-      EXPECT_EQ(*file->require_string("general.architecture"), "llama");
-      for (uint32_t i = 0; i < 3; ++i) {
-        const TensorView* tensor = file->find_tensor("tensor." + std::to_string(i));
-        ASSERT_NE(tensor, nullptr);
-        EXPECT_EQ(tensor->shard, i);
-        EXPECT_EQ(tensor->data[5], data_byte(5));
-      }
+    const Result<GgufFile> file = GgufFile::open(path(number));
+    ASSERT_TRUE(file.ok()) << file.error().message;
+    EXPECT_EQ(file->n_shards(), 3u);
+    ASSERT_EQ(file->tensors().size(), 3u);
+    EXPECT_EQ(*file->require_string("general.architecture"), "llama");
+    for (uint32_t i = 0; i < 3; ++i) {
+      const TensorView* tensor = file->find_tensor("tensor." + std::to_string(i));
+      ASSERT_NE(tensor, nullptr);
+      EXPECT_EQ(tensor->shard, i);
+      EXPECT_EQ(tensor->data[5], data_byte(5));
     }
   }
 }
@@ -286,7 +279,7 @@ TEST(FileDeathTest, F17_TruncatedWhileMapped) {
   const ScratchFolder folder;
   const std::string path = folder.write("model.gguf", large_file(1 << 20).bytes());
   const auto read_after_truncation = [&] {
-    const Result<GgufFile> file = GgufFile::open(path, LoadMode::mmap);
+    const Result<GgufFile> file = GgufFile::open(path);
     if (!file.ok()) _exit(99);
     install_sigbus_handler();  // a sanitizer may have its own in place
     fs::resize_file(path, 4096);
@@ -309,62 +302,42 @@ TEST(FileDeathTest, F17_ASigbusElsewhereIsNotOurs) {
   EXPECT_EXIT(raise_elsewhere(), ::testing::KilledBySignal(SIGBUS), "");
 }
 
-TEST(File, F17_ReadModeAndMetadataDoNotDependOnTheFile) {
+TEST(File, F17_MetadataDoesNotDependOnTheFile) {
   const ScratchFolder folder;
   const std::string path = folder.write("model.gguf", large_file(1 << 20).bytes());
-  const Result<GgufFile> mapped = GgufFile::open(path, LoadMode::mmap);
-  const Result<GgufFile> read = GgufFile::open(path, LoadMode::read);
-  ASSERT_TRUE(mapped.ok() && read.ok());
+  const Result<GgufFile> file = GgufFile::open(path);
+  ASSERT_TRUE(file.ok());
   fs::resize_file(path, 0);
-  EXPECT_EQ(*mapped->require_string("general.architecture"), "llama");
-  EXPECT_EQ(mapped->tensors()[1].name, "large");
-  const TensorView* tensor = read->find_tensor("large");
-  for (uint64_t i = 0; i < tensor->size_bytes; ++i) ASSERT_EQ(tensor->data[i], data_byte(32 + i));
+  EXPECT_EQ(*file->require_string("general.architecture"), "llama");
+  EXPECT_EQ(file->tensors()[1].name, "large");
+}
+
+TEST(File, ReadsAnyPartOfATensorAndSaysWhenTheFileShrank) {
+  const ScratchFolder folder;
+  constexpr uint64_t kLarge = 1 << 20;
+  const std::string path = folder.write("model.gguf", large_file(kLarge).bytes());
+  const Result<GgufFile> file = GgufFile::open(path);
+  ASSERT_TRUE(file.ok());
+  const TensorView& large = *file->find_tensor("large");
+  for (const auto& [begin, size] : {std::pair<uint64_t, size_t>{0, 0}, {0, 1}, {kLarge, 0},
+                                    {12345, 4096}, {kLarge - 7, 7}, {0, kLarge}}) {
+    std::vector<std::byte> bytes(size);
+    ASSERT_TRUE(file->read(large, begin, bytes).ok());
+    for (size_t i = 0; i < size; ++i) ASSERT_EQ(bytes[i], data_byte(32 + begin + i));
+  }
+  fs::resize_file(path, fs::file_size(path) - kLarge / 2);
+  std::vector<std::byte> bytes(kLarge);
+  const Result<void> lost = file->read(large, 0, bytes);
+  ASSERT_FALSE(lost.ok());
+  EXPECT_EQ(lost.error().kind, ErrorKind::model);
+  EXPECT_NE(lost.error().message.find("the file was truncated while it was read"),
+            std::string::npos);
 }
 
 TEST(File, GuardSlotsAreGivenBack) {
   const ScratchFolder folder;
   const std::string path = folder.write("model.gguf", raw::valid_file().bytes());
   for (int i = 0; i < 3000; ++i) ASSERT_EQ(refusal(path), "") << i;
-}
-
-// Resident bytes of this process.
-uint64_t resident_bytes() {
-  std::ifstream in("/proc/self/statm");
-  uint64_t pages = 0;
-  uint64_t resident = 0;
-  in >> pages >> resident;
-  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
-TEST(File, ReleasedPagesGoBackAndNeighboursStay) {
-  const ScratchFolder folder;
-  constexpr uint64_t kLarge = uint64_t{64} << 20;
-  const std::string path = folder.write("model.gguf", large_file(kLarge).bytes());
-  for (LoadMode mode : kModes) {
-    const Result<GgufFile> file = GgufFile::open(path, mode);
-    ASSERT_TRUE(file.ok()) << file.error().message;
-    const TensorView& large = *file->find_tensor("large");
-    uint64_t sum = 0;
-    for (uint64_t i = 0; i < large.size_bytes; i += 512) sum += static_cast<uint8_t>(large.data[i]);
-    EXPECT_GT(sum, 0u);
-    const uint64_t before = resident_bytes();
-    // In pieces that are no multiple of a page, as a repacker does.
-    constexpr uint64_t kPiece = 3'000'004;
-    for (uint64_t begin = 0; begin < large.size_bytes; begin += kPiece) {
-      file->release_pages(large, begin, std::min(begin + kPiece, large.size_bytes));
-    }
-    const uint64_t after = resident_bytes();
-    EXPECT_LT(after + kLarge * 9 / 10, before) << "mode " << static_cast<int>(mode);
-    file->release_pages(large, 0, 0);
-    file->release_pages(*file->find_tensor("before"), 0, 32);
-    const TensorView& first = *file->find_tensor("before");
-    const TensorView& last = *file->find_tensor("after");
-    for (uint64_t i = 0; i < 32; ++i) {
-      ASSERT_EQ(first.data[i], data_byte(i));
-      ASSERT_EQ(last.data[i], data_byte(32 + kLarge + i));
-    }
-  }
 }
 
 TEST(Golden, EveryReferenceModelOpens) {
@@ -399,7 +372,7 @@ TEST(Golden, EveryReferenceVocabularyOpens) {
     const std::string path = entry.path().string();
     SCOPED_TRACE(path);
     EXPECT_NE(refusal(path).find("no tensors"), std::string::npos);
-    const Result<GgufFile> file = GgufFile::open(path, LoadMode::mmap, NoTensors::allow);
+    const Result<GgufFile> file = GgufFile::open(path, NoTensors::allow);
     ASSERT_TRUE(file.ok()) << file.error().message;
     EXPECT_GT(file->require_strings("tokenizer.ggml.tokens")->size(), 1000u);
     n_opened += 1;

@@ -25,7 +25,7 @@ const Tokenizer* reference_tokenizer(const std::string& name) {
   if (found != loaded.end()) return found->second.get();
   const std::string path = shared_dir() + "/vocab/ggml-vocab-" + name + ".gguf";
   if (shared_dir().empty() || !std::filesystem::exists(path)) return nullptr;
-  const Result<GgufFile> file = GgufFile::open(path, LoadMode::read, NoTensors::allow);
+  const Result<GgufFile> file = GgufFile::open(path, NoTensors::allow);
   FLOE_CHECK(file.ok());
   Result<std::unique_ptr<const Tokenizer>> tokenizer = Tokenizer::load(*file);
   FLOE_CHECK(tokenizer.ok());
