@@ -185,6 +185,22 @@ void swiglu(const float* gate, const float* up, float* out, uint32_t n) {
   });
 }
 
+void swiglu_clamped(const float* gate, const float* up, float* out, uint32_t n) {
+  using namespace swiglu_terms;
+  const __m256 limit = _mm256_set1_ps(kLimit);
+  const __m256 slope = _mm256_set1_ps(-kSlope);
+  const __m256 one = _mm256_set1_ps(1.0f);
+  map(out, n, [&](auto load) {
+    // min and max return their second operand when one is NaN: NaN stays.
+    const __m256 g = _mm256_min_ps(limit, load(gate));
+    __m256 u = _mm256_min_ps(limit, load(up));
+    u = _mm256_max_ps(_mm256_set1_ps(-kLimit), u);
+    const __m256 silu =
+        _mm256_div_ps(g, _mm256_add_ps(one, exponential(_mm256_mul_ps(slope, g))));
+    return _mm256_mul_ps(silu, _mm256_add_ps(u, one));
+  });
+}
+
 void axpy(float scale, const float* x, float* out, uint32_t n) {
   const __m256 scales = _mm256_set1_ps(scale);
   map(out, n, [&](auto load) { return _mm256_fmadd_ps(scales, load(x), load(out)); });

@@ -102,6 +102,17 @@ void swiglu(const float* gate, const float* up, float* out, uint32_t n) {
   }
 }
 
+void swiglu_clamped(const float* gate, const float* up, float* out, uint32_t n) {
+  using namespace swiglu_terms;
+  for (uint32_t i = 0; i < n; ++i) {
+    const float g = kLimit < gate[i] ? kLimit : gate[i];
+    float u = kLimit < up[i] ? kLimit : up[i];
+    u = -kLimit > u ? -kLimit : u;
+    const float silu = g / (1.0f + exponential(-kSlope * g));
+    out[i] = silu * (u + 1.0f);
+  }
+}
+
 void axpy(float scale, const float* x, float* out, uint32_t n) {
   for (uint32_t i = 0; i < n; ++i) out[i] = std::fma(scale, x[i], out[i]);
 }

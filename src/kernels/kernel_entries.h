@@ -14,6 +14,7 @@
   DO(set, layer_norm)             \
   DO(set, rope)                   \
   DO(set, swiglu)                 \
+  DO(set, swiglu_clamped)         \
   DO(set, axpy)                   \
   DO(set, add)                    \
   DO(set, dot)                    \

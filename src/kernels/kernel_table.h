@@ -72,6 +72,9 @@ struct KernelTable {
 
   // out = silu(gate) * up. out may be gate or up.
   void (*swiglu)(const float* gate, const float* up, float* out, uint32_t n);
+  // out = g sigmoid(1.702 g) * (u + 1), g = min(gate, 7), u = up clamped to [-7, 7]. out may be gate
+  // or up.
+  void (*swiglu_clamped)(const float* gate, const float* up, float* out, uint32_t n);
   // out += scale * x
   void (*axpy)(float scale, const float* x, float* out, uint32_t n);
   void (*add)(const float* x, float* out, uint32_t n);  // out += x

@@ -47,4 +47,10 @@ inline constexpr float kC3 = 0x1.555556p-3f;
 inline constexpr float kC2 = 0.5f;
 }  // namespace exp_terms
 
+// swiglu_clamped: g / (1 + exp(-kSlope g)) * (u + 1); comparisons with a NaN leave it.
+namespace swiglu_terms {
+inline constexpr float kSlope = 1.702f;
+inline constexpr float kLimit = 7.0f;
+}  // namespace swiglu_terms
+
 }  // namespace floe

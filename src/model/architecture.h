@@ -29,6 +29,7 @@ Result<void> build_llama(const Hparams& hparams, WeightLoader& loader, Network& 
 Result<void> build_qwen3(const Hparams& hparams, WeightLoader& loader, Network& network);
 Result<void> build_deepseek2(const Hparams& hparams, WeightLoader& loader, Network& network);
 Result<void> build_glm_dsa(const Hparams& hparams, WeightLoader& loader, Network& network);
+Result<void> build_gpt_oss(const Hparams& hparams, WeightLoader& loader, Network& network);
 
 extern const std::span<const char* const> kLlamaKeys;
 extern const std::span<const char* const> kQwen3Keys;
@@ -36,6 +37,7 @@ extern const std::span<const char* const> kQwen3MoeKeys;
 extern const std::span<const char* const> kDeepseek2Keys;
 extern const std::span<const char* const> kDeepseek32Keys;
 extern const std::span<const char* const> kGlmDsaKeys;
+extern const std::span<const char* const> kGptOssKeys;
 
 // What all families share: embedding, output norm and head (tied where output.weight is absent),
 // rotary frequencies, sizes; makes n_layers empty layers.

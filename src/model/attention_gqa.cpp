@@ -37,9 +37,9 @@ Stage attend_gqa(Pass& pass, Stage input, const GqaAttention& a, uint32_t layer)
   const ActivationRows x = ws.input.rows();
   const Stage projected =
       project(pass, {input},
-              {{a.q, x, n_rows, ws.queries, q_stride, &ByteLedger::attention_bytes},
-               {a.k, x, n_rows, ws.keys, k_stride, &ByteLedger::attention_bytes},
-               {a.v, x, n_rows, ws.values, v_stride, &ByteLedger::attention_bytes}});
+              {{a.q, x, n_rows, ws.queries, q_stride, &ByteLedger::attention_bytes, a.q_bias},
+               {a.k, x, n_rows, ws.keys, k_stride, &ByteLedger::attention_bytes, a.k_bias},
+               {a.v, x, n_rows, ws.values, v_stride, &ByteLedger::attention_bytes, a.v_bias}});
 
   // Norm, rotate and store, one (row, KV head) with its query heads at a time.
   const auto rotate_and_store = [&](uint32_t item, uint32_t) {
@@ -77,12 +77,16 @@ Stage attend_gqa(Pass& pass, Stage input, const GqaAttention& a, uint32_t layer)
     const uint32_t first = item / n_rows % blocks_per_kv * block;
     const uint32_t head = kv_head * heads_per_kv + first;
     const uint32_t n_heads = std::min(block, heads_per_kv - first);
-    const uint32_t n = pass.n_visible(row);
-    const uint32_t* slots = pass.slots(row).data();
+    const uint32_t n = a.n_attended(pass.n_visible(row));
+    const uint32_t* slots = pass.slots(row).data() + (pass.n_visible(row) - n);
     kernels.attn_scores(ws.queries + size_t{row} * q_stride + size_t{head} * a.key_dim, a.key_dim,
                         n_heads, pass.cache.keys(layer, kv_head), slots, n, a.key_dim, a.scale,
                         scores, ws.score_stride);
-    for (uint32_t h = 0; h < n_heads; ++h) kernels.softmax(scores + size_t{h} * ws.score_stride, n);
+    for (uint32_t h = 0; h < n_heads; ++h) {
+      float* head_scores = scores + size_t{h} * ws.score_stride;
+      if (a.sinks != nullptr) head_scores[n] = a.sinks[head + h];
+      kernels.softmax(head_scores, a.sinks != nullptr ? n + 1 : n);
+    }
     kernels.attn_values(scores, ws.score_stride, n_heads, pass.cache.values(layer, kv_head), slots,
                         n, a.value_dim, ws.attention.row(row) + size_t{head} * a.value_dim,
                         a.value_dim);
@@ -97,11 +101,16 @@ Stage attend_gqa(Pass& pass, Stage input, const GqaAttention& a, uint32_t layer)
   }
   if (pass.ledger != nullptr) {
     const uint64_t token_bytes = (uint64_t{k_stride} + v_stride) * kv_type_bytes(pass.cache.type());
-    for (uint32_t row : ws.last_rows) pass.ledger->kv_bytes += pass.n_visible(row) * token_bytes;
+    for (size_t i = 0; i < ws.last_rows.size(); ++i) {
+      // What the sequence's first row still sees, and everything after it.
+      const uint32_t n_first = pass.n_visible(ws.first_rows[i]);
+      const uint32_t n_unseen = n_first - a.n_attended(n_first);
+      pass.ledger->kv_bytes += (pass.n_visible(ws.last_rows[i]) - n_unseen) * token_bytes;
+    }
   }
   return project(pass, {attended},
                  {{a.output, ws.attention.rows(), n_rows, ws.branch, a.output.n_rows,
-                   &ByteLedger::attention_bytes}});
+                   &ByteLedger::attention_bytes, a.output_bias}});
 }
 
 }  // namespace floe

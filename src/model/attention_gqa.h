@@ -24,7 +24,20 @@ struct GqaAttention {
   const float* q_norm =
       nullptr;  // [key_dim], RMS norm of each head before the rotation; may be null
   const float* k_norm = nullptr;
+  // Null: none.
+  const float* q_bias = nullptr;       // [n_heads * key_dim]
+  const float* k_bias = nullptr;       // [n_kv_heads * key_dim]
+  const float* v_bias = nullptr;       // [n_kv_heads * value_dim]
+  const float* output_bias = nullptr;  // [hidden_dim]
+  // [n_heads], scores of a position that has no value: they take their share of each head's softmax
+  // and add nothing. Null: none.
+  const float* sinks = nullptr;
+  uint32_t window = 0;  // a row attends to its own position and the window - 1 before it; 0: to all
 
+  // Of the n_visible positions up to a row's own, those that it attends to: the last ones.
+  uint32_t n_attended(uint32_t n_visible) const {
+    return window != 0 ? std::min(window, n_visible) : n_visible;
+  }
   bool input_reads_q8() const { return reads_q8(q) || reads_q8(k) || reads_q8(v); }
   KvLayerSpec kv_spec() const { return {n_kv_heads, key_dim, value_dim, 0}; }
 };

@@ -27,7 +27,7 @@ ByteLedger as_draft(const ByteLedger& ledger) {
   return draft;
 }
 
-constexpr uint32_t kNoRow = UINT32_MAX;
+constexpr uint32_t kNoIndex = UINT32_MAX;
 // More than the stages of one layer and of what stands around the layers.
 constexpr uint32_t kMaxLayerStages = 32;
 
@@ -53,18 +53,23 @@ Result<void> Decoder::reserve(const ForwardLimits& limits) {
 
 void Decoder::prepare(const ForwardBatch& batch) {
   FLOE_CHECK(batch.rows.size() <= ws_.max_rows);
-  // The last row of each sequence says how much of its cache this forward reads.
+  // The first and the last row of each sequence say how much of its cache this forward reads.
   ws_.last_rows.clear();
-  ws_.row_of_sequence.assign(batch.sequences.size(), kNoRow);
+  ws_.first_rows.clear();
+  ws_.index_of_sequence.assign(batch.sequences.size(), kNoIndex);
   for (size_t i = batch.rows.size(); i-- > 0;) {
     const ForwardRow& row = batch.rows[i];
     FLOE_CHECK(row.sequence < batch.sequences.size());
     FLOE_CHECK(row.position < ws_.max_context);
     FLOE_CHECK(row.position < batch.sequences[row.sequence].slots.size());
     FLOE_CHECK(row.token >= 0 && static_cast<uint32_t>(row.token) < network_->n_vocab);
-    if (ws_.row_of_sequence[row.sequence] != kNoRow) continue;
-    ws_.row_of_sequence[row.sequence] = static_cast<uint32_t>(i);
-    ws_.last_rows.push_back(static_cast<uint32_t>(i));
+    uint32_t& index = ws_.index_of_sequence[row.sequence];
+    if (index == kNoIndex) {
+      index = static_cast<uint32_t>(ws_.last_rows.size());
+      ws_.last_rows.push_back(static_cast<uint32_t>(i));
+      ws_.first_rows.push_back(0);
+    }
+    ws_.first_rows[index] = static_cast<uint32_t>(i);
   }
 }
 
@@ -163,7 +168,7 @@ void Decoder::project_logits(Pass& pass, Stage input, uint32_t n_logit_rows) {
   }
   project(pass, {input},
           {{network_->lm_head(), ws_.input.rows(), n_logit_rows, ws_.logits, network_->n_vocab,
-            &ByteLedger::head_bytes, ws_.logit_rows}});
+            &ByteLedger::head_bytes, nullptr, ws_.logit_rows}});
 }
 
 void Decoder::walk_trunk(Pass& pass, uint32_t n_logit_rows) {

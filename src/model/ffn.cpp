@@ -23,6 +23,10 @@ void gate_up_item(Pass& pass, const GatedFfn& ffn, uint32_t plane, uint32_t grou
   const uint32_t col_begin = group_begin * kRowsPerGroup;
   const uint32_t col_end = std::min(group_end * kRowsPerGroup, ffn.ffn_dim());
   const bool quantize = reads_q8(ffn.down);
+  const float* gate_bias = plane_bias(ffn.gate_bias, plane, ffn.ffn_dim());
+  const float* up_bias = plane_bias(ffn.up_bias, plane, ffn.ffn_dim());
+  const auto activate =
+      ffn.activation == Activation::swiglu ? kernels.swiglu : kernels.swiglu_clamped;
   float* up = ws.up + size_t{pass.worker.index()} * Workspace::kUpRows * ws.up_stride;
   // The tile of weights stays in cache while blocks of rows pass over it.
   for (uint32_t first = 0; first < n; first += Workspace::kUpRows) {
@@ -40,11 +44,13 @@ void gate_up_item(Pass& pass, const GatedFfn& ffn, uint32_t plane, uint32_t grou
     float* gate = inner.row(inner_begin + first);
     kernels.matmul(ffn.gate, plane, group_begin, group_end, rows, block_ids, n_block, gate,
                    inner.stride);
+    add_bias(pass, ffn.gate, gate_bias, group_begin, group_end, n_block, gate, inner.stride);
     kernels.matmul(ffn.up, plane, group_begin, group_end, rows, block_ids, n_block, up,
                    ws.up_stride);
+    add_bias(pass, ffn.up, up_bias, group_begin, group_end, n_block, up, ws.up_stride);
     for (uint32_t i = 0; i < n_block; ++i) {
       float* out = gate + size_t{i} * inner.stride + col_begin;
-      kernels.swiglu(out, up + size_t{i} * ws.up_stride + col_begin, out, col_end - col_begin);
+      activate(out, up + size_t{i} * ws.up_stride + col_begin, out, col_end - col_begin);
       if (quantize) inner.quantize(kernels, inner_begin + first + i, col_begin, col_end);
     }
   }
@@ -74,7 +80,7 @@ Stage run_dense_ffn(Pass& pass, Stage input, const DenseFfn& dense) {
       gate_up(pass, {input}, ffn, ws.input.rows(), ws.dense_inner, &ByteLedger::dense_bytes);
   return project(pass, {inner},
                  {{ffn.down, ws.dense_inner.rows(), pass.n_rows(), ws.branch, ffn.down.n_rows,
-                   &ByteLedger::dense_bytes}});
+                   &ByteLedger::dense_bytes, ffn.down_bias}});
 }
 
 }  // namespace floe

@@ -24,6 +24,7 @@ const HparamSpec kTable[] = {
     {"attention.key_length", &Hparams::key_dim, 2, 8192, false},
     {"attention.value_length", &Hparams::value_dim, 1, 8192, false},
     {"attention.layer_norm_rms_epsilon", &Hparams::rms_eps, 1e-12, 1, true},
+    {"attention.sliding_window", &Hparams::sliding_window, 0, kMaxContext, false},
 
     {"rope.dimension_count", &Hparams::rope_dim, 2, 8192, false},
     {"rope.freq_base", &Hparams::rope_base, 1, 1e12, false},

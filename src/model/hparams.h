@@ -30,6 +30,7 @@ struct Hparams {
   uint32_t key_dim = 0;     // per head; 0: hidden_dim / n_heads
   uint32_t value_dim = 0;
   float rms_eps = 0.0f;
+  uint32_t sliding_window = 0;  // positions that a windowed layer reads; 0: absent
 
   uint32_t rope_dim = 0;  // rotated values per head; 0: key_dim
   float rope_base = 10000.0f;

@@ -113,7 +113,8 @@ Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe) {
 
   const Stage logits = project(
       pass, {input},
-      {{moe.router, x, n_rows, ws.router_logits, moe.rules.n_experts, &ByteLedger::dense_bytes}});
+      {{moe.router, x, n_rows, ws.router_logits, moe.rules.n_experts, &ByteLedger::dense_bytes,
+        moe.router_bias}});
   const Stage routed = each_row(pass, {logits}, [&](uint32_t row) { route_row(pass, moe, row); });
   const Stage sorted = worker.compute({routed}, [&] { return sort_pairs(pass, moe); });
   // The shared expert needs no routing: its first half runs while one worker sorts.
@@ -149,7 +150,7 @@ Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe) {
   if (moe.has_shared) {
     shared_outputs = project(pass, {shared_inner},
                              {{moe.shared.down, ws.shared_inner.rows(), n_rows, ws.shared_outputs,
-                               hidden_dim, &ByteLedger::shared_bytes}});
+                               hidden_dim, &ByteLedger::shared_bytes, moe.shared.down_bias}});
   }
   const uint32_t down_step = groups_per_item(experts.down, worker.count());
   const uint32_t n_down_tiles = (experts.down.n_groups + down_step - 1) / down_step;
@@ -157,9 +158,12 @@ Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe) {
       {inner, shared_outputs}, n_used * n_down_tiles, 1,
       [&](uint32_t index, uint32_t) {
         const Item item = item_of(index, experts.down, down_step);
+        float* out = ws.pair_outputs + size_t{item.first_pair} * hidden_dim;
         pass.kernels.matmul(experts.down, item.expert, item.begin, item.end,
-                            ws.routed_inner.rows(item.first_pair), nullptr, item.n_pairs,
-                            ws.pair_outputs + size_t{item.first_pair} * hidden_dim, hidden_dim);
+                            ws.routed_inner.rows(item.first_pair), nullptr, item.n_pairs, out,
+                            hidden_dim);
+        add_bias(pass, experts.down, plane_bias(experts.down_bias, item.expert, hidden_dim),
+                 item.begin, item.end, item.n_pairs, out, hidden_dim);
       },
       [&](uint32_t index, uint32_t, uint32_t k) {
         const Item item = item_of(index, experts.down, down_step);

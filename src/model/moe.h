@@ -18,8 +18,9 @@ namespace floe {
 
 struct MoeFfn {
   RouterRules rules;
-  PackedMatrix router;  // [n_experts][hidden_dim], F32
-  GatedFfn experts;     // one plane per expert
+  PackedMatrix router;                 // [n_experts][hidden_dim], F32
+  const float* router_bias = nullptr;  // [n_experts], part of the logits; null: none
+  GatedFfn experts;                    // one plane per expert
   bool has_shared = false;
   GatedFfn shared;
 

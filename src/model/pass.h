@@ -75,7 +75,21 @@ inline bool fetch_ahead(const PackedMatrix& matrix, uint32_t plane, uint32_t beg
   return true;
 }
 
-// out[i * out_stride ..] = matrix . x row ids[i] for i in [0, n) (ids null: rows 0 .. n-1).
+// Ends an item of matmul: adds bias [matrix.n_rows] (null: none) to the columns of the item's row
+// groups in n output rows.
+inline void add_bias(Pass& pass, const PackedMatrix& matrix, const float* bias,
+                     uint32_t group_begin, uint32_t group_end, uint32_t n, float* out,
+                     size_t out_stride) {
+  if (bias == nullptr) return;
+  const uint32_t begin = group_begin * kRowsPerGroup;
+  const uint32_t end = std::min(group_end * kRowsPerGroup, matrix.n_rows);
+  for (uint32_t i = 0; i < n; ++i) {
+    pass.kernels.add(bias + begin, out + i * out_stride + begin, end - begin);
+  }
+}
+
+// out[i * out_stride ..] = matrix . x row ids[i] + bias for i in [0, n) (bias null: none; ids null:
+// rows 0 .. n-1).
 struct Projection {
   const PackedMatrix& matrix;
   ActivationRows x;
@@ -83,6 +97,7 @@ struct Projection {
   float* out;
   size_t out_stride;
   uint64_t ByteLedger::*count;
+  const float* bias = nullptr;  // [matrix.n_rows]
   const uint32_t* ids = nullptr;
 };
 
@@ -116,6 +131,8 @@ inline Stage project(Pass& pass, Stages after, std::initializer_list<Projection>
         find(item, [&](const Projection& projection, uint32_t begin, uint32_t end) {
           pass.kernels.matmul(projection.matrix, 0, begin, end, projection.x, projection.ids,
                               projection.n, projection.out, projection.out_stride);
+          add_bias(pass, projection.matrix, projection.bias, begin, end, projection.n,
+                   projection.out, projection.out_stride);
           return true;
         });
       },

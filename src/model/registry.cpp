@@ -12,6 +12,7 @@ std::span<const Architecture> architectures() {
       {"deepseek2", kDeepseek2Keys, build_deepseek2},
       {"deepseek32", kDeepseek32Keys, build_deepseek2},
       {"glm-dsa", kGlmDsaKeys, build_glm_dsa},
+      {"gpt-oss", kGptOssKeys, build_gpt_oss},
   };
   return table;
 }

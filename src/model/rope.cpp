@@ -26,6 +26,8 @@ RopeFrequencies::RopeFrequencies(const Hparams& hparams, std::span<const float> 
   double high = 0.0;
   magnitude_ = hparams.rope_attention_factor;
   if (yarn) {
+    // Whole pairs, as the reference data has it for every family. gpt-oss was published with
+    // boundaries that are not rounded; GGUF has no key that says so.
     low = std::max(0.0, std::floor(yarn_boundary(hparams.yarn_beta_fast, hparams)));
     high =
         std::min(hparams.rope_dim - 1.0, std::ceil(yarn_boundary(hparams.yarn_beta_slow, hparams)));

@@ -89,7 +89,17 @@ Result<void> WeightLoader::matrix_stack(const std::string& name, uint32_t n_cols
 }
 
 Result<void> WeightLoader::vector(const std::string& name, uint32_t n, const float*& target) {
-  FLOE_TRY(const TensorView* tensor, require(name, TensorDims{n}));
+  return add_vector(name, TensorDims{n}, target);
+}
+
+Result<void> WeightLoader::vector_stack(const std::string& name, uint32_t n, uint32_t n_planes,
+                                        const float*& target) {
+  return add_vector(name, TensorDims{n, n_planes}, target);
+}
+
+Result<void> WeightLoader::add_vector(const std::string& name, const TensorDims& dims,
+                                      const float*& target) {
+  FLOE_TRY(const TensorView* tensor, require(name, dims));
   if (tensor->type != QuantType::F32) {
     return model_error("{}: tensor {}: expected type F32, found {}", file_.source(), name,
                        format_traits(tensor->type).name);

@@ -45,6 +45,9 @@ class WeightLoader {
                             uint32_t n_planes, PackedMatrix& target);
   // F32 vector of n values.
   Result<void> vector(const std::string& name, uint32_t n, const float*& target);
+  // n_planes vectors of n values in one F32 tensor of two dimensions.
+  Result<void> vector_stack(const std::string& name, uint32_t n, uint32_t n_planes,
+                            const float*& target);
   // As vector(), read at once: for values that shape the model while it is built.
   Result<std::vector<float>> read_vector(const std::string& name, uint32_t n);
   // Number of rows of a matrix with n_cols columns whose row count only the file knows.
@@ -101,6 +104,7 @@ class WeightLoader {
   void add_tensor(const TensorView& tensor, uint32_t n_cols, uint32_t n_rows, uint32_t n_planes,
                   KeepAs keep, PackedMatrix& target);
   Result<const TensorView*> require(const std::string& name, const TensorDims& dims);
+  Result<void> add_vector(const std::string& name, const TensorDims& dims, const float*& target);
   void use(const TensorView& tensor);
   void add_job(Job job);
   Result<void> pack_job(const Job& job, std::byte* data, ThreadPool& pool,

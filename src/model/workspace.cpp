@@ -165,7 +165,7 @@ Result<Workspace> Workspace::create(const Network& network, const ForwardLimits&
   ws.max_rows = limits.max_rows;
   ws.max_logit_rows = limits.max_logit_rows;
   ws.max_context = limits.max_context;
-  ws.score_stride = (limits.max_context + 15) & ~15u;
+  ws.score_stride = (limits.max_context + 16) & ~15u;
   const Widths widths = measure(network);
   const uint64_t needed = carve(network, widths, n_workers, nullptr, ws);
   const uint64_t available = available_memory_bytes();
@@ -177,7 +177,8 @@ Result<Workspace> Workspace::create(const Network& network, const ForwardLimits&
   FLOE_TRY(ws.buffer, HugeBuffer::allocate(needed));
   carve(network, widths, n_workers, ws.buffer.data(), ws);
   ws.last_rows.reserve(limits.max_rows);
-  ws.row_of_sequence.reserve(limits.max_rows);
+  ws.first_rows.reserve(limits.max_rows);
+  ws.index_of_sequence.reserve(limits.max_rows);
   return ws;
 }
 

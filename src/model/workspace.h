@@ -50,7 +50,7 @@ struct Workspace {
   uint32_t max_rows = 0;
   uint32_t max_logit_rows = 0;
   uint32_t max_context = 0;
-  uint32_t score_stride = 0;  // max_context rounded up to 16
+  uint32_t score_stride = 0;  // max_context and a sink, rounded up to 16
 
   float* hidden = nullptr;     // f32 [R][hidden_dim], the residual stream
   float* branch = nullptr;     // f32 [R][hidden_dim], what attention or a dense FFN adds to it
@@ -101,8 +101,9 @@ struct Workspace {
   uint32_t* logit_rows = nullptr;         // u32 [max_logit_rows], rows that want logits
   float* logits = nullptr;                // f32 [max_logit_rows][n_vocab]
   float* output_hidden = nullptr;         // f32 [R][hidden_dim]
-  std::vector<uint32_t> last_rows;        // the last row of each sequence of the batch
-  std::vector<uint32_t> row_of_sequence;  // scratch for last_rows
+  std::vector<uint32_t> last_rows;          // the last row of each sequence of the batch
+  std::vector<uint32_t> first_rows;         // its first row, in the same order
+  std::vector<uint32_t> index_of_sequence;  // scratch for both
 
   HugeBuffer buffer;
 

@@ -22,6 +22,16 @@ constexpr uint32_t kMaxVocab = 1 << 20;
 
 enum class Fill : uint8_t { ones, random };
 
+// The format of 32-wide blocks in place of one of 256-wide blocks.
+QuantType fallback_type(QuantType type) {
+  switch (type) {
+    case QuantType::Q4_K: return QuantType::Q5_0;
+    case QuantType::Q5_K: return QuantType::Q5_1;
+    case QuantType::Q6_K: return QuantType::Q8_0;
+    default: return type;
+  }
+}
+
 // A tensor's content beside its header entry, in the same order.
 struct TensorFill {
   Fill fill = Fill::random;
@@ -56,8 +66,9 @@ class Blueprint {
     header.add_tensor(name, fitting_type(dims[0]), dims);
     fills.push_back({Fill::random, gain / std::sqrt(static_cast<float>(dims[0]))});
   }
+  // As llama.cpp's quantiser chooses where rows are no multiple of the block.
   QuantType fitting_type(uint64_t n_cols) const {
-    for (const QuantType type : {type_, QuantType::Q8_0}) {
+    for (const QuantType type : {type_, fallback_type(type_)}) {
       if (n_cols % format_traits(type).block_elems == 0) return type;
     }
     return QuantType::F16;

@@ -72,6 +72,7 @@ bool can_fill(QuantType type) {
     case QuantType::Q4_0:
     case QuantType::Q4_1:
     case QuantType::Q5_0:
+    case QuantType::Q5_1:
     case QuantType::Q8_0:
     case QuantType::Q4_K:
     case QuantType::Q5_K:
@@ -113,6 +114,15 @@ void fill_random_blocks(QuantType type, float deviation, uint64_t seed, std::spa
     case QuantType::Q5_0: {
       const uint16_t d = f32_to_f16(deviation / uniform_deviation(32));
       return patch_blocks<BlockQ5_0>(blocks, [=](BlockQ5_0& b) { b.d = with_random_sign(d, b.qs); });
+    }
+    case QuantType::Q5_1: {
+      const float d = deviation / uniform_deviation(32);
+      const uint16_t scale = f32_to_f16(d);
+      const uint16_t minimum = f32_to_f16(-15.5f * d);
+      return patch_blocks<BlockQ5_1>(blocks, [=](BlockQ5_1& b) {
+        b.d = scale;
+        b.m = minimum;
+      });
     }
     case QuantType::Q8_0: {
       const uint16_t d = f32_to_f16(deviation / uniform_deviation(256));

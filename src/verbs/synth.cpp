@@ -21,7 +21,9 @@ Result<int> run_synth(std::span<const std::string> arguments) {
             "leading dense layers of shapes that have them; the shape's, or at most 1 when --layers is given");
   table.add("--experts", "N", &n_experts, 1, 1024, "routed experts per layer; the shape's when not given");
   table.add("--vocab", "N", &n_vocab, 16, 1 << 20, "vocabulary; the shape's when not given");
-  table.add_choice("--type", synth_types(), &type, "weight format of the matrices");
+  table.add_choice("--type", synth_types(), &type,
+                   "weight format of the matrices; where rows are no multiple of 256, Q4_K becomes Q5_0, Q5_K Q5_1 "
+                   "and Q6_K Q8_0, and F16 stands where they are none of 32");
   table.add("-s,--seed", "N", &seed, 0, INT64_MAX, "seed of the weights");
   table.add("-o,--output", "FILE", &options.output_path, "file to write");
   table.add("--progress", &options.show_progress, "show progress on stderr");

@@ -120,6 +120,49 @@ TEST(Swiglu, MatchesFloat64AndAllTablesAgree) {
   }
 }
 
+TEST(SwigluClamped, MatchesFloat64AndAllTablesAgree) {
+  std::mt19937 rng(8);
+  for (const uint32_t n : kLengths) {
+    std::vector<float> gate = random_values(rng, n, 8.0f);
+    gate[0] = n % 2 != 0 ? -100.0f : 100.0f;
+    gate[n / 2] = n % 2 != 0 ? -60.0f : 0.0f;
+    std::vector<float> up = random_values(rng, n, 8.0f);
+    up[n / 3] = n % 2 != 0 ? 1e30f : -1e30f;
+    std::vector<float> reference(n);
+    reference_kernels().swiglu_clamped(gate.data(), up.data(), reference.data(), n);
+    for (uint32_t i = 0; i < n; ++i) {
+      const double g = std::min<double>(gate[i], 7);
+      const double u = std::clamp<double>(up[i], -7, 7);
+      const double expected = g / (1 + std::exp(-static_cast<double>(1.702f) * g)) * (u + 1);
+      // The exponent and u + 1 are rounded once more than in swiglu.
+      const double relative = 5e-7 + std::abs(1.702 * g) * 0x1p-24;
+      ASSERT_NEAR(reference[i], expected, relative * std::abs(expected) + 1e-37);
+    }
+    for (const KernelTable* table : fast_tables()) {
+      std::vector<float> out = gate;
+      table->swiglu_clamped(out.data(), up.data(), out.data(), n);
+      ASSERT_TRUE(same_bits(reference, out)) << table->isa;
+      out = up;
+      table->swiglu_clamped(gate.data(), out.data(), out.data(), n);
+      ASSERT_TRUE(same_bits(reference, out)) << table->isa;
+    }
+  }
+}
+
+TEST(SwigluClamped, NanStays) {
+  for (const KernelTable* table : all_tables()) {
+    std::vector<float> gate(11, 1.0f);
+    std::vector<float> up(11, 2.0f);
+    gate[1] = gate[9] = NAN;
+    up[2] = up[10] = NAN;
+    std::vector<float> out(11);
+    table->swiglu_clamped(gate.data(), up.data(), out.data(), 11);
+    for (uint32_t i = 0; i < 11; ++i) {
+      EXPECT_EQ(std::isnan(out[i]), i == 1 || i == 2 || i == 9 || i == 10) << table->isa << " " << i;
+    }
+  }
+}
+
 TEST(AxpyAddDot, MatchFloat64AndAllTablesAgree) {
   std::mt19937 rng(5);
   for (const uint32_t n : kLengths) {

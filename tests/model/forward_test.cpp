@@ -163,6 +163,70 @@ TEST_F(Forward, ATrunkWithoutItsDraftHead) {
   EXPECT_EQ(run(trunk).hash(), run(whole).hash());
 }
 
+// One layer with a window of 6: a row's bits depend on the last 6 tokens alone, and on all of them.
+TEST_F(Forward, AWindowHidesWhatLiesBeforeIt) {
+  TinyModel model = tiny_gpt_oss();
+  model.set("block_count", 1u);
+  std::erase_if(model.tensors(),
+                [](const TinyTensor& tensor) { return tensor.name.starts_with("blk.1."); });
+  LoadedModel loaded = load(model);
+  ASSERT_NE(loaded.model, nullptr);
+  auto last_row = [&](const std::vector<int32_t>& tokens, uint32_t chunk) {
+    const std::vector<uint32_t> slots = loaded.take_slots(24);
+    const Rows rows = run_tokens(loaded, slots, tokens, 0, chunk);
+    loaded.free_slots.insert(loaded.free_slots.end(), slots.begin(), slots.end());
+    return hash_logits(rows.row(rows.n_rows() - 1).data(), 1, rows.n_vocab);
+  };
+  const uint64_t expected = last_row(tokens_, 24);
+  for (uint32_t changed = 0; changed < 24; ++changed) {
+    std::vector<int32_t> tokens = tokens_;
+    tokens[changed] = (tokens[changed] + 1) % static_cast<int32_t>(kTinyVocab);
+    for (uint32_t chunk : {24u, 5u}) {
+      EXPECT_EQ(last_row(tokens, chunk) == expected, changed < 18) << changed;
+    }
+  }
+}
+
+// A sink takes a share of the softmax without bringing a value.
+TEST_F(Forward, SinksScaleWhatAttentionBrings) {
+  auto with_sinks = [&](float sink) {
+    TinyModel model = tiny_gpt_oss();
+    for (const char* name : {"blk.0.attn_sinks.weight", "blk.1.attn_sinks.weight"}) {
+      for (float& value : model.find(name)->values()) value = sink;
+    }
+    return model;
+  };
+  auto without_attention = [&](TinyModel model) {
+    for (const char* name : {"blk.0.attn_output.weight", "blk.1.attn_output.weight"}) {
+      for (float& value : model.find(name)->values()) value = 0.0f;
+    }
+    return model;
+  };
+  const uint64_t silent = run(without_attention(with_sinks(0.0f))).hash();
+  EXPECT_EQ(run(with_sinks(1e4f)).hash(), silent);
+  EXPECT_NE(run(with_sinks(0.0f)).hash(), silent);
+  EXPECT_EQ(run(with_sinks(-1e4f)).hash(), run(with_sinks(-INFINITY)).hash());
+  EXPECT_NE(run(with_sinks(-1e4f)).hash(), run(with_sinks(0.0f)).hash());
+}
+
+// A context that fills its limit to the last position: a sink needs room behind the scores.
+TEST_F(Forward, AFullContextHasRoomForASink) {
+  RunSetup tight;
+  tight.max_context = 32;
+  tight.max_rows = 32;
+  TinyModel model = tiny_gpt_oss();
+  model.set("attention.sliding_window", 512u);
+  std::vector<int32_t> tokens(32);
+  std::mt19937 random(5);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % kTinyVocab);
+  auto hash = [&](const RunSetup& setup) {
+    LoadedModel loaded = load(model, setup);
+    if (loaded.model == nullptr) return uint64_t{0};
+    return run_tokens(loaded, loaded.take_slots(32), tokens, 0, 32).hash();
+  };
+  EXPECT_EQ(hash(tight), hash({}));
+}
+
 // Two sequences in one batch; one reads a token whose embedding is damaged. The other's bits stay,
 // and the damage shows.
 TEST_F(Forward, DamageStaysInItsSequence) {
@@ -254,6 +318,29 @@ TEST_F(Forward, TheLedgerCountsEveryWeightOnce) {
   EXPECT_EQ(ledger.n_moe_layers, 0u);
   const uint64_t per_row = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48);
   EXPECT_EQ(ledger.n_macs, 2 * per_row + 32 * kTinyVocab);
+}
+
+// Two layers, the first with a window of 6; two KV heads with keys and values of 16 floats.
+TEST_F(Forward, TheLedgerCountsTheWindow) {
+  LoadedModel loaded = load(tiny_gpt_oss());
+  ASSERT_NE(loaded.model, nullptr);
+  const std::vector<uint32_t> slots[2] = {loaded.take_slots(32), loaded.take_slots(32)};
+  const SequenceSlots sequences[2] = {{slots[0]}, {slots[1]}};
+  auto n_positions = [&](uint32_t first, uint32_t n, uint32_t n_other) {
+    std::vector<ForwardRow> rows;
+    for (uint32_t i = 0; i < std::max(n, n_other); ++i) {
+      if (i < n) rows.push_back({1, first + i, 0, true});
+      if (i < n_other) rows.push_back({1, i, 1, true});
+    }
+    const ByteLedger ledger = loaded.model->forward({rows, sequences}, loaded.cache).ledger;
+    return ledger.kv_bytes / (2 * 2 * 16 * sizeof(float));
+  };
+  EXPECT_EQ(n_positions(0, 4, 0), 4u + 4u);
+  EXPECT_EQ(n_positions(4, 1, 0), 5u + 5u);
+  EXPECT_EQ(n_positions(5, 1, 0), 6u + 6u);
+  EXPECT_EQ(n_positions(6, 1, 0), 6u + 7u);
+  EXPECT_EQ(n_positions(7, 10, 3), 15u + 17u + 3u + 3u);  // positions 2 to 16, and 0 to 2
+  EXPECT_EQ(n_positions(17, 1, 0), 6u + 18u);
 }
 
 TEST_F(Forward, TheLedgerCountsTheUnionOfExperts) {

@@ -107,6 +107,12 @@ TEST_F(Hostile, RequiredKeys) {
     model.erase(key);
     expect_refused(model, key, "glm-dsa");
   }
+  for (const char* key :
+       {"attention.sliding_window", "expert_used_count", "expert_feed_forward_length"}) {
+    TinyModel model = tiny_gpt_oss();
+    model.erase(key);
+    expect_refused(model, key, "gpt-oss");
+  }
 }
 
 TEST_F(Hostile, KeysThatContradictEachOther) {
@@ -149,6 +155,8 @@ TEST_F(Hostile, KeysThatContradictEachOther) {
        "attention.indexer.types"},
       // The trunk's routers have 5 rows, whatever expert_count says.
       {tiny_glm_dsa(), "expert_used_count", 6u, "blk.1.ffn_gate_inp.weight"},
+      {tiny_gpt_oss(), "attention.sliding_window", 0u, "attention.sliding_window"},
+      {tiny_gpt_oss(), "expert_count", 0u, "expert_count"},
       {tiny_llama(), "general.architecture", std::string("mamba"), "general.architecture"},
   };
   for (const Contradiction& c : cases) {

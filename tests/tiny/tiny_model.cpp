@@ -69,6 +69,13 @@ void add_shared(TinyModel& model, const std::string& p, uint32_t n_experts, uint
   model.add(p + "ffn_down_shexp.weight", {ffn_dim, kHidden});
 }
 
+// Values about 0, where add() draws vectors about 1.
+void add_bias(TinyModel& model, const std::string& name, TensorDims dims) {
+  TinyTensor& bias = model.add(name, dims);
+  const float centre = dims.size() == 1 ? 1.0f : 0.0f;
+  for (float& value : bias.values()) value -= centre;
+}
+
 constexpr uint32_t kMlaHeads = 4;
 constexpr uint32_t kNope = 12;
 constexpr uint32_t kRope = 8;
@@ -285,6 +292,34 @@ TinyModel tiny_glm_dsa() {
   return model;
 }
 
+TinyModel tiny_gpt_oss() {
+  TinyModel model("gpt-oss", 6);
+  add_frame(model, 2, 4, 2);
+  set_router(model, 8, 3, 16);
+  model.set("attention.key_length", 16u);
+  model.set("attention.value_length", 16u);
+  model.set("attention.sliding_window", 6u);
+  model.set("rope.scaling.type", std::string("yarn"));
+  model.set("rope.scaling.factor", 8.0f);
+  model.set("rope.scaling.original_context_length", 64u);
+  for (uint32_t i = 0; i < 2; ++i) {
+    const std::string p = blk(i);
+    add_gqa(model, p, 4, 2, 16);
+    model.find(p + "ffn_norm.weight")->name = p + "post_attention_norm.weight";
+    add_bias(model, p + "attn_q.bias", {4 * 16});
+    add_bias(model, p + "attn_k.bias", {2 * 16});
+    add_bias(model, p + "attn_v.bias", {2 * 16});
+    add_bias(model, p + "attn_output.bias", {kHidden});
+    model.add(p + "attn_sinks.weight", {4});
+    add_experts(model, p, 8, 16);
+    add_bias(model, p + "ffn_gate_inp.bias", {8});
+    add_bias(model, p + "ffn_gate_exps.bias", {16, 8});
+    add_bias(model, p + "ffn_up_exps.bias", {16, 8});
+    add_bias(model, p + "ffn_down_exps.bias", {kHidden, 8});
+  }
+  return model;
+}
+
 std::vector<std::pair<std::string, TinyModel>> all_tiny_models() {
   std::vector<std::pair<std::string, TinyModel>> models;
   models.emplace_back("llama", tiny_llama());
@@ -292,6 +327,7 @@ std::vector<std::pair<std::string, TinyModel>> all_tiny_models() {
   models.emplace_back("qwen3moe", tiny_qwen3moe());
   models.emplace_back("deepseek2", tiny_deepseek2());
   models.emplace_back("glm_dsa", tiny_glm_dsa());
+  models.emplace_back("gpt_oss", tiny_gpt_oss());
   return models;
 }
 

@@ -63,6 +63,7 @@ TinyModel tiny_qwen3moe();
 TinyModel tiny_deepseek2();  // q_lora, groups, one dense layer, YaRN
 // Indexer types 1 0 1, top_k 6, a draft head whose router has more experts than the trunk's.
 TinyModel tiny_glm_dsa();
+TinyModel tiny_gpt_oss();  // a window of 6 positions in the first of two layers, YaRN
 std::vector<std::pair<std::string, TinyModel>> all_tiny_models();
 
 }  // namespace floe::test

@@ -75,7 +75,62 @@ TEST_F(SynthFile, LoadsWithTheShapeAskedFor) {
   EXPECT_EQ(experts->type, QuantType::Q4_K);
   EXPECT_EQ(file->find_tensor("blk.0.ffn_gate_exps.weight"), nullptr);
   // 192-wide rows are no multiple of a 256-wide block.
-  EXPECT_EQ(file->find_tensor("blk.0.attn_k_b.weight")->type, QuantType::Q8_0);
+  EXPECT_EQ(file->find_tensor("blk.0.attn_k_b.weight")->type, QuantType::Q5_0);
+}
+
+TEST_F(SynthFile, RowsThatNoBlockOf256FitsTakeTheFormatThatLlamaCppChooses) {
+  const std::pair<QuantType, QuantType> cases[] = {{QuantType::Q4_K, QuantType::Q5_0},
+                                                   {QuantType::Q5_K, QuantType::Q5_1},
+                                                   {QuantType::Q6_K, QuantType::Q8_0},
+                                                   {QuantType::Q4_0, QuantType::Q4_0},
+                                                   {QuantType::MXFP4, QuantType::MXFP4}};
+  for (const auto& [asked, chosen] : cases) {
+    SynthOptions wanted = options("gpt-oss-20b");
+    wanted.n_experts = 4;
+    wanted.type = asked;
+    const auto result = synthesize(wanted);
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    const auto file = GgufFile::open(path_);
+    ASSERT_TRUE(file.ok()) << file.error().message;
+    EXPECT_EQ(file->find_tensor("blk.1.ffn_down_exps.weight")->type, chosen);  // 2880 wide
+    EXPECT_EQ(file->find_tensor("blk.1.attn_output.weight")->type, asked);     // 4096 wide
+  }
+}
+
+// What llama.cpp's loader asks of gpt-oss beside the tensors that every family has.
+TEST_F(SynthFile, GptOssHasItsBiasesSinksAndKeys) {
+  SynthOptions wanted = options("gpt-oss-20b");
+  wanted.n_experts = 4;
+  wanted.type = QuantType::MXFP4;
+  const auto result = synthesize(wanted);
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  const auto file = GgufFile::open(path_);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  const std::pair<const char*, TensorDims> plain[] = {{"attn_q.bias", {4096}},
+                                                      {"attn_k.bias", {512}},
+                                                      {"attn_v.bias", {512}},
+                                                      {"attn_output.bias", {2880}},
+                                                      {"attn_sinks.weight", {64}},
+                                                      {"post_attention_norm.weight", {2880}},
+                                                      {"ffn_gate_inp.bias", {4}},
+                                                      {"ffn_gate_exps.bias", {2880, 4}},
+                                                      {"ffn_up_exps.bias", {2880, 4}},
+                                                      {"ffn_down_exps.bias", {2880, 4}}};
+  for (const auto& [name, dims] : plain) {
+    for (const char* layer : {"blk.0.", "blk.1."}) {
+      const TensorView* tensor = file->find_tensor(std::string(layer) + name);
+      ASSERT_NE(tensor, nullptr) << name;
+      EXPECT_EQ(tensor->dims, dims) << name;
+      EXPECT_EQ(tensor->type, QuantType::F32) << name;
+    }
+  }
+  EXPECT_EQ(file->find_tensor("blk.0.ffn_norm.weight"), nullptr);
+  EXPECT_EQ(file->require_uint("gpt-oss.attention.sliding_window", 1, 4096).value(), 128u);
+  EXPECT_EQ(file->require_uint("gpt-oss.expert_feed_forward_length", 1, 4096).value(), 2880u);
+  EXPECT_EQ(file->require_string("gpt-oss.rope.scaling.type").value(), "yarn");
+  EXPECT_EQ(file->require_float("gpt-oss.rope.scaling.factor", 1, 64).value(), 32.0f);
+  EXPECT_EQ(file->require_uint("gpt-oss.rope.scaling.original_context_length", 1, 131072).value(),
+            4096u);
 }
 
 TEST_F(SynthFile, ImpossibleChangesAreUsageErrors) {
