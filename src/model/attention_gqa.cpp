@@ -35,9 +35,9 @@ void attend_gqa(Pass& pass, const GqaAttention& a, uint32_t layer) {
   const uint32_t heads_per_kv = a.n_heads / a.n_kv_heads;
 
   const ActivationRows x = ws.input.rows();
-  project(pass, a.q, x, n_rows, ws.queries, q_stride, &ByteLedger::attention_bytes);
-  project(pass, a.k, x, n_rows, ws.keys, k_stride, &ByteLedger::attention_bytes);
-  project(pass, a.v, x, n_rows, ws.values, v_stride, &ByteLedger::attention_bytes);
+  project(pass, a.q, x, n_rows, ws.queries, q_stride, kAttentionClass);
+  project(pass, a.k, x, n_rows, ws.keys, k_stride, kAttentionClass);
+  project(pass, a.v, x, n_rows, ws.values, v_stride, kAttentionClass);
   pass.worker.barrier();
 
   // Norm, rotate and store, one (row, KV head) with its query heads at a time.
@@ -96,11 +96,15 @@ void attend_gqa(Pass& pass, const GqaAttention& a, uint32_t layer) {
     pass.worker.barrier();
   }
   project(pass, a.output, ws.attention.rows(), n_rows, ws.branch, a.output.n_rows,
-          &ByteLedger::attention_bytes);
+          kAttentionClass);
 
   if (pass.ledger != nullptr) {
     const uint64_t token_bytes = (uint64_t{k_stride} + v_stride) * kv_type_bytes(pass.cache.type());
     for (uint32_t row : ws.last_rows) pass.ledger->kv_bytes += pass.n_visible(row) * token_bytes;
+    const uint64_t token_macs = uint64_t{a.n_heads} * (a.key_dim + a.value_dim);
+    for (uint32_t row = 0; row < n_rows; ++row) {
+      pass.ledger->kv_macs += pass.n_visible(row) * token_macs;
+    }
   }
 }
 

@@ -55,11 +55,11 @@ void make_queries_and_latent(Pass& pass, const MlaAttention& a, uint32_t layer) 
   const ActivationRows x = ws.input.rows();
 
   if (a.q_lora_dim != 0) {
-    project(pass, a.q_a, x, n_rows, ws.q_lora_raw, a.q_lora_dim, &ByteLedger::attention_bytes);
+    project(pass, a.q_a, x, n_rows, ws.q_lora_raw, a.q_lora_dim, kAttentionClass);
   } else {
-    project(pass, a.q_b, x, n_rows, ws.queries, a.q_b.n_rows, &ByteLedger::attention_bytes);
+    project(pass, a.q_b, x, n_rows, ws.queries, a.q_b.n_rows, kAttentionClass);
   }
-  project(pass, a.kv_a, x, n_rows, ws.keys, latent_dim, &ByteLedger::attention_bytes);
+  project(pass, a.kv_a, x, n_rows, ws.keys, latent_dim, kAttentionClass);
   if (a.has_indexer()) project_indexer_keys(pass, a.indexer);
   pass.worker.barrier();
 
@@ -81,7 +81,7 @@ void make_queries_and_latent(Pass& pass, const MlaAttention& a, uint32_t layer) 
 
   if (a.q_lora_dim != 0) {
     project(pass, a.q_b, ws.q_lora.rows(), n_rows, ws.queries, a.q_b.n_rows,
-            &ByteLedger::attention_bytes);
+            kAttentionClass);
     if (a.has_indexer()) project_indexer_queries(pass, a.indexer);
     pass.worker.barrier();
   }
@@ -110,7 +110,7 @@ void absorb_keys(Pass& pass, const MlaAttention& a) {
   });
   if (pass.ledger != nullptr) {
     pass.ledger->attention_bytes += a.k_b.size_bytes();
-    pass.ledger->n_macs += uint64_t{n_rows} * a.n_heads * a.k_b.n_rows * a.k_b.n_cols;
+    pass.ledger->attention_macs += uint64_t{n_rows} * a.n_heads * a.k_b.n_rows * a.k_b.n_cols;
   }
 }
 
@@ -153,6 +153,10 @@ void attend_latents(Pass& pass, const MlaAttention& a, uint32_t layer) {
   if (pass.ledger != nullptr) {
     const uint64_t token_bytes = uint64_t{latent_dim} * kv_type_bytes(pass.cache.type());
     for (uint32_t row : ws.last_rows) pass.ledger->kv_bytes += n_attended(row) * token_bytes;
+    const uint64_t token_macs = uint64_t{a.n_heads} * (latent_dim + a.kv_lora_dim);
+    for (uint32_t row = 0; row < n_rows; ++row) {
+      pass.ledger->kv_macs += n_attended(row) * token_macs;
+    }
   }
 }
 
@@ -173,7 +177,7 @@ void project_values(Pass& pass, const MlaAttention& a) {
   });
   if (pass.ledger != nullptr) {
     pass.ledger->attention_bytes += a.v_b.size_bytes();
-    pass.ledger->n_macs += uint64_t{n_rows} * a.n_heads * a.v_b.n_rows * a.v_b.n_cols;
+    pass.ledger->attention_macs += uint64_t{n_rows} * a.n_heads * a.v_b.n_rows * a.v_b.n_cols;
   }
   if (quantize && !quantize_pieces) {
     pass.worker.barrier();
@@ -195,7 +199,7 @@ void attend_mla(Pass& pass, const MlaAttention& attention, uint32_t layer) {
   project_values(pass, attention);
   pass.worker.barrier();
   project(pass, attention.output, pass.ws.attention.rows(), pass.n_rows(), pass.ws.branch,
-          attention.output.n_rows, &ByteLedger::attention_bytes);
+          attention.output.n_rows, kAttentionClass);
 }
 
 }  // namespace floe

@@ -21,7 +21,8 @@ ByteLedger as_draft(const ByteLedger& ledger) {
   ByteLedger draft;
   draft.draft_bytes = ledger.total_bytes() - ledger.head_bytes;
   draft.head_bytes = ledger.head_bytes;
-  draft.n_macs = ledger.n_macs;
+  draft.draft_macs = ledger.total_macs() - ledger.head_macs;
+  draft.head_macs = ledger.head_macs;
   draft.experts_union = ledger.experts_union;
   draft.n_moe_layers = ledger.n_moe_layers;
   return draft;
@@ -92,7 +93,8 @@ ForwardOutput Decoder::run(const ForwardBatch& batch, const float* mtp_hidden, K
               batch.sequences,
               cache,
               network_->rope.n_pairs(),
-              worker.index() == 0 ? &output.ledger : nullptr};
+              worker.index() == 0 ? &output.ledger : nullptr,
+              worker.index() == 0 ? routing_log_ : nullptr};
     if (mtp_hidden == nullptr) {
       walk_trunk(pass, output.n_logit_rows);
     } else {
@@ -165,7 +167,7 @@ void Decoder::project_logits(Pass& pass, uint32_t n_logit_rows) {
     pass.ledger->head_bytes += pass.n_rows() * (embedding.group_bytes / kRowsPerGroup);
   }
   project(pass, network_->lm_head(), ws_.input.rows(), n_logit_rows, ws_.logits, network_->n_vocab,
-          &ByteLedger::head_bytes, ws_.logit_rows);
+          kHeadClass, ws_.logit_rows);
 }
 
 void Decoder::walk_trunk(Pass& pass, uint32_t n_logit_rows) {
@@ -210,7 +212,7 @@ void Decoder::walk_mtp(Pass& pass, const float* previous_hidden, uint32_t n_logi
   });
   pass.worker.barrier();
   project(pass, mtp.eh_proj, ws_.mtp_input.rows(), pass.n_rows(), ws_.hidden, hidden_dim,
-          &ByteLedger::draft_bytes);
+          kDraftClass);
   pass.worker.barrier();
   const bool quantize = attention_reads_q8(layer);
   pass.worker.chunks(pass.n_rows(), 1, [&](uint32_t row, uint32_t) {

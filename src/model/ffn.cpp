@@ -61,12 +61,12 @@ void run_dense_ffn(Pass& pass, const DenseFfn& dense) {
                                     0);
                      });
   if (pass.ledger != nullptr) {
-    count_matrix(pass, ffn.gate, n_rows, pass.ledger->dense_bytes);
-    count_matrix(pass, ffn.up, n_rows, pass.ledger->dense_bytes);
+    count_matrix(pass, ffn.gate, n_rows, kDenseClass);
+    count_matrix(pass, ffn.up, n_rows, kDenseClass);
   }
   pass.worker.barrier();
   project(pass, ffn.down, ws.dense_inner.rows(), n_rows, ws.branch, ffn.down.n_rows,
-          &ByteLedger::dense_bytes);
+          kDenseClass);
 }
 
 }  // namespace floe

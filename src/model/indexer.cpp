@@ -52,9 +52,9 @@ void ignore_indexer(const std::string& prefix, WeightLoader& loader) {
 void project_indexer_keys(Pass& pass, const Indexer& indexer) {
   const ActivationRows x = pass.ws.input.rows();
   project(pass, indexer.k, x, pass.n_rows(), pass.ws.indexer_keys, indexer.key_dim,
-          &ByteLedger::attention_bytes);
+          kAttentionClass);
   project(pass, indexer.weights, x, pass.n_rows(), pass.ws.indexer_weights, indexer.n_heads,
-          &ByteLedger::attention_bytes);
+          kAttentionClass);
 }
 
 void store_indexer_key(Pass& pass, const Indexer& indexer, uint32_t layer, uint32_t row) {
@@ -73,7 +73,7 @@ void store_indexer_key(Pass& pass, const Indexer& indexer, uint32_t layer, uint3
 
 void project_indexer_queries(Pass& pass, const Indexer& indexer) {
   project(pass, indexer.q, pass.ws.q_lora.rows(), pass.n_rows(), pass.ws.indexer_queries,
-          size_t{indexer.n_heads} * indexer.key_dim, &ByteLedger::attention_bytes);
+          size_t{indexer.n_heads} * indexer.key_dim, kAttentionClass);
 }
 
 void select_top_k(const float* scores, uint32_t n, uint32_t top_k, const uint32_t* slots,
@@ -112,6 +112,11 @@ void select_positions(Pass& pass, const Indexer& indexer, uint32_t layer) {
     for (uint32_t row : ws.last_rows) {
       const uint32_t n = pass.n_visible(row);
       if (n > indexer.top_k) pass.ledger->kv_bytes += n * key_bytes;
+    }
+    const uint64_t key_macs = uint64_t{indexer.n_heads} * indexer.key_dim;
+    for (uint32_t row = 0; row < pass.n_rows(); ++row) {
+      const uint32_t n = pass.n_visible(row);
+      if (n > indexer.top_k) pass.ledger->kv_macs += n * key_macs;
     }
   }
 }

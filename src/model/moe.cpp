@@ -47,7 +47,7 @@ void count_experts(Pass& pass, const MoeFfn& moe) {
   const GatedFfn& experts = moe.experts;
   ledger.routed_bytes +=
       n_used * (experts.gate.plane_bytes() + experts.up.plane_bytes() + experts.down.plane_bytes());
-  ledger.n_macs +=
+  ledger.routed_macs +=
       uint64_t{pass.n_rows()} * moe.rules.n_active * 3 * experts.ffn_dim() * experts.gate.n_cols;
   ledger.experts_union += n_used;
   ledger.n_moe_layers += 1;
@@ -113,7 +113,7 @@ void run_moe(Pass& pass, const MoeFfn& moe) {
 
   // The shared expert needs no routing, so its first half runs beside the router.
   project(pass, moe.router, x, n_rows, ws.router_logits, moe.rules.n_experts,
-          &ByteLedger::dense_bytes);
+          kDenseClass);
   if (moe.has_shared) {
     const GatedFfn& shared = moe.shared;
     worker.chunks(shared.gate.n_groups, inner_groups_per_item(shared, worker.count()),
@@ -122,8 +122,8 @@ void run_moe(Pass& pass, const MoeFfn& moe) {
                                  0);
                   });
     if (pass.ledger != nullptr) {
-      count_matrix(pass, shared.gate, n_rows, pass.ledger->shared_bytes);
-      count_matrix(pass, shared.up, n_rows, pass.ledger->shared_bytes);
+      count_matrix(pass, shared.gate, n_rows, kSharedClass);
+      count_matrix(pass, shared.up, n_rows, kSharedClass);
     }
   }
   worker.barrier();
@@ -135,6 +135,10 @@ void run_moe(Pass& pass, const MoeFfn& moe) {
   if (worker.index() == 0) {
     if (n_rows <= kRowsRoutedAlone) {
       for (uint32_t row = 0; row < n_rows; ++row) route_row(pass, moe, row);
+    }
+    if (pass.routing_log != nullptr) {
+      pass.routing_log->insert(pass.routing_log->end(), ws.chosen,
+                               ws.chosen + size_t{n_rows} * moe.rules.n_active);
     }
     sort_pairs(pass, moe);
   }
@@ -168,7 +172,7 @@ void run_moe(Pass& pass, const MoeFfn& moe) {
   });
   if (moe.has_shared) {
     project(pass, moe.shared.down, ws.shared_inner.rows(), n_rows, ws.shared_outputs, hidden_dim,
-            &ByteLedger::shared_bytes);
+            kSharedClass);
   }
   if (pass.ledger != nullptr) count_experts(pass, moe);
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "kernels/kernel_table.h"
@@ -24,6 +25,7 @@ struct Pass {
   KvCache& cache;
   uint32_t n_rope_pairs;
   ByteLedger* ledger;  // null but for one worker, which counts for all
+  std::vector<uint32_t>* routing_log;  // as ledger, and null where nobody asked for it
 
   uint32_t n_rows() const { return static_cast<uint32_t>(rows.size()); }
   std::span<const uint32_t> slots(uint32_t row) const {
@@ -53,18 +55,19 @@ inline uint32_t groups_per_item(const PackedMatrix& matrix, uint32_t n_workers,
 }
 
 // Counts a matrix plane read once for n_rows rows.
-inline void count_matrix(Pass& pass, const PackedMatrix& matrix, uint64_t n_rows, uint64_t& bytes) {
-  bytes += matrix.plane_bytes();
-  pass.ledger->n_macs += n_rows * matrix.n_rows * matrix.n_cols;
+inline void count_matrix(Pass& pass, const PackedMatrix& matrix, uint64_t n_rows,
+                         LedgerClass kind) {
+  pass.ledger->*kind.bytes += matrix.plane_bytes();
+  pass.ledger->*kind.macs += n_rows * matrix.n_rows * matrix.n_cols;
 }
 
 // out[i * out_stride ..] = matrix . x row ids[i] for i in [0, n) (ids null: rows 0 .. n-1), the
 // output rows shared out among the workers. No barrier.
 inline void project(Pass& pass, const PackedMatrix& matrix, const ActivationRows& x, uint32_t n,
-                    float* out, size_t out_stride, uint64_t ByteLedger::*count,
+                    float* out, size_t out_stride, LedgerClass kind,
                     const uint32_t* ids = nullptr) {
   if (n == 0) return;
-  if (pass.ledger != nullptr) count_matrix(pass, matrix, n, pass.ledger->*count);
+  if (pass.ledger != nullptr) count_matrix(pass, matrix, n, kind);
   pass.worker.chunks(matrix.n_groups, groups_per_item(matrix, pass.worker.count()),
                      [&](uint32_t begin, uint32_t end) {
                        pass.kernels.matmul(matrix, 0, begin, end, x, ids, n, out, out_stride);
