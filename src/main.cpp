@@ -15,9 +15,9 @@ void print_help() {
   std::string text = fmt::format(
       "floe {}: runs Mixture-of-Experts language models at the memory floor\n\nfloe VERB [options]\n\n",
       kVersion);
-  for (const Verb& verb : verbs()) text += fmt::format("  {:<10} {}\n", verb.name, verb.summary);
-  text += "  help VERB  every option of a verb with its default and environment name\n";
-  text += "  version    version and build\n\n";
+  for (const Verb& verb : verbs()) text += fmt::format("  {:<13} {}\n", verb.name, verb.summary);
+  text += "  help VERB     every option of a verb with its default and environment name\n";
+  text += "  version       version and build\n\n";
   text += "exit codes: 0 ok, 1 run-time failure, 2 usage, 3 model unreadable or unsupported,\n";
   text += "            4 does not fit in memory, 5 a quality gate failed\n";
   std::fputs(text.c_str(), stdout);

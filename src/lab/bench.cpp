@@ -4,9 +4,13 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <span>
+#include <utility>
 
 #include "base/progress.h"
 #include "base/rng.h"
+#include "kernels/kernel_table.h"
+#include "lab/time_model.h"
 
 namespace floe {
 
@@ -14,7 +18,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr uint64_t kProbeBytes = uint64_t{1} << 30;
+constexpr double kCalibrationSeconds = 0.5;
 // A verify is over in milliseconds; a repetition times this many in a row.
 constexpr uint32_t kVerifiesPerSample = 4;
 
@@ -73,27 +77,57 @@ uint32_t forwards_per_sample(const BenchCase& test) {
   return test.kind == BenchKind::verify ? kVerifiesPerSample : 1;
 }
 
-void summarise(BenchRow& row, double bytes_per_second) {
-  const auto mean_of = [](const std::vector<double>& values) {
-    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-  };
-  const auto deviation_of = [](const std::vector<double>& values, double mean) {
-    double square = 0;
-    for (const double value : values) square += (value - mean) * (value - mean);
-    return values.size() > 1 ? std::sqrt(square / static_cast<double>(values.size() - 1)) : 0.0;
-  };
+double mean_of(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+double deviation_of(const std::vector<double>& values, double mean) {
+  double square = 0;
+  for (const double value : values) square += (value - mean) * (value - mean);
+  return values.size() > 1 ? std::sqrt(square / static_cast<double>(values.size() - 1)) : 0.0;
+}
+
+// The row's ledger is the sum over n forwards of the case and becomes their mean.
+void summarise(BenchRow& row, uint64_t n) {
+  for (const LedgerClass& kind : kLedgerClasses) {
+    row.ledger.*kind.bytes /= n;
+    row.ledger.*kind.macs /= n;
+  }
   row.mean_ns = mean_of(row.samples_ns);
   row.deviation_ns = deviation_of(row.samples_ns, row.mean_ns);
   row.mean_ts = mean_of(row.samples_ts);
   row.deviation_ts = deviation_of(row.samples_ts, row.mean_ts);
-  std::vector<double> sorted = row.samples_ts;
-  std::sort(sorted.begin(), sorted.end());
-  row.median_ts = sorted[sorted.size() / 2];
-  const double bytes_per_token =
-      static_cast<double>(row.ledger.total_bytes()) / static_cast<double>(row.test.n_tokens);
+  row.median_ts = median_of(row.samples_ts);
+  row.read_bytes_per_second = median_of(row.samples_read);
+  const double n_tokens = row.test.n_tokens;
+  const double bytes_per_token = static_cast<double>(row.ledger.total_bytes()) / n_tokens;
   row.gb_s = row.median_ts * bytes_per_token / 1e9;
-  row.floor_ts = bytes_per_second / bytes_per_token;
+  row.floor_ts = row.read_bytes_per_second / bytes_per_token;
   row.pct_floor = 100 * row.median_ts / row.floor_ts;
+  row.gmac_s = row.median_ts * static_cast<double>(row.ledger.total_macs()) / n_tokens / 1e9;
+}
+
+// rows: of one depth.
+void set_ratios(std::span<BenchRow> rows, const ComputePeaks& peaks) {
+  const auto is_v1 = [](const BenchRow& row) {
+    return row.test.kind == BenchKind::verify && row.test.n_tokens == 1;
+  };
+  const auto one = std::find_if(rows.begin(), rows.end(), is_v1);
+  if (one == rows.end()) return;
+  for (BenchRow& row : rows) {
+    if (row.test.kind != BenchKind::verify) continue;
+    std::vector<double> ratios;
+    for (size_t i = 0; i < row.samples_ns.size(); ++i) {
+      ratios.push_back(row.samples_ns[i] / one->samples_ns[i]);
+    }
+    row.ratio = median_of(ratios);
+    std::vector<double> reads = row.samples_read;
+    reads.insert(reads.end(), one->samples_read.begin(), one->samples_read.end());
+    const MachineRates rates{median_of(reads), peaks.int8_macs_per_second,
+                             peaks.f32_macs_per_second};
+    row.model_ratio =
+        predicted_ratio(one->ledger, median_of(one->samples_ns) / 1e9, row.ledger, rates);
+  }
 }
 
 }  // namespace
@@ -126,7 +160,9 @@ Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions
 
   BenchReport report;
   report.n_threads = pool.size();
-  FLOE_TRY(report.read, measure_read_bandwidth(pool, kProbeBytes));
+  FLOE_TRY(ReadProbe probe, ReadProbe::create(pool));
+  probe.calibrate(kCalibrationSeconds);
+  report.peaks = measure_compute_peaks(pool, kernels().isa);
   const size_t n_per_depth =
       options.prefill_tokens.size() + options.decode_tokens.size() + options.verify_rows.size();
   Progress progress("bench", n_per_depth * options.depths.size() * (options.n_repetitions + 1),
@@ -134,7 +170,9 @@ Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions
   for (const uint32_t depth : options.depths) {
     const size_t first = report.rows.size();
     const auto add = [&](BenchKind kind, const std::vector<uint32_t>& list) {
-      for (const uint32_t n : list) report.rows.push_back({.test = {kind, n, depth}, .samples_ns = {}, .samples_ts = {}, .ledger = {}});
+      for (const uint32_t n : list) {
+        report.rows.emplace_back().test = {kind, n, depth};
+      }
     };
     add(BenchKind::prefill, options.prefill_tokens);
     add(BenchKind::decode, options.decode_tokens);
@@ -142,6 +180,7 @@ Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions
     ByteLedger unused;
     runner.prefill(0, depth, unused);
     // Round 0 warms up and is not counted.
+    double read_before = probe.bytes_per_second();
     for (uint32_t round = 0; round <= options.n_repetitions; ++round) {
       for (size_t i = first; i < report.rows.size(); ++i) {
         BenchRow& row = report.rows[i];
@@ -149,8 +188,11 @@ Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions
         const ByteLedger ledger = runner.run(row.test);
         const double ns = std::chrono::duration<double, std::nano>(Clock::now() - start).count() /
                           forwards_per_sample(row.test);
+        const double read_after = probe.bytes_per_second();
+        const double read = (std::exchange(read_before, read_after) + read_after) / 2;
         progress.advance(1);
         if (round == 0) continue;
+        row.samples_read.push_back(read);
         row.samples_ns.push_back(ns);
         row.samples_ts.push_back(row.test.n_tokens * 1e9 / ns);
         row.ledger += ledger;
@@ -158,15 +200,9 @@ Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions
     }
     for (size_t i = first; i < report.rows.size(); ++i) {
       BenchRow& row = report.rows[i];
-      // The mean over all forwards of the case, as one forward (tgN: N of them).
-      const uint64_t n = uint64_t{options.n_repetitions} * forwards_per_sample(row.test);
-      ByteLedger& sum = row.ledger;
-      for (uint64_t* bytes : {&sum.attention_bytes, &sum.dense_bytes, &sum.shared_bytes, &sum.routed_bytes,
-                              &sum.head_bytes, &sum.kv_bytes, &sum.draft_bytes, &sum.n_macs}) {
-        *bytes /= n;
-      }
-      summarise(row, report.read.bytes_per_second);
+      summarise(row, uint64_t{options.n_repetitions} * forwards_per_sample(row.test));
     }
+    set_ratios(std::span(report.rows).subspan(first), report.peaks);
   }
   return report;
 }

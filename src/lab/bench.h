@@ -3,11 +3,15 @@
 //
 // Tests run interleaved, round after round, so that a slow moment of the machine meets all of them alike.
 // Token ids are random and all different, so that routing is spread and the union of experts real.
+// Between tests the read bandwidth is probed again, because it drifts on shared machines: a row's
+// floor comes from the probes beside its own samples. A probe also empties the caches.
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "lab/floor.h"
+#include "lab/receipt.h"
 #include "model/model.h"
 
 namespace floe {
@@ -37,23 +41,31 @@ struct BenchRow {
   BenchCase test;
   std::vector<double> samples_ns;  // one per repetition
   std::vector<double> samples_ts;  // tokens per second
+  std::vector<double> samples_read;  // bytes per second: the mean of the probes around a repetition
   double mean_ns = 0, deviation_ns = 0, mean_ts = 0, deviation_ts = 0, median_ts = 0;
-  ByteLedger ledger;      // of one repetition
-  double gb_s = 0;        // bytes touched per second at the median
-  double floor_ts = 0;    // tokens per second if only the bytes counted
-  double pct_floor = 0;   // median_ts / floor_ts * 100
+  ByteLedger ledger;  // of one sample: a prefill, n_tokens decodes, or one verify
+  double read_bytes_per_second = 0;  // the median of samples_read
+  double gb_s = 0;                   // bytes touched per second at the median
+  double floor_ts = 0;               // tokens per second if only the bytes counted
+  double pct_floor = 0;              // median_ts / floor_ts * 100
+  double gmac_s = 0;                 // multiply-adds per second at the median
+  // Of a verify, where v1 was measured at the same depth: its time over that of v1 (the median over
+  // the rounds), and what the time model says it should be.
+  std::optional<double> ratio, model_ratio;
 };
 
 struct BenchReport {
-  ReadBandwidth read;  // what the floor is computed from
+  ComputePeaks peaks;  // of the kernel table in use
   uint32_t n_threads = 0;
   std::vector<BenchRow> rows;
 };
 
 Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions& options);
 
-// format: md, json, jsonl or csv. JSON keys and columns are llama-bench's, ours appended.
-std::string format_bench(const BenchReport& report, const ModelInfo& model, const std::string& file,
-                         KvType kv_type, uint32_t chunk_rows, const std::string& format);
+// One object per row; keys are llama-bench's, ours appended.
+std::vector<Json> bench_rows(const BenchReport& report, const Subject& subject);
+// format: md, json, jsonl or csv.
+std::string format_bench(const BenchReport& report, const Subject& subject,
+                         const std::string& format);
 
 }  // namespace floe

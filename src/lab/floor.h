@@ -1,49 +1,69 @@
 #pragma once
 // What this machine can do at best: the floor that every speed is compared with.
 #include <cstdint>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/thread_pool.h"
+#include "lab/probe_loops.h"
 
 namespace floe {
 
-// Read bandwidth of n_threads pinned threads streaming through anonymous memory far larger than the last
-// cache, in bytes per second: the median of several passes, so that one disturbed pass does not count.
+// The middle value (of an even number: the upper of the two). values is not empty.
+double median_of(std::vector<double> values);
+// Width of the middle half of the values over their median: large on a disturbed machine, and not
+// because of one disturbed value among many.
+double spread_of(std::vector<double> values);
+
+// Bytes per second that all threads of a pool together read from anonymous memory on 2 MB pages,
+// far larger than the last cache.
 struct ReadBandwidth {
   uint32_t n_threads = 0;
-  double bytes_per_second = 0;
-  double spread = 0;  // (max - min) / median over the passes: large on a disturbed machine
+  double bytes_per_second = 0;  // median over the passes
+  double spread = 0;            // spread_of() the passes
+  const char* loop = "";        // the way of reading that was fastest
 };
 
-Result<ReadBandwidth> measure_read_bandwidth(ThreadPool& pool, uint64_t buffer_bytes);
+// Owns the memory it reads, so that a pass can be repeated next to whatever it is compared with.
+class ReadProbe {
+ public:
+  // At least 256 MB and eight last caches, but at most a quarter of what the machine has left.
+  static uint64_t sensible_bytes();
+  // The pool outlives the probe.
+  static Result<ReadProbe> create(ThreadPool& pool, uint64_t buffer_bytes = sensible_bytes());
 
-// Multiply-adds per second with all operands in registers, all threads together.
+  // Tries all ways of reading, round after round for about this long but three rounds at least, and
+  // keeps the one of the highest median.
+  ReadBandwidth calibrate(double seconds);
+  // Bytes per second now, in the way that calibrate() chose: the median of three passes.
+  double bytes_per_second();
+
+ private:
+  ReadProbe(ThreadPool& pool, HugeBuffer buffer);
+  double pass(const ReadLoop& loop);
+
+  ThreadPool* pool_;
+  HugeBuffer buffer_;
+  std::span<const ReadLoop> loops_;
+  const ReadLoop* chosen_;
+};
+
+// For who wants the figure once: a probe made, calibrated and given back.
+Result<ReadBandwidth> measure_read_bandwidth(ThreadPool& pool, double seconds);
+
+// Multiply-adds per second with all operands in registers, all threads together; the best of
+// several passes.
 struct ComputePeaks {
-  double int8_macs_per_second = 0;  // u8 x i8 products summed to i32, as the quantised kernels do
+  const char* isa = "";
+  double int8_macs_per_second = 0;  // u8 x i8 products summed to i32
   double f32_macs_per_second = 0;
 };
 
-ComputePeaks measure_compute_peaks(ThreadPool& pool);
-
-struct MachineReport {
-  std::string cpu;
-  std::string isa;         // the kernel table in use
-  std::string cpu_flags;   // instruction sets of interest that the processor has
-  uint32_t n_cores = 0;    // physical cores allowed to this process
-  uint32_t n_numa_nodes = 0;
-  uint64_t ram_bytes = 0;
-  uint64_t available_bytes = 0;
-  uint64_t last_cache_bytes = 0;
-  std::string hugepages;   // transparent huge page mode: always, madvise, never
-  std::vector<ReadBandwidth> read;  // 1 thread, then all
-  ComputePeaks peaks;
-  std::vector<std::string> warnings;
-};
-
-// Measures everything above in a few seconds. n_threads 0: one per physical core.
-Result<MachineReport> examine_machine(uint32_t n_threads);
-std::string machine_report_json(const MachineReport& report);
+// With the instructions that a kernel table uses. table_isa: KernelTable::isa.
+ComputePeaks measure_compute_peaks(ThreadPool& pool, std::string_view table_isa);
+// With every instruction set that the processor and the build have, widest last.
+std::vector<ComputePeaks> measure_all_compute_peaks(ThreadPool& pool);
 
 }  // namespace floe

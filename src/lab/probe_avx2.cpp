@@ -1,4 +1,7 @@
 // Built with AVX2 and FMA; nothing here is shared with baseline code.
+//
+// Sums and operands are named variables held by empty asm statements: arrays of vectors stay in
+// memory at -O2, and a product whose operands do not change is computed once for the whole loop.
 #include <immintrin.h>
 
 #include "lab/probe_loops.h"
@@ -7,76 +10,120 @@ namespace floe {
 
 namespace {
 
-uint64_t read_vectors(const std::byte* data, size_t size_bytes) {
-  const auto* vectors = reinterpret_cast<const __m256i*>(data);
-  __m256i sums[4] = {};
-  for (size_t i = 0; i < size_bytes / 32; i += 16) {
-    // Reaches into the next pages so that the hardware prefetcher's stop at a 4 KB border does not show.
-    _mm_prefetch(reinterpret_cast<const char*>(vectors + i + 64), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(vectors + i + 66), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(vectors + i + 68), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(vectors + i + 70), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(vectors + i + 72), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(vectors + i + 74), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(vectors + i + 76), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(vectors + i + 78), _MM_HINT_T0);
-    for (size_t k = 0; k < 16; ++k) {
-      sums[k % 4] = _mm256_add_epi64(sums[k % 4], _mm256_load_si256(vectors + i + k));
-    }
-  }
-  const __m256i sum =
-      _mm256_add_epi64(_mm256_add_epi64(sums[0], sums[1]), _mm256_add_epi64(sums[2], sums[3]));
+uint64_t sum_of_lanes(__m256i sum) {
   alignas(32) uint64_t lanes[4];
   _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), sum);
   return lanes[0] + lanes[1] + lanes[2] + lanes[3];
 }
 
-// Eight independent chains of the step the quantised kernels take: 4-bit weights, so that eight i16 sums
-// are widened once (8 maddubs + 8 adds, 1 madd + 1 add per 8 x 32 products).
-uint64_t int8_products(uint64_t n_rounds) {
-  __m256i totals[4] = {};
-  __m256i weights[2] = {_mm256_set1_epi8(7), _mm256_set1_epi8(3)};
-  __m256i activations[2] = {_mm256_set1_epi8(-5), _mm256_set1_epi8(11)};
-  const __m256i ones = _mm256_set1_epi16(1);
-  for (uint64_t i = 0; i < n_rounds; ++i) {
-    // Keeps the products inside the loop without spending instructions of the measured kind.
-    asm volatile("" : "+x"(weights[0]), "+x"(weights[1]), "+x"(activations[0]), "+x"(activations[1]));
-    for (int chain = 0; chain < 4; ++chain) {
-      __m256i sum = _mm256_maddubs_epi16(weights[0], activations[chain & 1]);
-      for (int k = 1; k < 8; ++k) {
-        asm volatile("" : "+x"(activations[(chain + k) & 1]));
-        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(weights[k & 1], activations[(chain + k) & 1]));
+// n_streams runs of consecutive bytes in turn, 256 bytes of each; prefetch_bytes 0: the processor's
+// own prefetch alone.
+template <size_t n_streams, size_t prefetch_bytes>
+uint64_t read_streams(const std::byte* data, size_t size_bytes) {
+  const size_t stream_bytes = size_bytes / n_streams;
+  __m256i sum0 = _mm256_setzero_si256();
+  __m256i sum1 = _mm256_setzero_si256();
+  for (size_t i = 0; i < stream_bytes; i += 256) {
+    for (size_t s = 0; s < n_streams; ++s) {
+      const std::byte* from = data + s * stream_bytes + i;
+      if constexpr (prefetch_bytes != 0) {
+        for (size_t line = 0; line < 256; line += 64) {
+          _mm_prefetch(reinterpret_cast<const char*>(from) + prefetch_bytes + line, _MM_HINT_T0);
+        }
       }
-      totals[chain] = _mm256_add_epi32(totals[chain], _mm256_madd_epi16(sum, ones));
+      const auto* vectors = reinterpret_cast<const __m256i*>(from);
+      for (size_t k = 0; k < 8; k += 2) {
+        sum0 = _mm256_add_epi64(sum0, _mm256_load_si256(vectors + k));
+        sum1 = _mm256_add_epi64(sum1, _mm256_load_si256(vectors + k + 1));
+      }
     }
   }
-  const __m256i total = _mm256_add_epi32(_mm256_add_epi32(totals[0], totals[1]),
-                                         _mm256_add_epi32(totals[2], totals[3]));
-  alignas(32) uint32_t lanes[8];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), total);
-  return uint64_t{lanes[0]} + lanes[7];
+  return sum_of_lanes(_mm256_add_epi64(sum0, sum1));
+}
+
+inline __m256i product(__m256i& weights, const __m256i& activations) {
+  asm volatile("" : "+x"(weights));
+  return _mm256_maddubs_epi16(weights, activations);
+}
+
+// What the kernels of 4-bit weights do once weights are unpacked: eight products added in 16 bits,
+// then widened once.
+uint64_t int8_products(uint64_t n_rounds) {
+  __m256i weights = _mm256_set1_epi8(7);
+  const __m256i activations = _mm256_set1_epi8(-5);
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256i total0 = _mm256_setzero_si256();
+  __m256i total1 = total0;
+  __m256i total2 = total0;
+  __m256i total3 = total0;
+  for (uint64_t i = 0; i < n_rounds; ++i) {
+    __m256i sum0 = product(weights, activations);
+    __m256i sum1 = product(weights, activations);
+    __m256i sum2 = product(weights, activations);
+    __m256i sum3 = product(weights, activations);
+    for (int k = 1; k < 8; ++k) {
+      sum0 = _mm256_add_epi16(sum0, product(weights, activations));
+      sum1 = _mm256_add_epi16(sum1, product(weights, activations));
+      sum2 = _mm256_add_epi16(sum2, product(weights, activations));
+      sum3 = _mm256_add_epi16(sum3, product(weights, activations));
+    }
+    total0 = _mm256_add_epi32(total0, _mm256_madd_epi16(sum0, ones));
+    total1 = _mm256_add_epi32(total1, _mm256_madd_epi16(sum1, ones));
+    total2 = _mm256_add_epi32(total2, _mm256_madd_epi16(sum2, ones));
+    total3 = _mm256_add_epi32(total3, _mm256_madd_epi16(sum3, ones));
+  }
+  return sum_of_lanes(
+      _mm256_add_epi32(_mm256_add_epi32(total0, total1), _mm256_add_epi32(total2, total3)));
+}
+
+inline void multiply_add(__m256& sum, const __m256& factor, const __m256& term) {
+  sum = _mm256_fmadd_ps(sum, factor, term);
+  asm volatile("" : "+x"(sum));
 }
 
 uint64_t f32_products(uint64_t n_rounds) {
-  __m256 sums[10];
-  for (int k = 0; k < 10; ++k) sums[k] = _mm256_set1_ps(static_cast<float>(k) * 0.1f);
   const __m256 factor = _mm256_set1_ps(0.999f);
   const __m256 term = _mm256_set1_ps(0.001f);
+  // Two multiply-adds start each cycle and take four or five, so ten chains keep them busy.
+  __m256 sum0 = _mm256_setzero_ps();
+  __m256 sum1 = sum0;
+  __m256 sum2 = sum0;
+  __m256 sum3 = sum0;
+  __m256 sum4 = sum0;
+  __m256 sum5 = sum0;
+  __m256 sum6 = sum0;
+  __m256 sum7 = sum0;
+  __m256 sum8 = sum0;
+  __m256 sum9 = sum0;
   for (uint64_t i = 0; i < n_rounds; ++i) {
-    for (__m256& sum : sums) sum = _mm256_fmadd_ps(sum, factor, term);
+    multiply_add(sum0, factor, term);
+    multiply_add(sum1, factor, term);
+    multiply_add(sum2, factor, term);
+    multiply_add(sum3, factor, term);
+    multiply_add(sum4, factor, term);
+    multiply_add(sum5, factor, term);
+    multiply_add(sum6, factor, term);
+    multiply_add(sum7, factor, term);
+    multiply_add(sum8, factor, term);
+    multiply_add(sum9, factor, term);
   }
-  __m256 total = sums[0];
-  for (int k = 1; k < 10; ++k) total = _mm256_add_ps(total, sums[k]);
-  alignas(32) float lanes[8];
-  _mm256_store_ps(lanes, total);
-  return static_cast<uint64_t>(lanes[0] * 1e6f);
+  const __m256 first = sum0 + sum1 + sum2 + sum3 + sum4;
+  const __m256 last = sum5 + sum6 + sum7 + sum8 + sum9;
+  return sum_of_lanes(_mm256_castps_si256(first + last));
 }
 
 }  // namespace
 
 const ProbeLoops* avx2_probe_loops() {
-  static constexpr ProbeLoops loops{read_vectors, int8_products, f32_products, uint64_t{4} * 8 * 32,
-                                    uint64_t{10} * 8};
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return nullptr;
+  static constexpr ReadLoop read[] = {
+      {"1 stream", read_streams<1, 0>},
+      {"1 stream, prefetch 4 KB ahead", read_streams<1, 4096>},
+      {"2 streams", read_streams<2, 0>},
+      {"4 streams", read_streams<4, 0>},
+  };
+  static constexpr ProbeLoops loops{
+      "avx2", read, {int8_products, uint64_t{4} * 8 * 32}, {f32_products, uint64_t{10} * 8}};
   return &loops;
 }
 

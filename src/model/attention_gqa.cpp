@@ -37,9 +37,9 @@ Stage attend_gqa(Pass& pass, Stage input, const GqaAttention& a, uint32_t layer)
   const ActivationRows x = ws.input.rows();
   const Stage projected =
       project(pass, {input},
-              {{a.q, x, n_rows, ws.queries, q_stride, &ByteLedger::attention_bytes, a.q_bias},
-               {a.k, x, n_rows, ws.keys, k_stride, &ByteLedger::attention_bytes, a.k_bias},
-               {a.v, x, n_rows, ws.values, v_stride, &ByteLedger::attention_bytes, a.v_bias}});
+              {{a.q, x, n_rows, ws.queries, q_stride, kAttentionClass, a.q_bias},
+               {a.k, x, n_rows, ws.keys, k_stride, kAttentionClass, a.k_bias},
+               {a.v, x, n_rows, ws.values, v_stride, kAttentionClass, a.v_bias}});
 
   // Norm, rotate and store, one (row, KV head) with its query heads at a time.
   const auto rotate_and_store = [&](uint32_t item, uint32_t) {
@@ -107,10 +107,14 @@ Stage attend_gqa(Pass& pass, Stage input, const GqaAttention& a, uint32_t layer)
       const uint32_t n_unseen = n_first - a.n_attended(n_first);
       pass.ledger->kv_bytes += (pass.n_visible(ws.last_rows[i]) - n_unseen) * token_bytes;
     }
+    const uint64_t token_macs = uint64_t{a.n_heads} * (a.key_dim + a.value_dim);
+    for (uint32_t row = 0; row < n_rows; ++row) {
+      pass.ledger->kv_macs += a.n_attended(pass.n_visible(row)) * token_macs;
+    }
   }
   return project(pass, {attended},
                  {{a.output, ws.attention.rows(), n_rows, ws.branch, a.output.n_rows,
-                   &ByteLedger::attention_bytes, a.output_bias}});
+                   kAttentionClass, a.output_bias}});
 }
 
 }  // namespace floe

@@ -56,9 +56,9 @@ Stage make_queries_and_latent(Pass& pass, Stage input, const MlaAttention& a, ui
 
   const Projection queries =
       a.q_lora_dim != 0
-          ? Projection{a.q_a, x, n_rows, ws.q_lora_raw, a.q_lora_dim, &ByteLedger::attention_bytes}
-          : Projection{a.q_b, x, n_rows, ws.queries, a.q_b.n_rows, &ByteLedger::attention_bytes};
-  const Projection latents{a.kv_a, x, n_rows, ws.keys, latent_dim, &ByteLedger::attention_bytes};
+          ? Projection{a.q_a, x, n_rows, ws.q_lora_raw, a.q_lora_dim, kAttentionClass}
+          : Projection{a.q_b, x, n_rows, ws.queries, a.q_b.n_rows, kAttentionClass};
+  const Projection latents{a.kv_a, x, n_rows, ws.keys, latent_dim, kAttentionClass};
   const Stage projected = a.has_indexer()
                               ? project(pass, {input},
                                         {queries, latents, project_indexer_keys(pass, a.indexer),
@@ -81,7 +81,7 @@ Stage make_queries_and_latent(Pass& pass, Stage input, const MlaAttention& a, ui
   });
   if (a.q_lora_dim == 0) return stored;
   const Projection heads{a.q_b,      ws.q_lora.rows(), n_rows,
-                         ws.queries, a.q_b.n_rows,     &ByteLedger::attention_bytes};
+                         ws.queries, a.q_b.n_rows,     kAttentionClass};
   return a.has_indexer()
              ? project(pass, {stored}, {heads, project_indexer_queries(pass, a.indexer)})
              : project(pass, {stored}, {heads});
@@ -110,7 +110,7 @@ Stage absorb_keys(Pass& pass, Stage queries, const MlaAttention& a) {
   };
   if (pass.ledger != nullptr) {
     pass.ledger->attention_bytes += a.k_b.size_bytes();
-    pass.ledger->n_macs += uint64_t{n_rows} * a.n_heads * a.k_b.n_rows * a.k_b.n_cols;
+    pass.ledger->attention_macs += uint64_t{n_rows} * a.n_heads * a.k_b.n_rows * a.k_b.n_cols;
   }
   return pass.worker.chunks({queries}, a.n_heads, 1, absorb,
                             [&](uint32_t head, uint32_t, uint32_t k) {
@@ -157,6 +157,10 @@ Stage attend_latents(Pass& pass, Stages after, const MlaAttention& a, uint32_t l
   if (pass.ledger != nullptr) {
     const uint64_t token_bytes = uint64_t{latent_dim} * kv_type_bytes(pass.cache.type());
     for (uint32_t row : ws.last_rows) pass.ledger->kv_bytes += n_attended(row) * token_bytes;
+    const uint64_t token_macs = uint64_t{a.n_heads} * (latent_dim + a.kv_lora_dim);
+    for (uint32_t row = 0; row < n_rows; ++row) {
+      pass.ledger->kv_macs += n_attended(row) * token_macs;
+    }
   }
   return pass.worker.chunks(after, n_rows * n_blocks, 1, attend);
 }
@@ -170,7 +174,7 @@ Stage project_values(Pass& pass, Stage contexts, const MlaAttention& a) {
   const bool quantize_pieces = quantize && a.v_dim % 32 == 0;
   if (pass.ledger != nullptr) {
     pass.ledger->attention_bytes += a.v_b.size_bytes();
-    pass.ledger->n_macs += uint64_t{n_rows} * a.n_heads * a.v_b.n_rows * a.v_b.n_cols;
+    pass.ledger->attention_macs += uint64_t{n_rows} * a.n_heads * a.v_b.n_rows * a.v_b.n_cols;
   }
   const Stage projected = pass.worker.chunks(
       {contexts}, a.n_heads, 1,
@@ -202,7 +206,7 @@ Stage attend_mla(Pass& pass, Stage input, const MlaAttention& attention, uint32_
   const Stage values = project_values(pass, contexts, attention);
   return project(pass, {values},
                  {{attention.output, pass.ws.attention.rows(), pass.n_rows(), pass.ws.branch,
-                   attention.output.n_rows, &ByteLedger::attention_bytes}});
+                   attention.output.n_rows, kAttentionClass}});
 }
 
 }  // namespace floe

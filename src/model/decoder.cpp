@@ -21,7 +21,8 @@ ByteLedger as_draft(const ByteLedger& ledger) {
   ByteLedger draft;
   draft.draft_bytes = ledger.total_bytes() - ledger.head_bytes;
   draft.head_bytes = ledger.head_bytes;
-  draft.n_macs = ledger.n_macs;
+  draft.draft_macs = ledger.total_macs() - ledger.head_macs;
+  draft.head_macs = ledger.head_macs;
   draft.experts_union = ledger.experts_union;
   draft.n_moe_layers = ledger.n_moe_layers;
   return draft;
@@ -99,7 +100,8 @@ ForwardOutput Decoder::run(const ForwardBatch& batch, const float* mtp_hidden, K
               batch.sequences,
               cache,
               network_->rope.n_pairs(),
-              worker.index() == 0 ? &output.ledger : nullptr};
+              worker.index() == 0 ? &output.ledger : nullptr,
+              routing_log_};
     if (mtp_hidden == nullptr) {
       walk_trunk(pass, output.n_logit_rows);
     } else {
@@ -168,7 +170,7 @@ void Decoder::project_logits(Pass& pass, Stage input, uint32_t n_logit_rows) {
   }
   project(pass, {input},
           {{network_->lm_head(), ws_.input.rows(), n_logit_rows, ws_.logits, network_->n_vocab,
-            &ByteLedger::head_bytes, nullptr, ws_.logit_rows}});
+            kHeadClass, nullptr, ws_.logit_rows}});
 }
 
 void Decoder::walk_trunk(Pass& pass, uint32_t n_logit_rows) {
@@ -211,7 +213,7 @@ void Decoder::walk_mtp(Pass& pass, const float* previous_hidden, uint32_t n_logi
   });
   const Stage hidden = project(pass, {joined},
                                {{mtp.eh_proj, ws_.mtp_input.rows(), pass.n_rows(), ws_.hidden,
-                                 hidden_dim, &ByteLedger::draft_bytes}});
+                                 hidden_dim, kDraftClass}});
   const bool quantize = attention_reads_q8(layer);
   const Stage input = each_row(
       pass, {hidden}, [&](uint32_t row) { norm_input(pass, row, layer.attention_norm, quantize); });

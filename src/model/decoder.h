@@ -29,6 +29,7 @@ class Decoder : public Model {
   ForwardOutput forward(const ForwardBatch& batch, KvCache& cache) override;
   ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
                             KvCache& cache) override;
+  void log_routing(std::vector<uint32_t>* log) override { routing_log_ = log; }
 
  private:
   ForwardOutput run(const ForwardBatch& batch, const float* mtp_hidden, KvCache& cache);
@@ -49,6 +50,7 @@ class Decoder : public Model {
   ThreadPool& pool_;
   const KernelTable& kernels_;
   Workspace ws_;
+  std::vector<uint32_t>* routing_log_ = nullptr;
 };
 
 }  // namespace floe

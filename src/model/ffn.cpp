@@ -57,11 +57,11 @@ void gate_up_item(Pass& pass, const GatedFfn& ffn, uint32_t plane, uint32_t grou
 }
 
 Stage gate_up(Pass& pass, Stages after, const GatedFfn& ffn, const ActivationRows& x,
-              const ActivationBuffer& inner, uint64_t ByteLedger::*count) {
+              const ActivationBuffer& inner, LedgerClass kind) {
   const uint32_t n_rows = pass.n_rows();
   if (pass.ledger != nullptr) {
-    count_matrix(pass, ffn.gate, n_rows, pass.ledger->*count);
-    count_matrix(pass, ffn.up, n_rows, pass.ledger->*count);
+    count_matrix(pass, ffn.gate, n_rows, kind);
+    count_matrix(pass, ffn.up, n_rows, kind);
   }
   return pass.worker.chunks(
       after, ffn.gate.n_groups, inner_groups_per_item(ffn, pass.worker.count()),
@@ -77,10 +77,10 @@ Stage run_dense_ffn(Pass& pass, Stage input, const DenseFfn& dense) {
   const GatedFfn& ffn = dense.ffn;
   Workspace& ws = pass.ws;
   const Stage inner =
-      gate_up(pass, {input}, ffn, ws.input.rows(), ws.dense_inner, &ByteLedger::dense_bytes);
+      gate_up(pass, {input}, ffn, ws.input.rows(), ws.dense_inner, kDenseClass);
   return project(pass, {inner},
                  {{ffn.down, ws.dense_inner.rows(), pass.n_rows(), ws.branch, ffn.down.n_rows,
-                   &ByteLedger::dense_bytes, ffn.down_bias}});
+                   kDenseClass, ffn.down_bias}});
 }
 
 }  // namespace floe

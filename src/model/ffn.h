@@ -43,9 +43,9 @@ Result<void> load_gated_ffn(const std::string& prefix, const std::string& suffix
 // the item quantises itself.
 uint32_t inner_groups_per_item(const GatedFfn& ffn, uint32_t n_workers);
 
-// One stage: the inner rows of a single FFN for all rows of x. `count` takes the weights' bytes.
+// One stage: the inner rows of a single FFN for all rows of x. `kind` is what the weights count as.
 Stage gate_up(Pass& pass, Stages after, const GatedFfn& ffn, const ActivationRows& x,
-              const ActivationBuffer& inner, uint64_t ByteLedger::*count);
+              const ActivationBuffer& inner, LedgerClass kind);
 
 // The bias of one plane of a stack of biases of n values each, null where there is none.
 inline const float* plane_bias(const float* biases, uint32_t plane, uint32_t n) {

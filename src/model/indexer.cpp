@@ -51,12 +51,12 @@ void ignore_indexer(const std::string& prefix, WeightLoader& loader) {
 
 Projection project_indexer_keys(Pass& pass, const Indexer& indexer) {
   return {indexer.k,       pass.ws.input.rows(),        pass.n_rows(), pass.ws.indexer_keys,
-          indexer.key_dim, &ByteLedger::attention_bytes};
+          indexer.key_dim, kAttentionClass};
 }
 
 Projection project_indexer_weights(Pass& pass, const Indexer& indexer) {
   return {indexer.weights,         pass.ws.input.rows(), pass.n_rows(),
-          pass.ws.indexer_weights, indexer.n_heads,      &ByteLedger::attention_bytes};
+          pass.ws.indexer_weights, indexer.n_heads,      kAttentionClass};
 }
 
 void store_indexer_key(Pass& pass, const Indexer& indexer, uint32_t layer, uint32_t row) {
@@ -79,7 +79,7 @@ Projection project_indexer_queries(Pass& pass, const Indexer& indexer) {
           pass.n_rows(),
           pass.ws.indexer_queries,
           size_t{indexer.n_heads} * indexer.key_dim,
-          &ByteLedger::attention_bytes};
+          kAttentionClass};
 }
 
 void select_top_k(const float* scores, uint32_t n, uint32_t top_k, const uint32_t* slots,
@@ -118,6 +118,11 @@ Stage select_positions(Pass& pass, Stages after, const Indexer& indexer, uint32_
     for (uint32_t row : ws.last_rows) {
       const uint32_t n = pass.n_visible(row);
       if (n > indexer.top_k) pass.ledger->kv_bytes += n * key_bytes;
+    }
+    const uint64_t key_macs = uint64_t{indexer.n_heads} * indexer.key_dim;
+    for (uint32_t row = 0; row < pass.n_rows(); ++row) {
+      const uint32_t n = pass.n_visible(row);
+      if (n > indexer.top_k) pass.ledger->kv_macs += n * key_macs;
     }
   }
   return selected;

@@ -3,14 +3,10 @@
 namespace floe {
 
 ByteLedger& ByteLedger::operator+=(const ByteLedger& other) {
-  attention_bytes += other.attention_bytes;
-  dense_bytes += other.dense_bytes;
-  shared_bytes += other.shared_bytes;
-  routed_bytes += other.routed_bytes;
-  head_bytes += other.head_bytes;
-  kv_bytes += other.kv_bytes;
-  draft_bytes += other.draft_bytes;
-  n_macs += other.n_macs;
+  for (const LedgerClass& kind : kLedgerClasses) {
+    this->*kind.bytes += other.*kind.bytes;
+    this->*kind.macs += other.*kind.macs;
+  }
   experts_union += other.experts_union;
   n_moe_layers += other.n_moe_layers;
   return *this;

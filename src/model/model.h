@@ -92,6 +92,10 @@ class Model {
   // chained draft feeds back. Only when info().has_mtp.
   virtual ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
                                     KvCache& cache) = 0;
+
+  // From now on every forward appends to the log the experts that its rows chose: u32 [MoE
+  // layer][row][n_active_experts], in rank order. nullptr: no log.
+  virtual void log_routing(std::vector<uint32_t>* log) = 0;
 };
 
 struct ModelOptions {

@@ -45,7 +45,7 @@ void count_experts(Pass& pass, const MoeFfn& moe, uint64_t n_used) {
   const GatedFfn& experts = moe.experts;
   ledger.routed_bytes +=
       n_used * (experts.gate.plane_bytes() + experts.up.plane_bytes() + experts.down.plane_bytes());
-  ledger.n_macs +=
+  ledger.routed_macs +=
       uint64_t{pass.n_rows()} * moe.rules.n_active * 3 * experts.ffn_dim() * experts.gate.n_cols;
   ledger.experts_union += n_used;
   ledger.n_moe_layers += 1;
@@ -113,15 +113,21 @@ Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe) {
 
   const Stage logits = project(
       pass, {input},
-      {{moe.router, x, n_rows, ws.router_logits, moe.rules.n_experts, &ByteLedger::dense_bytes,
+      {{moe.router, x, n_rows, ws.router_logits, moe.rules.n_experts, kDenseClass,
         moe.router_bias}});
   const Stage routed = each_row(pass, {logits}, [&](uint32_t row) { route_row(pass, moe, row); });
-  const Stage sorted = worker.compute({routed}, [&] { return sort_pairs(pass, moe); });
+  const Stage sorted = worker.compute({routed}, [&] {
+    if (pass.routing_log != nullptr) {
+      pass.routing_log->insert(pass.routing_log->end(), ws.chosen,
+                               ws.chosen + size_t{n_rows} * moe.rules.n_active);
+    }
+    return sort_pairs(pass, moe);
+  });
   // The shared expert needs no routing: its first half runs while one worker sorts.
   Stage shared_inner = input;
   if (moe.has_shared) {
     shared_inner =
-        gate_up(pass, {input}, moe.shared, x, ws.shared_inner, &ByteLedger::shared_bytes);
+        gate_up(pass, {input}, moe.shared, x, ws.shared_inner, kSharedClass);
   }
 
   // One queue over (expert, tile of gate and up), then one over (expert, tile of down). Slower
@@ -150,7 +156,7 @@ Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe) {
   if (moe.has_shared) {
     shared_outputs = project(pass, {shared_inner},
                              {{moe.shared.down, ws.shared_inner.rows(), n_rows, ws.shared_outputs,
-                               hidden_dim, &ByteLedger::shared_bytes, moe.shared.down_bias}});
+                               hidden_dim, kSharedClass, moe.shared.down_bias}});
   }
   const uint32_t down_step = groups_per_item(experts.down, worker.count());
   const uint32_t n_down_tiles = (experts.down.n_groups + down_step - 1) / down_step;

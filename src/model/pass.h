@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "kernels/kernel_table.h"
@@ -24,6 +25,7 @@ struct Pass {
   KvCache& cache;
   uint32_t n_rope_pairs;
   ByteLedger* ledger;  // null but for one worker, which counts for all
+  std::vector<uint32_t>* routing_log;  // of all layers, in order; null where nobody asked
 
   uint32_t n_rows() const { return static_cast<uint32_t>(rows.size()); }
   std::span<const uint32_t> slots(uint32_t row) const {
@@ -53,9 +55,10 @@ inline uint32_t groups_per_item(const PackedMatrix& matrix, uint32_t n_workers,
 }
 
 // Counts a matrix plane read once for n_rows rows.
-inline void count_matrix(Pass& pass, const PackedMatrix& matrix, uint64_t n_rows, uint64_t& bytes) {
-  bytes += matrix.plane_bytes();
-  pass.ledger->n_macs += n_rows * matrix.n_rows * matrix.n_cols;
+inline void count_matrix(Pass& pass, const PackedMatrix& matrix, uint64_t n_rows,
+                         LedgerClass kind) {
+  pass.ledger->*kind.bytes += matrix.plane_bytes();
+  pass.ledger->*kind.macs += n_rows * matrix.n_rows * matrix.n_cols;
 }
 
 // What a worker that waits does with the weights of its next item: asks for piece k of row groups
@@ -96,7 +99,7 @@ struct Projection {
   uint32_t n;
   float* out;
   size_t out_stride;
-  uint64_t ByteLedger::*count;
+  LedgerClass kind;
   const float* bias = nullptr;  // [matrix.n_rows]
   const uint32_t* ids = nullptr;
 };
@@ -114,7 +117,7 @@ inline Stage project(Pass& pass, Stages after, std::initializer_list<Projection>
     if (projection.n != 0) n_items += (projection.matrix.n_groups + steps[p] - 1) / steps[p];
     ends[p++] = n_items;
     if (pass.ledger != nullptr && projection.n != 0) {
-      count_matrix(pass, projection.matrix, projection.n, pass.ledger->*projection.count);
+      count_matrix(pass, projection.matrix, projection.n, projection.kind);
     }
   }
   // visit(projection, first group, last group + 1) of an item.

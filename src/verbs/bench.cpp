@@ -1,8 +1,10 @@
 #include "lab/bench.h"
 
+#include <cstdio>
 #include <filesystem>
 
 #include "verbs/model_flags.h"
+#include "verbs/text_file.h"
 #include "verbs/verbs.h"
 
 namespace floe {
@@ -27,6 +29,7 @@ Result<int> run_bench_verb(std::span<const std::string> arguments) {
   int64_t n_repetitions = 5;
   int64_t chunk_rows = 512;
   std::string output = "md";
+  std::string compare;
   OptionTable table("bench", "-m FILE [options]",
                     "Times the forward alone, tests interleaved, and compares it with the machine's floor.");
   flags.add_to(table);
@@ -38,6 +41,8 @@ Result<int> run_bench_verb(std::span<const std::string> arguments) {
   table.add("-r,--repetitions", "N", &n_repetitions, 1, 1000, "counted rounds, after one that warms up");
   table.add("-ub,--ubatch-size", "N", &chunk_rows, 1, 8192, "rows of one prefill forward");
   table.add_choice("-o,--output", {"md", "json", "jsonl", "csv"}, &output, "output format");
+  table.add("--compare", "FILE", &compare,
+            "earlier output of this verb (json, jsonl or csv); ratios to it follow, on stderr unless -o md");
   FLOE_TRY_VOID(table.parse(arguments));
   if (printed_help(table)) return 0;
   FLOE_TRY_VOID(no_positionals(table));
@@ -53,12 +58,20 @@ Result<int> run_bench_verb(std::span<const std::string> arguments) {
   options.max_chunk_rows = static_cast<uint32_t>(chunk_rows);
   options.kv_type = flags.kv_type();
   options.show_progress = flags.progress;
+  std::vector<Json> earlier;
+  if (!compare.empty()) {
+    FLOE_TRY(const std::string text, read_text_file(compare));
+    FLOE_TRY(earlier, parse_receipt(text, compare));
+  }
 
   FLOE_TRY(LoadedModel loaded, load(flags));
   FLOE_TRY(const BenchReport report, run_bench(*loaded.model, *loaded.pool, options));
-  const std::string file = std::filesystem::path(flags.model_path).filename();
-  fmt::print("{}", format_bench(report, loaded.model->info(), file, options.kv_type, options.max_chunk_rows,
-                                output));
+  const Subject subject{loaded.model->info(), std::filesystem::path(flags.model_path).filename(), options.kv_type,
+                        options.max_chunk_rows, report.n_threads};
+  fmt::print("{}", format_bench(report, subject, output));
+  if (!earlier.empty()) {
+    fmt::print(output == "md" ? stdout : stderr, "\n{}", compare_receipts(bench_rows(report, subject), earlier));
+  }
   return 0;
 }
 

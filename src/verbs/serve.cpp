@@ -16,7 +16,7 @@ namespace floe {
 namespace {
 
 // Enough to leave any cache, small enough to start at once.
-constexpr uint64_t kProbeBytes = uint64_t{256} << 20;
+constexpr double kProbeSeconds = 0.1;
 
 struct ServeFlags {
   ModelFlags model;
@@ -108,7 +108,7 @@ Result<ServedModel> load_served(const ServeFlags& flags) {
   auto resources = std::make_shared<Resources>();
   FLOE_TRY(resources->loaded, load(flags.model));
   Model& model = *resources->loaded.model;
-  FLOE_TRY(const ReadBandwidth read, measure_read_bandwidth(*resources->loaded.pool, kProbeBytes));
+  FLOE_TRY(const ReadBandwidth read, measure_read_bandwidth(*resources->loaded.pool, kProbeSeconds));
 
   EngineOptions options;
   options.max_context =

@@ -44,7 +44,7 @@ sys.exit("missing " + ", ".join(missing) if missing else 0)' "$file" "$@"; then 
 expect 0 'floe VERB' "$floe" help
 expect 0 'floe [0-9.]+ \(' "$floe" version
 expect 2 "unknown verb 'frobnicate'" "$floe" frobnicate
-for verb in run serve bench logits tokenize synth doctor; do
+for verb in run serve bench batched-bench logits tokenize synth doctor; do
   expect 0 "environment: FLOE_ARG_" "$floe" help "$verb"
   expect 2 'unknown option --frobnicate' "$floe" "$verb" --frobnicate
 done
@@ -53,6 +53,14 @@ expect 2 '^floe: -t: expected .* after it' "$floe" logits -m "$nano" -t
 expect 2 '^floe: -m: expected a model file' "$floe" logits --tokens 1
 expect 2 'ids below 8192' "$floe" logits -m "$nano" --no-progress --tokens 8192
 expect 2 'expected exactly one of -p and -f' "$floe" run -m "$nano"
+expect 2 '^floe: -p, -n and -v are all 0' "$floe" bench -m "$nano" -p 0 -n 0
+expect 2 "^floe: $scratch/empty.csv: expected rows" bash -c ": >'$scratch/empty.csv'; exec '$floe' bench -m '$nano' --compare '$scratch/empty.csv'"
+expect 1 'nothere.json: cannot be read' "$floe" bench -m "$nano" --compare "$scratch/nothere.json"
+expect 2 '^floe: -m: expected a model file' "$floe" batched-bench
+expect 2 '^floe: -npl: expected' "$floe" batched-bench -m "$nano" -npl 0
+expect 2 '^floe: --same and -pps' "$floe" batched-bench -m "$nano" --same -pps
+expect 2 '^floe: --prompts: .*found none' "$floe" batched-bench -m "$nano" --prompts /dev/null
+expect 1 'nothere.txt: cannot be read' "$floe" batched-bench -m "$nano" --prompts "$scratch/nothere.txt"
 expect 2 'port' "$floe" serve -m "$nano" --port 99999
 expect 2 'expected one of|expected .*qwen3' "$floe" synth --like gpt-9 -o "$scratch/x.gguf"
 
@@ -108,6 +116,17 @@ expect 0 'B parameters' "$floe" synth --like qwen3-30b-a3b --layers 1 --experts 
 expect 0 '"test":"pp16"' "$floe" bench -m "$scratch/synth.gguf" -p 16 -n 2 -v 1,2 -r 1 -o json
 has_keys "$scratch/out" build_commit model_filename model_type n_prompt n_gen n_depth avg_ns stddev_ns avg_ts \
   stddev_ts samples_ns samples_ts gb_s floor_ts pct_floor experts_union bytes
+"$floe" bench -m "$scratch/synth.gguf" -p 16 -n 2 -v 1,2 -r 1 -o csv --no-progress >"$scratch/earlier.csv" 2>/dev/null
+expect 0 '\| pp16 \|.*\| v2 \|' bash -c "'$floe' bench -m '$scratch/synth.gguf' -p 16 -n 0 -v 2 -r 1 --no-progress --compare '$scratch/earlier.csv' | sed -n '/earlier/,\$p' | tr '\n' ' '"
+expect 0 'warning: threads differs: 1 here, 2 earlier' "$floe" bench -m "$scratch/synth.gguf" -p 16 -n 0 -r 1 -t 1 -o json \
+  --no-progress --compare "$scratch/earlier.csv"
+has_keys "$scratch/out" pct_floor
+printf 'one two\n\nthree\n' >"$scratch/prompts"
+expect 0 '"is_pp_shared":0' "$floe" batched-bench -m "$nano" -npp 8 -ntg 2 -npl 2 --prompts "$scratch/prompts" -o jsonl --no-progress
+has_keys "$scratch/out" pp tg pl n_kv t_pp speed_pp t_tg speed_tg t speed union gb_s pct_floor
+expect 0 '2 prompts for 3 sequences' "$floe" batched-bench -m "$nano" -npp 8 -ntg 2 -npl 3 --prompts "$scratch/prompts" --no-progress
+expect 0 'S_TG t/s' "$floe" batched-bench -m "$scratch/synth.gguf" -npp 8 -ntg 2 -npl 1,2 -pps --no-progress
+expect 2 '^floe: -npp and -ntg: 4097 tokens' "$floe" batched-bench -m "$nano" -npp 4096 -ntg 1 -npl 1 --no-progress
 rm -f "$scratch/synth.gguf"
 expect 0 '"read_gb_s"' "$floe" doctor
 has_keys "$scratch/out" cpu isa cores ram_bytes read_gb_s int8_gmac_s hugepages numa warnings

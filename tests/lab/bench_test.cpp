@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/json.h"
@@ -40,6 +41,7 @@ class CountingModel final : public Model {
     return output;
   }
   ForwardOutput forward_mtp(const ForwardBatch&, const float*, KvCache&) override { return {}; }
+  void log_routing(std::vector<uint32_t>*) override {}
 
   std::set<int32_t> tokens;
   uint64_t n_rows = 0;
@@ -76,25 +78,58 @@ TEST(Bench, RunsEveryCaseTheStatedNumberOfTimes) {
   EXPECT_EQ(report->rows[2].ledger.mean_union(), 3.0);
 }
 
-TEST(Bench, JsonCarriesLlamaBenchsKeysAndOurs) {
-  CountingModel model;
+BenchReport small_report(CountingModel& model) {
   ThreadPool pool(1, false);
   BenchOptions options;
   options.decode_tokens = {2};
+  options.verify_rows = {1, 2};
+  options.depths = {0};
+  options.n_repetitions = 3;
+  options.show_progress = false;
+  auto report = run_bench(model, pool, options);
+  EXPECT_TRUE(report.ok());
+  return std::move(report).value();
+}
+
+TEST(Bench, JsonCarriesLlamaBenchsKeysAndOurs) {
+  CountingModel model;
+  const BenchReport report = small_report(model);
+  const Subject subject{model.info(), "m.gguf", KvType::F16, 512, 1};
+  const auto json = parse_json(format_bench(report, subject, "json"));
+  ASSERT_TRUE(json.ok());
+  ASSERT_EQ(json->size(), 3u);
+  for (const char* key :
+       {"build_commit", "cpu_info", "isa", "model_filename", "model_size", "n_threads", "type_k", "n_prompt",
+        "n_gen", "n_depth", "test_time", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "samples_ns", "samples_ts",
+        "gb_s", "floor_ts", "pct_floor", "experts_union", "bytes", "gmac_s", "r", "r_model"}) {
+    EXPECT_TRUE((*json)[0].contains(key)) << key;
+  }
+  EXPECT_TRUE((*json)[0]["r"].is_null()) << "only verifies have a ratio";
+  EXPECT_EQ((*json)[1]["r"].get<double>(), 1.0);
+  EXPECT_EQ((*json)[1]["r_model"].get<double>(), 1.0);
+  EXPECT_EQ((*json)[2]["samples_read_gb_s"].size(), 3u) << "each sample has its own bandwidth";
+  // The three figures belong together: bytes per second over the floor's.
+  const Json& row = (*json)[0];
+  EXPECT_NEAR(row["pct_floor"].get<double>(),
+              100 * row["median_ts"].get<double>() / row["floor_ts"].get<double>(), 0.1);
+  const std::string csv = format_bench(report, subject, "csv");
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 4);
+  const std::string md = format_bench(report, subject, "md");
+  EXPECT_NE(md.find("| GMAC/s | r | r model | r / model |"), md.npos);
+}
+
+TEST(Bench, WithoutV1ThereIsNoRatio) {
+  CountingModel model;
+  ThreadPool pool(1, false);
+  BenchOptions options;
+  options.verify_rows = {2};
   options.depths = {0};
   options.n_repetitions = 1;
   options.show_progress = false;
   const auto report = run_bench(model, pool, options);
   ASSERT_TRUE(report.ok());
-  const auto json = parse_json(format_bench(*report, model.info(), "m.gguf", KvType::F16, 512, "json"));
-  ASSERT_TRUE(json.ok());
-  for (const char* key : {"build_commit", "model_filename", "n_prompt", "n_gen", "n_depth", "test_time",
-                          "avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "samples_ns", "samples_ts",
-                          "gb_s", "floor_ts", "pct_floor", "experts_union", "bytes"}) {
-    EXPECT_TRUE((*json)[0].contains(key)) << key;
-  }
-  const std::string csv = format_bench(*report, model.info(), "m.gguf", KvType::F16, 512, "csv");
-  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 2);
+  EXPECT_FALSE(report->rows[0].ratio.has_value());
+  EXPECT_FALSE(report->rows[0].model_ratio.has_value());
 }
 
 TEST(Bench, ADepthBeyondTheContextIsAUsageError) {

@@ -317,7 +317,12 @@ TEST_F(Forward, TheLedgerCountsEveryWeightOnce) {
   EXPECT_EQ(ledger.routed_bytes, 0u);
   EXPECT_EQ(ledger.n_moe_layers, 0u);
   const uint64_t per_row = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48);
-  EXPECT_EQ(ledger.n_macs, 2 * per_row + 32 * kTinyVocab);
+  // 2 layers; 1 and 2 positions to attend to; 4 heads of 8 values, keys and values.
+  EXPECT_EQ(ledger.kv_macs, 2u * (1 + 2) * 4 * (8 + 8));
+  EXPECT_EQ(ledger.attention_macs, 2u * 2 * (2 * 32 * 32 + 2 * 32 * 16));
+  EXPECT_EQ(ledger.dense_macs, 2u * 2 * 3 * 32 * 48);
+  EXPECT_EQ(ledger.head_macs, 32u * kTinyVocab);
+  EXPECT_EQ(ledger.total_macs(), 2 * per_row + 32 * kTinyVocab + ledger.kv_macs);
 }
 
 // Two layers, the first with a window of 6; two KV heads with keys and values of 16 floats.
@@ -366,7 +371,8 @@ TEST_F(Forward, TheLedgerCountsTheUnionOfExperts) {
   EXPECT_GT(mixed.experts_union, same.experts_union);
   EXPECT_LE(mixed.experts_union, 2 * 8u);
   EXPECT_EQ(mixed.routed_bytes, mixed.experts_union * expert_bytes);
-  EXPECT_EQ(mixed.n_macs, same.n_macs);
+  EXPECT_EQ(mixed.routed_macs, same.routed_macs);
+  EXPECT_EQ(mixed.total_macs(), same.total_macs());
 }
 
 TEST_F(Forward, TheDraftHeadsBytesAreDraftBytes) {
