@@ -6,7 +6,7 @@
 
 namespace floe {
 
-// Process-wide, idempotent, and done by GgufFile::open in LoadMode::mmap where nobody else handles
+// Process-wide, idempotent, and done by GgufFile::open where nobody else handles
 // SIGBUS. A SIGBUS outside every guarded range takes its default course.
 void install_sigbus_handler();
 

@@ -21,7 +21,7 @@ std::vector<uint32_t> counts(const std::vector<int64_t>& list) {
 Result<std::vector<std::vector<int32_t>>> read_prompts(const std::string& path,
                                                        const std::string& model_path) {
   FLOE_TRY(const std::string text, read_text_file(path));
-  FLOE_TRY(const GgufFile gguf, GgufFile::open(model_path, LoadMode::mmap, NoTensors::allow));
+  FLOE_TRY(const GgufFile gguf, GgufFile::open(model_path, NoTensors::allow));
   FLOE_TRY(const auto tokenizer, Tokenizer::load(gguf));
   std::vector<std::vector<int32_t>> prompts;
   for (size_t at = 0; at < text.size();) {
