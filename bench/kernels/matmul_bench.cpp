@@ -2,14 +2,20 @@
 // per second and multiply-adds per second. Weights are more than the caches hold, so one row shows
 // the memory's speed and many rows the arithmetic's. The cases are those of the accuracy tests.
 //
-//   kernels_bench --benchmark_filter='matmul/Q4_0/.*/4096x1024/rows:8/' \
-//       --benchmark_repetitions=5 --benchmark_enable_random_interleaving=true
+// Beside the tables stands "free", the AVX-512 kernels without row invariance (free_order.cpp):
+// what the promise costs.
+//
+//   kernels_bench --benchmark_filter='matmul/Q4_0/.*/4096x1024/rows:8/'
+// With --benchmark_repetitions=5 --benchmark_enable_random_interleaving=true the tables take turns.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
 #include <cstring>
 #include <memory>
 
+#if defined(FLOE_HAVE_FREE_ORDER)
+#include "free_order.h"
+#endif
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "kernels/kernel_table.h"
@@ -84,22 +90,57 @@ void matmul(benchmark::State& state, const Case& c) {
   const auto pairs_per_chunk = static_cast<uint32_t>(kChunkBytes / (2 * matrix.group_bytes));
   const uint32_t n_chunk_groups = 2 * std::max(pairs_per_chunk, 1u);
 
-  uint32_t plane = 0;
+  // Many planes to one run of the threads, as a forward does it: waking them takes longer than a
+  // plane.
+  const uint32_t planes_per_run = std::max(4 * matrix.n_planes / c.n_rows, 1u);
+
+  uint32_t first = 0;
   for (auto _ : state) {
     pool.run([&](Worker& worker) {
-      worker.chunks(matrix.n_groups, n_chunk_groups, [&](uint32_t begin, uint32_t end) {
-        c.table->matmul(matrix, plane, begin, end, x, nullptr, c.n_rows, out.data(), matrix.n_rows);
-      });
+      for (uint32_t p = 0; p < planes_per_run; ++p) {
+        if (p % 32 == 31) worker.barrier();
+        const uint32_t plane = (first + p) % matrix.n_planes;
+        worker.chunks(matrix.n_groups, n_chunk_groups, [&](uint32_t begin, uint32_t end) {
+          c.table->matmul(matrix, plane, begin, end, x, nullptr, c.n_rows, out.data(),
+                          matrix.n_rows);
+        });
+      }
     });
-    plane = (plane + 1) % matrix.n_planes;
+    first = (first + planes_per_run) % matrix.n_planes;
     benchmark::DoNotOptimize(out.data());
   }
-  const auto calls = static_cast<double>(state.iterations());
+  const double planes = static_cast<double>(state.iterations()) * planes_per_run;
   state.counters["GB/s"] = benchmark::Counter(
-      calls * static_cast<double>(matrix.plane_bytes()) * 1e-9, benchmark::Counter::kIsRate);
-  state.counters["GMAC/s"] = benchmark::Counter(calls * n_cols * matrix.n_rows * c.n_rows * 1e-9,
+      planes * static_cast<double>(matrix.plane_bytes()) * 1e-9, benchmark::Counter::kIsRate);
+  state.counters["GMAC/s"] = benchmark::Counter(planes * n_cols * matrix.n_rows * c.n_rows * 1e-9,
                                                 benchmark::Counter::kIsRate);
 }
+
+// The speed of memory alone: one load of every line.
+void read(benchmark::State& state) {
+  Result<HugeBuffer> buffer = HugeBuffer::allocate(kWeightBytes);
+  if (!buffer) std::abort();
+  std::memset(buffer->data(), 1, kWeightBytes);
+  constexpr size_t kLine = 64;
+  constexpr uint32_t kSweeps = 4;
+  ThreadPool pool(static_cast<uint32_t>(state.range(0)));
+  for (auto _ : state) {
+    pool.run([&](Worker& worker) {
+      for (uint32_t sweep = 0; sweep < kSweeps; ++sweep) {
+        worker.chunks(kWeightBytes / kChunkBytes, 1, [&](uint32_t begin, uint32_t) {
+          const std::byte* bytes = buffer->data() + begin * kChunkBytes;
+          unsigned sum = 0;
+          for (size_t i = 0; i < kChunkBytes; i += kLine) sum += static_cast<unsigned>(bytes[i]);
+          benchmark::DoNotOptimize(sum);
+        });
+      }
+    });
+  }
+  state.counters["GB/s"] =
+      benchmark::Counter(static_cast<double>(state.iterations()) * kSweeps * kWeightBytes * 1e-9,
+                         benchmark::Counter::kIsRate);
+}
+BENCHMARK(read)->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
 void register_case(const Case& c) {
   const std::string name =
@@ -110,10 +151,27 @@ void register_case(const Case& c) {
       ->Unit(benchmark::kMicrosecond);
 }
 
+void register_free_order() {
+#if defined(FLOE_HAVE_FREE_ORDER)
+  const KernelTable* fixed = find_kernels("avx512");
+  if (fixed == nullptr) return;
+  static KernelTable table = *fixed;
+  table.isa = "free";
+  table.matmul = free_order_matmul;
+  for (const QuantType type :
+       {QuantType::Q4_0, QuantType::Q8_0, QuantType::Q4_K, QuantType::Q6_K}) {
+    for (const uint32_t n_rows : {1u, 8u}) {
+      for (const uint32_t n_threads : {1u, 2u}) {
+        register_case({type, &table, kMatmulShapes[0], n_rows, n_threads});
+      }
+    }
+  }
+#endif
+}
+
 const bool kRegistered = [] {
   for (const QuantType type : kAllFormats) {
     for (const MatmulShape& shape : kMatmulShapes) {
-      if (shape.n_cols % format_traits(type).block_elems != 0) continue;
       for (const uint32_t n_threads : {1u, 2u}) {
         for (const uint32_t n_rows : kRowCounts) {
           for (const KernelTable* table : machine_kernels()) {
@@ -125,6 +183,7 @@ const bool kRegistered = [] {
       }
     }
   }
+  register_free_order();
   return true;
 }();
 

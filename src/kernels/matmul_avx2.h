@@ -183,14 +183,9 @@ FLOE_INLINE void step_products(const uint8_t* step, const SubScales& sub, const 
   }
 }
 
-// How far ahead of its use a line of weights is asked for: the hardware's own prefetch stops at
-// every 4 KB. More rows than kPrefetchRows compute longer than memory takes.
-inline constexpr size_t kPrefetchBytes = 2048;
-inline constexpr int kPrefetchRows = 3;
-
 template <typename F, int kRows>
-FLOE_INLINE void group_rows(const uint8_t* group, uint32_t n_blocks, const RowSet<kRows>& x,
-                            __m256 (&acc)[kRows]) {
+FLOE_INLINE void group_rows(const uint8_t* group, uint32_t n_blocks, bool cold,
+                            const RowSet<kRows>& x, __m256 (&acc)[kRows]) {
   constexpr PackedLayout layout = F::layout;
   unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
     acc[decltype(row)::value] = _mm256_setzero_ps();
@@ -203,13 +198,10 @@ FLOE_INLINE void group_rows(const uint8_t* group, uint32_t n_blocks, const RowSe
     unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
       t[decltype(row)::value] = s[decltype(row)::value] = _mm256_setzero_ps();
     });
+    if (cold) prefetch(block + kPrefetchBytes, layout.head_bytes);
     const uint8_t* step = block + layout.head_bytes;
     for (uint32_t i = 0; i < layout.n_steps; ++i, ++x_step, step += layout.step_bytes()) {
-      if constexpr (kRows <= kPrefetchRows) {
-        for (uint32_t line = 0; line < layout.step_bytes(); line += 64) {
-          _mm_prefetch(reinterpret_cast<const char*>(step) + kPrefetchBytes + line, _MM_HINT_T0);
-        }
-      }
+      if (cold) prefetch(step + kPrefetchBytes, layout.step_bytes());
       const SubScales sub = F::sub_scales(step);
       __m256i products[kRows];
       step_products<F, kRows>(step, sub, x, x_step, products);
@@ -258,7 +250,7 @@ template <typename F, int kRows>
 __attribute__((noinline)) void group_call(const MatmulCall& call, uint32_t g, uint32_t i) {
   __m256 acc[kRows];
   group_rows<F, kRows>(reinterpret_cast<const uint8_t*>(call.plane + g * call.group_bytes),
-                       call.n_cols / F::layout.block_cols(), row_set<kRows>(call, i), acc);
+                       call.n_cols / F::layout.block_cols(), i == 0, row_set<kRows>(call, i), acc);
   for (int m = 0; m < kRows; ++m) {
     store_rows(call.out + (i + m) * call.out_stride + size_t{g} * 8, acc[m], call.n_rows - g * 8);
   }

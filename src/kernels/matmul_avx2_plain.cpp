@@ -42,10 +42,7 @@ __attribute__((noinline)) void group_call(const MatmulCall& call, uint32_t g, ui
   }
   size_t c = 0;
   for (; c + 4 <= call.n_cols; c += 4, w += 4 * F::kBytes) {
-    // Ahead over the 4 KB borders where the hardware's own prefetch stops.
-    for (size_t line = 0; line < 4 * F::kBytes; line += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(w) + 2048 + line, _MM_HINT_T0);
-    }
+    if (i == 0) prefetch(w + kPrefetchBytes, 4 * F::kBytes);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
       const __m256 weights = F::load(w + k * F::kBytes);

@@ -5,7 +5,7 @@
 namespace floe::avx512 {
 
 void matmul_k(QuantType type, const MatmulCall& call) {
-  floe::matmul_k<Zmm>(type, call);
+  matmul_blocks_k(type, call);
 }
 
 }  // namespace floe::avx512

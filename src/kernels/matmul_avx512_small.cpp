@@ -6,7 +6,7 @@
 namespace floe::avx512 {
 
 void matmul_small(QuantType type, const MatmulCall& call) {
-  floe::matmul_small<Zmm>(type, call);
+  matmul_blocks_small(type, call);
 }
 
 void matmul(const PackedMatrix& weights, uint32_t plane, uint32_t group_begin, uint32_t group_end,

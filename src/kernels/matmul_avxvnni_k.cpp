@@ -5,7 +5,7 @@
 namespace floe::avxvnni {
 
 void matmul_k(QuantType type, const MatmulCall& call) {
-  floe::matmul_k<Ymm>(type, call);
+  matmul_blocks_k(type, call);
 }
 
 }  // namespace floe::avxvnni

@@ -1,7 +1,7 @@
 #pragma once
 // Inside the kernels room: the micro-kernel of the formats with blocks for machines that multiply
 // four unsigned by four signed bytes and add the products to an i32 in one instruction (vpdpbusd,
-// exact). V is the vector (vnni_vectors.h), F the format (matmul_vnni_formats.h): how a word of 4
+// exact). V is a vector (vnni_vectors.h), F the format (matmul_vnni_formats.h): how a word of 4
 // columns is unpacked into unsigned bytes.
 //
 // Formats of signed weights are made unsigned by adding kOffset to every byte. It is taken out
@@ -29,19 +29,10 @@ struct SubScales {
   typename V::Int minimum;    // minima of both halves, as pairs of i16
 };
 
-// How far ahead of its use a line of weights is asked for: the hardware's own prefetch stops at
-// every 4 KB. More rows than kPrefetchRows compute longer than memory takes.
-constexpr size_t kPrefetchBytes = 2048;
-constexpr int kPrefetchRows = 4;
-
 template <typename V>
-FLOE_INLINE void prefetch(const uint8_t* bytes, size_t next, uint32_t n_bytes) {
-  for (uint32_t line = 0; line < n_bytes; line += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(bytes) + line, _MM_HINT_T0);
-    if constexpr (V::kGroups == 2) {
-      _mm_prefetch(reinterpret_cast<const char*>(bytes + next) + line, _MM_HINT_T0);
-    }
-  }
+FLOE_INLINE void prefetch_groups(const uint8_t* bytes, size_t next, uint32_t n_bytes) {
+  prefetch(bytes, n_bytes);
+  if constexpr (V::kGroups == 2) prefetch(bytes + next, n_bytes);
 }
 
 // products[m]: float(P).
@@ -91,7 +82,7 @@ FLOE_INLINE void step_products(const uint8_t* step, size_t next, const SubScales
 }
 
 template <typename V, typename F, int kRows>
-FLOE_INLINE void multiply_groups(const uint8_t* group, size_t next, uint32_t n_blocks,
+FLOE_INLINE void multiply_groups(const uint8_t* group, size_t next, uint32_t n_blocks, bool cold,
                                  const RowSet<kRows>& x, typename V::Float (&acc)[kRows]) {
   using Float = typename V::Float;
   constexpr PackedLayout layout = F::layout;
@@ -106,11 +97,10 @@ FLOE_INLINE void multiply_groups(const uint8_t* group, size_t next, uint32_t n_b
     unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
       t[decltype(row)::value] = s[decltype(row)::value] = V::zero_float();
     });
+    if (cold) prefetch_groups<V>(block + kPrefetchBytes, next, layout.head_bytes);
     const uint8_t* step = block + layout.head_bytes;
     for (uint32_t i = 0; i < layout.n_steps; ++i, ++x_step, step += layout.step_bytes()) {
-      if constexpr (kRows <= kPrefetchRows) {
-        prefetch<V>(step + kPrefetchBytes, next, layout.step_bytes());
-      }
+      if (cold) prefetch_groups<V>(step + kPrefetchBytes, next, layout.step_bytes());
       const SubScales<V> sub = F::sub_scales(step, next);
       Float products[kRows];
       step_products<V, F, kRows>(step, next, sub, x, x_step, products);
@@ -140,29 +130,33 @@ FLOE_INLINE void multiply_groups(const uint8_t* group, size_t next, uint32_t n_b
   }
 }
 
-// Activation rows [i, i + kRows) of the call against the groups from g on.
+// Activation rows [i, i + kRows) of the call against the group or groups of V from g on.
 template <typename V, typename F, int kRows>
 __attribute__((noinline)) void groups_call(const MatmulCall& call, uint32_t g, uint32_t i) {
-  // A single group that is left over for a vector of two is read twice and stored once.
-  const bool alone = call.group_end - g < V::kGroups;
-  const uint32_t n_lanes = 8 * (alone ? 1 : V::kGroups);
-  const uint32_t n_left = call.n_rows - g * 8;
-  const uint32_t n_rows = n_left < n_lanes ? n_left : n_lanes;
   typename V::Float acc[kRows];
   multiply_groups<V, F, kRows>(reinterpret_cast<const uint8_t*>(call.plane + g * call.group_bytes),
-                               alone ? 0 : call.group_bytes, call.n_cols / F::layout.block_cols(),
+                               call.group_bytes, call.n_cols / F::layout.block_cols(), i == 0,
                                row_set<kRows>(call, i), acc);
   unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
     constexpr int m = decltype(row)::value;
-    V::store(call.out + (i + m) * call.out_stride + size_t{g} * 8, acc[m], n_rows);
+    V::store(call.out + (i + m) * call.out_stride + size_t{g} * 8, acc[m], call.n_rows - g * 8);
   });
 }
 
-template <typename V, typename F>
+template <template <typename> typename F>
 void matmul_blocks(const MatmulCall& call) {
-  for_each_pass<V::kMaxRows, V::kGroups>(
+  for_each_pass<kMaxRows, Wide::kGroups>(
       call, call.x.stride, [&](auto rows, uint32_t g, uint32_t i) __attribute__((always_inline)) {
-        groups_call<V, F, decltype(rows)::value>(call, g, i);
+        constexpr int kRows = decltype(rows)::value;
+        if constexpr (kRows > kNarrowRows) {
+          if (call.group_end - g >= Wide::kGroups) {
+            groups_call<Wide, F<Wide>, kRows>(call, g, i);
+            return;
+          }
+        }
+        for (uint32_t k = 0; k < Wide::kGroups && g + k < call.group_end; ++k) {
+          groups_call<Ymm, F<Ymm>, kRows>(call, g + k, i);
+        }
       });
 }
 

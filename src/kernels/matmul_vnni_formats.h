@@ -68,13 +68,24 @@ struct NibblesAndBits : Format<V, type> {
 };
 
 template <typename V, QuantType type>
-struct Iq4Nibbles : Format<V, type> {
+struct CodebookNibbles : Format<V, type> {
   static constexpr int kOffset = 127;
   template <int kWord>
   static FLOE_INLINE typename V::Int word(const uint8_t* plane, size_t next) {
     return V::look_up(V::table(kIq4Bytes), nibble_word<V>(plane, next, kWord));
   }
 };
+
+template <typename V>
+using Q4_0 = Nibbles<V, QuantType::Q4_0>;
+template <typename V>
+using Q4_1 = Nibbles<V, QuantType::Q4_1>;
+template <typename V>
+using Q5_0 = NibblesAndBits<V, QuantType::Q5_0>;
+template <typename V>
+using Q5_1 = NibblesAndBits<V, QuantType::Q5_1>;
+template <typename V>
+using IQ4_NL = CodebookNibbles<V, QuantType::IQ4_NL>;
 
 template <typename V>
 struct Q8_0 : Format<V, QuantType::Q8_0> {
@@ -170,7 +181,7 @@ struct Q2_K : Format<V, QuantType::Q2_K> {
 };
 
 template <typename V>
-struct IQ4_XS : Iq4Nibbles<V, QuantType::IQ4_XS> {
+struct IQ4_XS : CodebookNibbles<V, QuantType::IQ4_XS> {
   static FLOE_INLINE SubScales<V> sub_scales(const uint8_t* step, size_t next) {
     const typename V::Float scale = V::to_float(V::load_i8(step, next));
     return {{scale, scale}, V::zero()};
@@ -178,44 +189,42 @@ struct IQ4_XS : Iq4Nibbles<V, QuantType::IQ4_XS> {
 };
 
 // Formats with one scale per 32 columns.
-template <typename V>
-FLOE_INLINE void matmul_small(QuantType type, const MatmulCall& call) {
+FLOE_INLINE void matmul_blocks_small(QuantType type, const MatmulCall& call) {
   switch (type) {
     case QuantType::Q4_0:
-      return matmul_blocks<V, Nibbles<V, QuantType::Q4_0>>(call);
+      return matmul_blocks<Q4_0>(call);
     case QuantType::Q4_1:
-      return matmul_blocks<V, Nibbles<V, QuantType::Q4_1>>(call);
+      return matmul_blocks<Q4_1>(call);
     case QuantType::Q5_0:
-      return matmul_blocks<V, NibblesAndBits<V, QuantType::Q5_0>>(call);
+      return matmul_blocks<Q5_0>(call);
     case QuantType::Q5_1:
-      return matmul_blocks<V, NibblesAndBits<V, QuantType::Q5_1>>(call);
+      return matmul_blocks<Q5_1>(call);
     case QuantType::Q8_0:
-      return matmul_blocks<V, Q8_0<V>>(call);
+      return matmul_blocks<Q8_0>(call);
     case QuantType::IQ4_NL:
-      return matmul_blocks<V, Iq4Nibbles<V, QuantType::IQ4_NL>>(call);
+      return matmul_blocks<IQ4_NL>(call);
     case QuantType::MXFP4:
-      return matmul_blocks<V, MXFP4<V>>(call);
+      return matmul_blocks<MXFP4>(call);
     default:
       return;
   }
 }
 
 // Formats with blocks of 256 columns.
-template <typename V>
-FLOE_INLINE void matmul_k(QuantType type, const MatmulCall& call) {
+FLOE_INLINE void matmul_blocks_k(QuantType type, const MatmulCall& call) {
   switch (type) {
     case QuantType::Q2_K:
-      return matmul_blocks<V, Q2_K<V>>(call);
+      return matmul_blocks<Q2_K>(call);
     case QuantType::Q3_K:
-      return matmul_blocks<V, Q3_K<V>>(call);
+      return matmul_blocks<Q3_K>(call);
     case QuantType::Q4_K:
-      return matmul_blocks<V, Q4_K<V>>(call);
+      return matmul_blocks<Q4_K>(call);
     case QuantType::Q5_K:
-      return matmul_blocks<V, Q5_K<V>>(call);
+      return matmul_blocks<Q5_K>(call);
     case QuantType::Q6_K:
-      return matmul_blocks<V, Q6_K<V>>(call);
+      return matmul_blocks<Q6_K>(call);
     case QuantType::IQ4_XS:
-      return matmul_blocks<V, IQ4_XS<V>>(call);
+      return matmul_blocks<IQ4_XS>(call);
     default:
       return;
   }

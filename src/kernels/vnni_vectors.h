@@ -15,7 +15,6 @@ struct Ymm {
   using Int = __m256i;
   using Float = __m256;
   static constexpr uint32_t kGroups = 1;
-  static constexpr int kMaxRows = 4;  // activation rows of a pass
 
   // 32 bytes per group.
   static FLOE_INLINE Int load(const uint8_t* bytes, size_t) {
@@ -67,12 +66,16 @@ struct Ymm {
 
   // acc + the 4 unsigned bytes of each lane times the 4 signed bytes at word.
   static FLOE_INLINE Int dot(Int acc, Int bytes, const int8_t* word) {
+#if defined(__AVX512VNNI__)
+    // Compilers load the word into a register of its own instead of repeating it on the way.
+    __asm__("vpdpbusd %2%{1to8%}, %1, %0"
+            : "+v"(acc)
+            : "v"(bytes), "m"(*reinterpret_cast<const int8_t(*)[4]>(word)));
+    return acc;
+#else
     int32_t x;
     __builtin_memcpy(&x, word, 4);
-#if defined(__AVXVNNI__)
     return _mm256_dpbusd_avx_epi32(acc, bytes, _mm256_set1_epi32(x));
-#else
-    return _mm256_dpbusd_epi32(acc, bytes, _mm256_set1_epi32(x));
 #endif
   }
   // The two i16 of each lane times the two at pair.
@@ -108,12 +111,11 @@ struct Ymm {
   }
 };
 
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__)
+#if defined(__AVX512VNNI__)
 struct Zmm {
   using Int = __m512i;
   using Float = __m512;
   static constexpr uint32_t kGroups = 2;
-  static constexpr int kMaxRows = 8;
 
   static FLOE_INLINE Int load(const uint8_t* bytes, size_t next) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(Ymm::load(bytes, 0)),
@@ -163,7 +165,6 @@ struct Zmm {
   static FLOE_INLINE Int max32(Int a, Int b) { return _mm512_max_epi32(a, b); }
 
   static FLOE_INLINE Int dot(Int acc, Int bytes, const int8_t* word) {
-    // Compilers load the word into a register of its own instead of repeating it on the way.
     __asm__("vpdpbusd %2%{1to16%}, %1, %0"
             : "+v"(acc)
             : "v"(bytes), "m"(*reinterpret_cast<const int8_t(*)[4]>(word)));
@@ -186,6 +187,14 @@ struct Zmm {
   }
   static FLOE_INLINE Float add(Float a, Float b) { return _mm512_add_ps(a, b); }
 };
+
+using Wide = Zmm;
+constexpr int kMaxRows = 8;     // activation rows of a pass
+constexpr int kNarrowRows = 2;  // up to so many, memory is the limit, and one stream of it best
+#else
+using Wide = Ymm;
+constexpr int kMaxRows = 4;
+constexpr int kNarrowRows = 0;
 #endif
 
 }  // namespace
