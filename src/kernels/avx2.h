@@ -4,7 +4,7 @@
 // Their files are compiled for that instruction set and may run only after dispatch.cpp has looked.
 // An inline function of a shared header that such a file emitted could replace the baseline copy
 // when the program is linked; so these files call none, and keep their own in anonymous namespaces.
-// tests/kernels/avx2_symbols.cmake looks at the object files.
+// tests/kernels/isa_symbols.cmake looks at the object files.
 #include "kernels/kernel_entries.h"
 #include "kernels/matmul_call.h"
 
