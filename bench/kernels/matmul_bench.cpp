@@ -86,10 +86,10 @@ void matmul(benchmark::State& state, const Case& c) {
   const ActivationRows x = {n_cols, n_cols, values.data(), q.data(), scales.data(), sums.data()};
   std::vector<float> out(size_t{c.n_rows} * matrix.n_rows);
   ThreadPool pool(c.n_threads);
-  // Pairs of groups, as the forward cuts them.
-  const auto pairs_per_chunk = static_cast<uint32_t>(kChunkBytes / (2 * matrix.group_bytes));
-  const uint32_t n_chunk_groups = 2 * std::max(pairs_per_chunk, 1u);
-
+  // As the forward cuts them.
+  const auto passes_per_chunk =
+      static_cast<uint32_t>(kChunkBytes / (kGroupsPerPass * matrix.group_bytes));
+  const uint32_t n_chunk_groups = kGroupsPerPass * std::max(passes_per_chunk, 1u);
   // Many planes to one run of the threads, as a forward does it: waking them takes longer than a
   // plane.
   const uint32_t planes_per_run = std::max(4 * matrix.n_planes / c.n_rows, 1u);
