@@ -30,10 +30,10 @@ TEST(Dispatch, UnknownSetsAreAbsent) {
   EXPECT_EQ(find_kernels(""), nullptr);
 }
 
-// Run twice by CTest, once with FLOE_ISA=reference.
+// CTest also runs it with FLOE_ISA set to each name.
 TEST(Dispatch, TheEnvironmentOverridesTheChoice) {
   const char* isa = std::getenv("FLOE_ISA");
-  if (isa == nullptr) {
+  if (isa == nullptr || find_kernels(isa) == nullptr) {
     EXPECT_EQ(&kernels(), machine_kernels().front());
   } else {
     EXPECT_STREQ(kernels().isa, isa);
