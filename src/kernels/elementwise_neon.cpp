@@ -157,7 +157,7 @@ void rope(float* x, const float* cos_sin, uint32_t n_pairs, bool interleaved) {
 void swiglu(const float* gate, const float* up, float* out, uint32_t n) {
   map(out, n, [&](auto read) {
     const Lanes g = read(gate);
-    const Lanes e = splat(1.0f) + exponential(Lanes{vnegq_f32(g.low), vnegq_f32(g.high)});
+    const Lanes e = splat(1.0f) + exponential(-g);
     const Lanes silu = {vdivq_f32(g.low, e.low), vdivq_f32(g.high, e.high)};
     return silu * read(up);
   });

@@ -23,6 +23,13 @@ constexpr int chunk_at(int half, int index) {
   return kHalves<F> == 2 ? 2 * half + index : kNibbleOrder[index];
 }
 
+// Where the sum of a half's products starts: minus the offset of its quants times its activations.
+template <typename F, int kHalf>
+FLOE_INLINE int32_t first_sum(const int16_t* x_sums) {
+  if constexpr (F::layout.offset == 0) return 0;
+  return -F::layout.offset * (kHalves<F> == 2 ? x_sums[kHalf] : x_sums[0] + x_sums[1]);
+}
+
 struct DotProducts {
   static constexpr int kMaxRows = 4;
   static constexpr int kRowUnit = 1;
@@ -33,7 +40,7 @@ struct DotProducts {
                                    int32x4_t (&sums)[kRows][2]) {
     unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
       constexpr int m = decltype(row)::value;
-      sums[m][0] = sums[m][1] = vdupq_n_s32(0);
+      sums[m][0] = sums[m][1] = vdupq_n_s32(first_sum<F, kHalf>(x.sums[m] + 2 * x_step));
     });
     unroll<0, 4 / kHalves<F>>([&](auto index) __attribute__((always_inline)) {
       constexpr int kChunk = chunk_at<F>(kHalf, decltype(index)::value);
@@ -58,7 +65,7 @@ struct DotProducts {
 
 #if defined(__ARM_FEATURE_MATMUL_INT8)
 struct MatrixProducts {
-  static constexpr int kMaxRows = 6;
+  static constexpr int kMaxRows = 4;
   static constexpr int kRowUnit = 2;
 
   template <typename F, int kHalf, int kRows>
@@ -70,7 +77,10 @@ struct MatrixProducts {
     int32x4_t tile[kPairs][4];
     unroll<0, kPairs>([&](auto pair) __attribute__((always_inline)) {
       constexpr int p = decltype(pair)::value;
-      tile[p][0] = tile[p][1] = tile[p][2] = tile[p][3] = vdupq_n_s32(0);
+      const int32x4_t first =
+          vcombine_s32(vdup_n_s32(first_sum<F, kHalf>(x.sums[2 * p] + 2 * x_step)),
+                       vdup_n_s32(first_sum<F, kHalf>(x.sums[2 * p + 1] + 2 * x_step)));
+      tile[p][0] = tile[p][1] = tile[p][2] = tile[p][3] = first;
     });
     unroll<0, 4 / kHalves<F>>([&](auto index) __attribute__((always_inline)) {
       constexpr int kChunk = chunk_at<F>(kHalf, decltype(index)::value);
@@ -131,73 +141,64 @@ FLOE_INLINE void step_products(const uint8_t* step, const SubScales& sub, const 
   }
 }
 
-// The integers M of numeric_order.h: x_sums are the sums of both halves.
-template <typename F, int kSide>
-FLOE_INLINE int32x4_t step_minimum(const SubScales& sub, const int16_t* x_sums) {
-  if constexpr (F::layout.n_sub == 0) {
-    return vdupq_n_s32(x_sums[0] + x_sums[1]);
-  } else if constexpr (kSide == 0) {
-    const int32x4_t first = vmull_n_s16(vget_low_s16(sub.minimum[0]), x_sums[0]);
-    return vmlal_n_s16(first, vget_low_s16(sub.minimum[1]), x_sums[1]);
-  } else {
-    const int32x4_t first = vmull_high_n_s16(sub.minimum[0], x_sums[0]);
-    return vmlal_high_n_s16(first, sub.minimum[1], x_sums[1]);
+// float(M) of numeric_order.h; x_sums are the sums of both halves, together at most 127 * 32.
+template <typename F>
+FLOE_INLINE Lanes step_minimum(const SubScales& sub, const int16_t* x_sums) {
+  const int both = x_sums[0] + x_sums[1];
+  if constexpr (F::layout.n_sub == 0) return splat(static_cast<float>(both));
+  const auto x_sum = static_cast<int16_t>(F::layout.n_sub == 1 ? both : x_sums[0]);
+  int32x4_t low = vmull_n_s16(vget_low_s16(sub.minimum[0]), x_sum);
+  int32x4_t high = vmull_high_n_s16(sub.minimum[0], x_sum);
+  if constexpr (F::layout.n_sub == 2) {
+    low = vmlal_n_s16(low, vget_low_s16(sub.minimum[1]), x_sums[1]);
+    high = vmlal_high_n_s16(high, sub.minimum[1], x_sums[1]);
   }
+  return {vcvtq_f32_s32(low), vcvtq_f32_s32(high)};
 }
 
 template <typename F, typename Products, int kRows>
 FLOE_INLINE void group_rows(const uint8_t* group, uint32_t n_blocks, const RowSet<kRows>& x,
-                            float32x4_t (&acc)[kRows][2]) {
+                            Lanes (&acc)[kRows]) {
   constexpr PackedLayout layout = F::layout;
   unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
     constexpr int m = decltype(row)::value;
-    acc[m][0] = acc[m][1] = vdupq_n_f32(0);
+    acc[m] = splat(0);
   });
   const uint8_t* block = group;
   size_t x_step = 0;
   for (uint32_t b = 0; b < n_blocks; ++b, block += layout.block_bytes()) {
-    float32x4_t t[kRows][2];
-    float32x4_t s[kRows][2];
+    Lanes t[kRows];
+    Lanes s[kRows];
     unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
       constexpr int m = decltype(row)::value;
-      t[m][0] = t[m][1] = s[m][0] = s[m][1] = vdupq_n_f32(0);
+      t[m] = s[m] = splat(0);
     });
     const uint8_t* step = block + layout.head_bytes;
     for (uint32_t i = 0; i < layout.n_steps; ++i, ++x_step, step += layout.step_bytes()) {
       const SubScales sub = F::sub_scales(step);
       int32x4_t products[kRows][2];
       step_products<F, Products>(step, sub, x, x_step, products);
-      unroll<0, kRows * 2>([&](auto index) __attribute__((always_inline)) {
-        constexpr int m = decltype(index)::value / 2;
-        constexpr int kSide = decltype(index)::value % 2;
-        const float a = x.scales[m][x_step];
-        const float32x4_t p = vcvtq_f32_s32(products[m][kSide]);
-        t[m][kSide] = layout.n_steps == 1 ? vmulq_n_f32(p, a) : vfmaq_n_f32(t[m][kSide], p, a);
+      unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
+        constexpr int m = decltype(row)::value;
+        const Lanes a = splat(x.scales[m][x_step]);
+        const Lanes p = {vcvtq_f32_s32(products[m][0]), vcvtq_f32_s32(products[m][1])};
+        t[m] = layout.n_steps == 1 ? p * a : fma(p, a, t[m]);
         if constexpr (layout.has_min) {
-          const float32x4_t minimum =
-              vcvtq_f32_s32(step_minimum<F, kSide>(sub, x.sums[m] + 2 * x_step));
-          s[m][kSide] =
-              layout.n_steps == 1 ? vmulq_n_f32(minimum, a) : vfmaq_n_f32(s[m][kSide], minimum, a);
+          const Lanes minimum = step_minimum<F>(sub, x.sums[m] + 2 * x_step);
+          s[m] = layout.n_steps == 1 ? minimum * a : fma(minimum, a, s[m]);
         }
       });
     }
     const Lanes d = F::scale(block);
     unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
       constexpr int m = decltype(row)::value;
-      acc[m][0] = vfmaq_f32(acc[m][0], d.low, t[m][0]);
-      acc[m][1] = vfmaq_f32(acc[m][1], d.high, t[m][1]);
+      acc[m] = fma(d, t[m], acc[m]);
     });
     if constexpr (layout.has_min) {
-      const Lanes minimum = F::minimum(block);
+      const Lanes minimum = layout.n_sub == 0 ? F::minimum(block) : -F::minimum(block);
       unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
         constexpr int m = decltype(row)::value;
-        if constexpr (layout.n_sub == 0) {
-          acc[m][0] = vfmaq_f32(acc[m][0], minimum.low, s[m][0]);
-          acc[m][1] = vfmaq_f32(acc[m][1], minimum.high, s[m][1]);
-        } else {
-          acc[m][0] = vfmsq_f32(acc[m][0], minimum.low, s[m][0]);
-          acc[m][1] = vfmsq_f32(acc[m][1], minimum.high, s[m][1]);
-        }
+        acc[m] = fma(minimum, s[m], acc[m]);
       });
     }
   }
@@ -207,12 +208,12 @@ FLOE_INLINE void group_rows(const uint8_t* group, uint32_t n_blocks, const RowSe
 template <typename F, typename Products, int kRows>
 __attribute__((noinline)) void group_call(const MatmulCall& call, uint32_t g, uint32_t i) {
   const auto* group = reinterpret_cast<const uint8_t*>(call.plane + g * call.group_bytes);
-  float32x4_t acc[kRows][2];
+  Lanes acc[kRows];
   group_rows<F, Products>(group, call.n_cols / F::layout.block_cols(), row_set<kRows>(call, i),
                           acc);
   for (int m = 0; m < kRows; ++m) {
     float* out = call.out + (i + static_cast<uint32_t>(m)) * call.out_stride + size_t{g} * 8;
-    store_first(out, {acc[m][0], acc[m][1]}, call.n_rows - g * 8);
+    store_first(out, acc[m], call.n_rows - g * 8);
   }
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 // Inside the kernels room: how NEON unpacks a word of packed_layout.h, 4 columns of 4 rows in a
-// register. Signed bytes of every format hold its integers, offset removed: what is multiplied is
-// what numeric_order.h multiplies.
+// register. A signed byte holds the integer of every format; where the stored quant has an offset,
+// it stays in: matmul_neon.h takes it out of the sums.
 //
 // Everything has internal linkage and is inlined: see neon.h.
 #include "kernels/neon_lanes.h"
@@ -10,16 +10,26 @@
 namespace floe {
 namespace {
 
-// Bits [kFrom, kFrom + kCount) of every byte, moved to kTo.
-template <int kFrom, int kCount, int kTo>
+// Every byte shifted so that its bit kFrom becomes bit kTo.
+template <int kFrom, int kTo>
+FLOE_INLINE uint8x16_t shift_bits(uint8x16_t bytes) {
+  if constexpr (kFrom > kTo) return vshrq_n_u8(bytes, kFrom - kTo);
+  if constexpr (kFrom < kTo) return vshlq_n_u8(bytes, kTo - kFrom);
+  return bytes;
+}
+
+// Bits [kFrom, kFrom + kCount) of every byte, moved to 0.
+template <int kFrom, int kCount>
 FLOE_INLINE uint8x16_t field(uint8x16_t bytes) {
-  if constexpr (kFrom > kTo) bytes = vshrq_n_u8(bytes, kFrom - kTo);
-  if constexpr (kFrom < kTo) bytes = vshlq_n_u8(bytes, kTo - kFrom);
-  // A shift to either end has dropped the other bits already.
-  if constexpr ((kFrom + kCount == 8 && kTo == 0) || (kFrom == 0 && kTo + kCount == 8)) {
-    return bytes;
-  }
-  return vandq_u8(bytes, vdupq_n_u8(((1 << kCount) - 1) << kTo));
+  const uint8x16_t shifted = shift_bits<kFrom, 0>(bytes);
+  if constexpr (kFrom + kCount == 8) return shifted;
+  return vandq_u8(shifted, vdupq_n_u8((1 << kCount) - 1));
+}
+
+// `low` with bits [kFrom, kFrom + kCount) of `bytes` at kTo, where it has zeros.
+template <int kFrom, int kCount, int kTo>
+FLOE_INLINE uint8x16_t with_field(uint8x16_t low, uint8x16_t bytes) {
+  return vbslq_u8(vdupq_n_u8(((1 << kCount) - 1) << kTo), shift_bits<kFrom, kTo>(bytes), low);
 }
 
 // The stored quants of word kWord, offset not removed. The planes of rows 4..7 start 16 bytes after
@@ -31,18 +41,18 @@ FLOE_INLINE uint8x16_t stored_word(const uint8_t* plane) {
   if constexpr (planes == QuantPlanes::byte) {
     return vld1q_u8(plane + 32 * kWord);
   } else if constexpr (planes == QuantPlanes::pair) {
-    return field<2 * kIn4, 2, 0>(vld1q_u8(plane + 32 * kOf4));
+    return field<2 * kIn4, 2>(vld1q_u8(plane + 32 * kOf4));
   } else if constexpr (planes == QuantPlanes::pair_bit) {
-    const uint8x16_t pairs = field<2 * kIn4, 2, 0>(vld1q_u8(plane + 32 * kOf4));
-    return vorrq_u8(pairs, field<kWord, 1, 2>(vld1q_u8(plane + 64)));
+    const uint8x16_t pairs = field<2 * kIn4, 2>(vld1q_u8(plane + 32 * kOf4));
+    return with_field<kWord, 1, 2>(pairs, vld1q_u8(plane + 64));
   } else {
-    const uint8x16_t nibbles = field<4 * kOf4, 4, 0>(vld1q_u8(plane + 32 * kIn4));
+    const uint8x16_t nibbles = field<4 * kOf4, 4>(vld1q_u8(plane + 32 * kIn4));
     if constexpr (planes == QuantPlanes::nibble) return nibbles;
     const uint8_t* upper = plane + 128;
     if constexpr (planes == QuantPlanes::nibble_bit) {
-      return vorrq_u8(nibbles, field<kWord, 1, 4>(vld1q_u8(upper)));
+      return with_field<kWord, 1, 4>(nibbles, vld1q_u8(upper));
     } else {
-      return vorrq_u8(nibbles, field<2 * kIn4, 2, 4>(vld1q_u8(upper + 32 * kOf4)));
+      return with_field<2 * kIn4, 2, 4>(nibbles, vld1q_u8(upper + 32 * kOf4));
     }
   }
 }
@@ -50,7 +60,7 @@ FLOE_INLINE uint8x16_t stored_word(const uint8_t* plane) {
 // The sub-block scales of a step.
 struct SubScales {
   int32x4_t scale[2][2];  // [columns 0..15, 16..31][rows 0..3, 4..7]
-  int16x8_t minimum[2];   // [columns 0..15, 16..31]
+  int16x8_t minimum[2];   // [columns 0..15, 16..31]; the first alone where there is one
 };
 
 FLOE_INLINE void widen_scales(int16x8_t scales, int32x4_t (&out)[2]) {
@@ -72,8 +82,6 @@ struct Format {
     } else if constexpr (type == QuantType::MXFP4) {
       const int8x16_t doubled = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
       return vqtbl1q_s8(doubled, stored);
-    } else if constexpr (layout.offset != 0) {
-      return vsubq_s8(vreinterpretq_s8_u8(stored), vdupq_n_s8(layout.offset));
     } else {
       return vreinterpretq_s8_u8(stored);
     }
@@ -85,7 +93,7 @@ struct Format {
     if constexpr (type == QuantType::Q4_K || type == QuantType::Q5_K) {
       const uint8x16_t bytes = vld1q_u8(step);
       widen_scales(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(bytes))), sub.scale[0]);
-      sub.minimum[0] = sub.minimum[1] = vreinterpretq_s16_u16(vmovl_high_u8(bytes));
+      sub.minimum[0] = vreinterpretq_s16_u16(vmovl_high_u8(bytes));
     } else if constexpr (type == QuantType::Q2_K) {
       const uint8x16_t bytes = vld1q_u8(step);
       const uint8x16_t scales = vandq_u8(bytes, vdupq_n_u8(15));

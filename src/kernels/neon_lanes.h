@@ -59,6 +59,9 @@ FLOE_INLINE Lanes operator-(const Lanes& a, const Lanes& b) {
 FLOE_INLINE Lanes operator*(const Lanes& a, const Lanes& b) {
   return {vmulq_f32(a.low, b.low), vmulq_f32(a.high, b.high)};
 }
+FLOE_INLINE Lanes operator-(const Lanes& a) {
+  return {vnegq_f32(a.low), vnegq_f32(a.high)};
+}
 // a * b + c in one rounding.
 FLOE_INLINE Lanes fma(const Lanes& a, const Lanes& b, const Lanes& c) {
   return {vfmaq_f32(c.low, a.low, b.low), vfmaq_f32(c.high, a.high, b.high)};
