@@ -7,15 +7,18 @@ namespace floe::neon_dotprod {
 
 namespace {
 
-// a > b ? a : b, so that a NaN in a loses and one in b stays.
+// The second operand when one is NaN: a NaN in a loses and one in b stays.
 FLOE_INLINE float32x4_t larger(float32x4_t a, float32x4_t b) {
   return vbslq_f32(vcgtq_f32(a, b), a, b);
 }
 
+FLOE_INLINE float32x4_t smaller(float32x4_t a, float32x4_t b) {
+  return vbslq_f32(vcltq_f32(a, b), a, b);
+}
+
 FLOE_INLINE float32x4_t exponential(float32x4_t x) {
   using namespace exp_terms;
-  const float32x4_t most = vdupq_n_f32(kMax);
-  x = vbslq_f32(vcltq_f32(most, x), most, x);
+  x = smaller(vdupq_n_f32(kMax), x);
   x = larger(vdupq_n_f32(kMin), x);
   const float32x4_t round = vdupq_n_f32(kRound);
   const float32x4_t rounded = vfmaq_f32(round, x, vdupq_n_f32(kLog2E));
@@ -157,9 +160,21 @@ void rope(float* x, const float* cos_sin, uint32_t n_pairs, bool interleaved) {
 void swiglu(const float* gate, const float* up, float* out, uint32_t n) {
   map(out, n, [&](auto read) {
     const Lanes g = read(gate);
-    const Lanes e = splat(1.0f) + exponential(-g);
-    const Lanes silu = {vdivq_f32(g.low, e.low), vdivq_f32(g.high, e.high)};
-    return silu * read(up);
+    return g / (splat(1.0f) + exponential(-g)) * read(up);
+  });
+}
+
+void swiglu_clamped(const float* gate, const float* up, float* out, uint32_t n) {
+  using namespace swiglu_terms;
+  const float32x4_t most = vdupq_n_f32(kLimit);
+  const float32x4_t least = vdupq_n_f32(-kLimit);
+  const Lanes slope = splat(-kSlope);
+  map(out, n, [&](auto read) {
+    Lanes g = read(gate);
+    g = {smaller(most, g.low), smaller(most, g.high)};
+    Lanes u = read(up);
+    u = {larger(least, smaller(most, u.low)), larger(least, smaller(most, u.high))};
+    return g / (splat(1.0f) + exponential(slope * g)) * (u + splat(1.0f));
   });
 }
 

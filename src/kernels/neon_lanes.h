@@ -62,6 +62,9 @@ FLOE_INLINE Lanes operator*(const Lanes& a, const Lanes& b) {
 FLOE_INLINE Lanes operator-(const Lanes& a) {
   return {vnegq_f32(a.low), vnegq_f32(a.high)};
 }
+FLOE_INLINE Lanes operator/(const Lanes& a, const Lanes& b) {
+  return {vdivq_f32(a.low, b.low), vdivq_f32(a.high, b.high)};
+}
 // a * b + c in one rounding.
 FLOE_INLINE Lanes fma(const Lanes& a, const Lanes& b, const Lanes& c) {
   return {vfmaq_f32(c.low, a.low, b.low), vfmaq_f32(c.high, a.high, b.high)};
