@@ -14,6 +14,11 @@
 #include "kernels/avx512.h"
 #include "kernels/avxvnni.h"
 #endif
+#if defined(FLOE_HAVE_NEON_DOTPROD)
+#include <sys/auxv.h>
+
+#include "kernels/neon.h"
+#endif
 
 namespace floe {
 
@@ -52,6 +57,15 @@ bool machine_has_avx512() {
 }
 #endif
 
+#if defined(FLOE_HAVE_NEON_DOTPROD)
+bool machine_has_neon_dotprod() {
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+}
+bool machine_has_neon_i8mm() {
+  return machine_has_neon_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+}
+#endif
+
 struct KernelSet {
   KernelTable table;
   bool (*runs_here)();
@@ -63,6 +77,10 @@ constexpr KernelSet kSets[] = {
     {FLOE_KERNEL_TABLE(avx512), machine_has_avx512},
     {FLOE_KERNEL_TABLE(avxvnni), machine_has_avxvnni},
     {FLOE_KERNEL_TABLE(avx2), machine_has_avx2},
+#endif
+#if defined(FLOE_HAVE_NEON_DOTPROD)
+    {FLOE_KERNEL_TABLE(neon_i8mm), machine_has_neon_i8mm},
+    {FLOE_KERNEL_TABLE(neon_dotprod), machine_has_neon_dotprod},
 #endif
     {FLOE_KERNEL_TABLE(reference), always},
 };
