@@ -7,7 +7,9 @@ namespace {
 
 template <typename V>
 FLOE_INLINE typename V::Int nibble_word(const uint8_t* plane, size_t next, int j) {
-  const typename V::Int bytes = V::load(plane + 32 * (j % 4), next);
+  typename V::Int bytes = V::load(plane + 32 * (j % 4), next);
+  // Words j and j + 4 share a load: compilers would rather load twice than keep a register.
+  __asm__("" : "+x"(bytes));
   return (j < 4 ? bytes : V::template right16<4>(bytes)) & V::all8(15);
 }
 
