@@ -7,7 +7,7 @@ build_packages=(
 )
 page_packages=(nodejs:node npm:npm)
 test_packages=(libgtest-dev libpcre2-dev curl:curl python3:python3 python3-jinja2 chromium:chromium
-  prometheus:promtool)
+  prometheus:promtool g++-aarch64-linux-gnu:aarch64-linux-gnu-g++ qemu-user:qemu-aarch64)
 
 say() { printf '%s\n' "$*" >&2; }
 

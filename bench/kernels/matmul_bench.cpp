@@ -1,119 +1,189 @@
-// Matrix kernels over (format, activation rows, threads): bytes of weights per second and
-// multiply-adds per second. Weights are more than the caches hold, so one row shows the memory's
-// speed and many rows the arithmetic's.
+// Matrix kernels over (format, instruction set, shape, activation rows, threads): bytes of weights
+// per second and multiply-adds per second. Weights are more than the caches hold, so one row shows
+// the memory's speed and many rows the arithmetic's. The cases are those of the accuracy tests.
+//
+// Beside the tables stands "free", the AVX-512 kernels without row invariance (free_order.cpp):
+// what the promise costs.
+//
+//   kernels_bench --benchmark_filter='matmul/Q4_0/.*/4096x1024/rows:8/'
+// With --benchmark_repetitions=5 --benchmark_enable_random_interleaving=true the tables take turns.
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
 #include <cstring>
 #include <memory>
-#include <random>
-#include <string>
-#include <vector>
 
-#include "base/half.h"
+#if defined(FLOE_HAVE_FREE_ORDER)
+#include "free_order.h"
+#endif
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "kernels/kernel_table.h"
+#include "kernels/matmul_cases.h"
 
 namespace floe {
 namespace {
 
-constexpr uint32_t kCols = 4096;
-constexpr uint32_t kRows = 1024;
-constexpr uint32_t kGroupsPerChunk = 8;
+constexpr size_t kWeightBytes = 256u << 20;
+constexpr size_t kChunkBytes = 64u << 10;
+
+struct Case {
+  QuantType type;
+  const KernelTable* table;
+  MatmulShape shape;
+  uint32_t n_rows;
+  uint32_t n_threads;
+};
 
 struct Weights {
+  QuantType type;
+  MatmulShape shape;
   HugeBuffer buffer;
   PackedMatrix matrix;
 };
 
-// At least 160 MB of weights in planes of [1024][4096].
-Weights make_weights(QuantType type) {
+// As many equal planes as make kWeightBytes.
+std::unique_ptr<Weights> make_weights(QuantType type, const MatmulShape& shape) {
   std::mt19937 rng(1);
-  std::vector<std::byte> file(row_bytes(type, kCols) * kRows);
-  const FormatTraits& format = format_traits(type);
-  if (type == QuantType::F32) {
-    const float value = 0.01f;
-    for (size_t i = 0; i < file.size(); i += 4) std::memcpy(&file[i], &value, 4);
-  } else {
-    // Bytes below 0x40 keep every f16 among them small and finite.
-    for (std::byte& byte : file) byte = static_cast<std::byte>(rng() & 0x3fu);
-  }
-  if (type == QuantType::MXFP4) {
-    for (size_t i = 0; i < file.size(); i += format.block_bytes) file[i] = std::byte{120};
-  }
-  Weights weights;
-  weights.matrix = packed_shape(type, kCols, kRows, 1);
-  weights.matrix.n_planes = static_cast<uint32_t>((160u << 20) / weights.matrix.plane_bytes()) + 1;
-  Result<HugeBuffer> buffer = HugeBuffer::allocate(weights.matrix.size_bytes());
+  const std::vector<std::byte> file = file_rows(rng, type, shape.n_rows, shape.n_cols);
+  auto weights = std::make_unique<Weights>();
+  weights->type = type;
+  weights->shape = shape;
+  PackedMatrix& matrix = weights->matrix;
+  matrix = packed_shape(type, shape.n_cols, shape.n_rows, 1);
+  matrix.n_planes = static_cast<uint32_t>(kWeightBytes / matrix.plane_bytes()) + 1;
+  Result<HugeBuffer> buffer = HugeBuffer::allocate(matrix.size_bytes());
   if (!buffer) std::abort();
-  weights.buffer = std::move(*buffer);
-  weights.matrix.data = weights.buffer.data();
-  std::byte* first = weights.buffer.data();
-  pack_groups(weights.matrix, file.data(), first, 0, weights.matrix.n_groups);
-  for (uint32_t p = 1; p < weights.matrix.n_planes; ++p) {
-    std::memcpy(first + p * weights.matrix.plane_bytes(), first, weights.matrix.plane_bytes());
+  weights->buffer = std::move(*buffer);
+  std::byte* first = weights->buffer.data();
+  matrix.data = first;
+  pack_groups(matrix, file.data(), first, 0, matrix.n_groups);
+  for (uint32_t p = 1; p < matrix.n_planes; ++p) {
+    std::memcpy(first + p * matrix.plane_bytes(), first, matrix.plane_bytes());
   }
   return weights;
 }
 
-void matmul(benchmark::State& state, QuantType type) {
-  const auto n_rows = static_cast<uint32_t>(state.range(0));
-  const auto n_threads = static_cast<uint32_t>(state.range(1));
-  const KernelTable& table = kernels();
+void matmul(benchmark::State& state, const Case& c) {
   // One format after the other: its weights are kept while its cases run.
-  static QuantType kept_type;
   static std::unique_ptr<Weights> kept;
-  if (kept == nullptr || kept_type != type) {
+  if (kept == nullptr || kept->type != c.type || kept->shape.n_cols != c.shape.n_cols ||
+      kept->shape.n_rows != c.shape.n_rows) {
     kept.reset();
-    kept = std::make_unique<Weights>(make_weights(type));
-    kept_type = type;
+    kept = make_weights(c.type, c.shape);
   }
   const PackedMatrix& matrix = kept->matrix;
 
-  std::vector<float> values(size_t{n_rows} * kCols);
+  const uint32_t n_cols = c.shape.n_cols;
   std::mt19937 rng(2);
-  std::normal_distribution<float> normal;
-  for (float& value : values) value = normal(rng);
+  const std::vector<float> values = random_values(rng, size_t{c.n_rows} * n_cols);
   std::vector<int8_t> q(values.size());
   std::vector<float> scales(values.size() / 32);
   std::vector<int16_t> sums(values.size() / 16);
-  for (size_t i = 0; i < values.size(); i += kCols) {
-    table.quantize_row(&values[i], kCols, &q[i], &scales[i / 32], &sums[i / 16]);
+  for (size_t i = 0; i < values.size(); i += n_cols) {
+    c.table->quantize_row(&values[i], n_cols, &q[i], &scales[i / 32], &sums[i / 16]);
   }
-  const ActivationRows x = {kCols, kCols, values.data(), q.data(), scales.data(), sums.data()};
-  std::vector<float> out(size_t{n_rows} * kRows);
-  ThreadPool pool(n_threads);
+  const ActivationRows x = {n_cols, n_cols, values.data(), q.data(), scales.data(), sums.data()};
+  std::vector<float> out(size_t{c.n_rows} * matrix.n_rows);
+  ThreadPool pool(c.n_threads);
+  // As the forward cuts them.
+  const auto passes_per_chunk =
+      static_cast<uint32_t>(kChunkBytes / (kGroupsPerPass * matrix.group_bytes));
+  const uint32_t n_chunk_groups = kGroupsPerPass * std::max(passes_per_chunk, 1u);
+  // Many planes to one run of the threads, as a forward does it: waking them takes longer than a
+  // plane.
+  const uint32_t planes_per_run = std::max(4 * matrix.n_planes / c.n_rows, 1u);
 
-  uint32_t plane = 0;
+  uint32_t first = 0;
   for (auto _ : state) {
     pool.run([&](Worker& worker) {
-      worker.chunks(matrix.n_groups, kGroupsPerChunk, [&](uint32_t begin, uint32_t end) {
-        table.matmul(matrix, plane, begin, end, x, nullptr, n_rows, out.data(), kRows);
-      });
+      for (uint32_t p = 0; p < planes_per_run; ++p) {
+        if (p % 32 == 31) worker.barrier();
+        const uint32_t plane = (first + p) % matrix.n_planes;
+        worker.chunks(matrix.n_groups, n_chunk_groups, [&](uint32_t begin, uint32_t end) {
+          c.table->matmul(matrix, plane, begin, end, x, nullptr, c.n_rows, out.data(),
+                          matrix.n_rows);
+        });
+      }
     });
-    plane = (plane + 1) % matrix.n_planes;
+    first = (first + planes_per_run) % matrix.n_planes;
     benchmark::DoNotOptimize(out.data());
   }
-  const double calls = static_cast<double>(state.iterations());
+  const double planes = static_cast<double>(state.iterations()) * planes_per_run;
   state.counters["GB/s"] = benchmark::Counter(
-      calls * static_cast<double>(matrix.plane_bytes()) * 1e-9, benchmark::Counter::kIsRate);
-  state.counters["GMAC/s"] =
-      benchmark::Counter(calls * kCols * kRows * n_rows * 1e-9, benchmark::Counter::kIsRate);
+      planes * static_cast<double>(matrix.plane_bytes()) * 1e-9, benchmark::Counter::kIsRate);
+  state.counters["GMAC/s"] = benchmark::Counter(planes * n_cols * matrix.n_rows * c.n_rows * 1e-9,
+                                                benchmark::Counter::kIsRate);
+}
+
+// The speed of memory alone: one load of every line.
+void read(benchmark::State& state) {
+  Result<HugeBuffer> buffer = HugeBuffer::allocate(kWeightBytes);
+  if (!buffer) std::abort();
+  std::memset(buffer->data(), 1, kWeightBytes);
+  constexpr size_t kLine = 64;
+  constexpr uint32_t kSweeps = 4;
+  ThreadPool pool(static_cast<uint32_t>(state.range(0)));
+  for (auto _ : state) {
+    pool.run([&](Worker& worker) {
+      for (uint32_t sweep = 0; sweep < kSweeps; ++sweep) {
+        worker.chunks(kWeightBytes / kChunkBytes, 1, [&](uint32_t begin, uint32_t) {
+          const std::byte* bytes = buffer->data() + begin * kChunkBytes;
+          unsigned sum = 0;
+          for (size_t i = 0; i < kChunkBytes; i += kLine) sum += static_cast<unsigned>(bytes[i]);
+          benchmark::DoNotOptimize(sum);
+        });
+      }
+    });
+  }
+  state.counters["GB/s"] =
+      benchmark::Counter(static_cast<double>(state.iterations()) * kSweeps * kWeightBytes * 1e-9,
+                         benchmark::Counter::kIsRate);
+}
+BENCHMARK(read)->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime()->Unit(benchmark::kMicrosecond);
+
+void register_case(const Case& c) {
+  const std::string name =
+      fmt::format("matmul/{}/{}/{}x{}/rows:{}/threads:{}", format_traits(c.type).name, c.table->isa,
+                  c.shape.n_cols, c.shape.n_rows, c.n_rows, c.n_threads);
+  benchmark::RegisterBenchmark(name.c_str(), matmul, c)
+      ->UseRealTime()
+      ->Unit(benchmark::kMicrosecond);
+}
+
+void register_free_order() {
+#if defined(FLOE_HAVE_FREE_ORDER)
+  const KernelTable* fixed = find_kernels("avx512");
+  if (fixed == nullptr) return;
+  static KernelTable table = *fixed;
+  table.isa = "free";
+  table.matmul = free_order_matmul;
+  for (const QuantType type :
+       {QuantType::Q4_0, QuantType::Q8_0, QuantType::Q4_K, QuantType::Q6_K}) {
+    for (const uint32_t n_rows : {1u, 8u}) {
+      for (const uint32_t n_threads : {1u, 2u}) {
+        register_case({type, &table, kMatmulShapes[0], n_rows, n_threads});
+      }
+    }
+  }
+#endif
 }
 
 const bool kRegistered = [] {
-  for (const QuantType type :
-       {QuantType::Q4_0, QuantType::Q4_K, QuantType::Q6_K, QuantType::Q8_0, QuantType::Q4_1,
-        QuantType::Q5_0, QuantType::Q5_1, QuantType::Q5_K, QuantType::Q2_K, QuantType::Q3_K,
-        QuantType::IQ4_NL, QuantType::IQ4_XS, QuantType::MXFP4, QuantType::F16, QuantType::BF16,
-        QuantType::F32}) {
-    auto* bench = benchmark::RegisterBenchmark(
-        (std::string("matmul/") + format_traits(type).name).c_str(), matmul, type);
-    bench->ArgNames({"rows", "threads"})->UseRealTime()->Unit(benchmark::kMicrosecond);
-    for (const int threads : {1, 2}) {
-      for (const int rows : {1, 2, 3, 4, 6, 8, 16, 64}) bench->Args({rows, threads});
+  for (const QuantType type : kAllFormats) {
+    for (const MatmulShape& shape : kMatmulShapes) {
+      for (const uint32_t n_threads : {1u, 2u}) {
+        for (const uint32_t n_rows : kRowCounts) {
+          for (const KernelTable* table : machine_kernels()) {
+            if (table != &reference_kernels()) {
+              register_case({type, table, shape, n_rows, n_threads});
+            }
+          }
+        }
+      }
     }
   }
+  register_free_order();
   return true;
 }();
 

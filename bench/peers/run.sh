@@ -35,9 +35,9 @@ cp "$here"/*.mjs "$peers"
 rows=$(mktemp)
 trap 'rm -f "$rows"' EXIT
 for round in $(seq "$rounds"); do
-  taskset -c "$cpus" "$floe" bench -m "$model" --no-mmap --no-progress -t "$threads" -r 1 \
+  taskset -c "$cpus" "$floe" bench -m "$model" --no-progress -t "$threads" -r 1 \
     -p "$n_prompt" -n "$n_decode" -o jsonl | sed "s/^/floe $round bench /" >>"$rows"
-  taskset -c "$cpus" "$floe" batched-bench -m "$model" --no-mmap --no-progress -t "$threads" \
+  taskset -c "$cpus" "$floe" batched-bench -m "$model" --no-progress -t "$threads" \
     -npp "$batch_prompt" -ntg "$n_decode" -npl "$n_sequences" -o jsonl | sed "s/^/floe $round batch /" >>"$rows"
   taskset -c "$cpus" node "$peers/llama_cpp.mjs" "$(realpath "$model")" "$threads" "$n_prompt" "$n_decode" \
     "$n_sequences" "$batch_prompt" | sed "s/^/peer $round all /" >>"$rows"

@@ -4,24 +4,11 @@
 // Their files are compiled for that instruction set and may run only after dispatch.cpp has looked.
 // An inline function of a shared header that such a file emitted could replace the baseline copy
 // when the program is linked; so these files call none, and keep their own in anonymous namespaces.
-// tests/kernels/avx2_symbols.cmake looks at the object files.
+// tests/kernels/isa_symbols.cmake looks at the object files.
 #include "kernels/kernel_entries.h"
+#include "kernels/matmul_call.h"
 
 namespace floe::avx2 {
-
-struct MatmulCall {
-  const std::byte* plane;  // packed groups of the plane
-  size_t group_bytes;
-  uint32_t n_cols;
-  uint32_t n_rows;
-  uint32_t group_begin;
-  uint32_t group_end;
-  ActivationRows x;
-  const uint32_t* ids;
-  uint32_t n_ids;
-  float* out;
-  size_t out_stride;
-};
 
 void matmul_f32(const MatmulCall& call);
 void matmul_f16(const MatmulCall& call);

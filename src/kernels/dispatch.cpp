@@ -11,6 +11,13 @@
 #include <cpuid.h>
 
 #include "kernels/avx2.h"
+#include "kernels/avx512.h"
+#include "kernels/avxvnni.h"
+#endif
+#if defined(FLOE_HAVE_NEON_DOTPROD)
+#include <sys/auxv.h>
+
+#include "kernels/neon.h"
 #endif
 
 namespace floe {
@@ -32,6 +39,31 @@ bool machine_has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
          __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
+
+bool machine_has_avxvnni() {
+  constexpr unsigned kAvxVnni = 1u << 4;  // leaf 7, subleaf 1, eax; the registers are AVX2's
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  return machine_has_avx2() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 &&
+         (eax & kAvxVnni) != 0;
+}
+
+bool machine_has_avx512() {
+  return machine_has_avx2() && __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+#if defined(FLOE_HAVE_NEON_DOTPROD)
+bool machine_has_neon_dotprod() {
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+}
+bool machine_has_neon_i8mm() {
+  return machine_has_neon_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+}
 #endif
 
 struct KernelSet {
@@ -42,7 +74,13 @@ struct KernelSet {
 // Best first.
 constexpr KernelSet kSets[] = {
 #if defined(FLOE_HAVE_AVX2)
+    {FLOE_KERNEL_TABLE(avx512), machine_has_avx512},
+    {FLOE_KERNEL_TABLE(avxvnni), machine_has_avxvnni},
     {FLOE_KERNEL_TABLE(avx2), machine_has_avx2},
+#endif
+#if defined(FLOE_HAVE_NEON_DOTPROD)
+    {FLOE_KERNEL_TABLE(neon_i8mm), machine_has_neon_i8mm},
+    {FLOE_KERNEL_TABLE(neon_dotprod), machine_has_neon_dotprod},
 #endif
     {FLOE_KERNEL_TABLE(reference), always},
 };

@@ -8,8 +8,6 @@ namespace floe::avx2 {
 
 namespace {
 
-#define FLOE_INLINE inline __attribute__((always_inline))
-
 FLOE_INLINE __m256 exponential(__m256 x) {
   using namespace exp_terms;
   // min and max return their second operand when one is NaN: NaN stays.

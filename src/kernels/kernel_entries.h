@@ -26,7 +26,7 @@
   DO(set, indexer_scores)         \
   DO(set, store_kv)
 
-// A function of the field's type.
+// Declares a function of the field's type.
 #define FLOE_KERNEL(set, name) std::remove_pointer_t<decltype(KernelTable::name)> name;
 #define FLOE_KERNELS FLOE_EACH_KERNEL(FLOE_KERNEL, )
 

@@ -19,21 +19,6 @@
 namespace floe::avx2 {
 namespace {
 
-#define FLOE_INLINE inline __attribute__((always_inline))
-
-template <int kValue>
-struct Index {
-  static constexpr int value = kValue;
-};
-
-template <int kFrom, int kCount, typename Body>
-FLOE_INLINE void unroll(const Body& body) {
-  if constexpr (kFrom < kCount) {
-    body(Index<kFrom>{});
-    unroll<kFrom + 1, kCount>(body);
-  }
-}
-
 FLOE_INLINE __m256i load(const uint8_t* bytes) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
 }
@@ -160,13 +145,6 @@ struct Format {
   static FLOE_INLINE __m256 minimum(const uint8_t* block) { return load_halves(block + 16); }
 };
 
-template <int kRows>
-struct RowSet {
-  const int8_t* q[kRows];
-  const float* scales[kRows];
-  const int16_t* sums[kRows];
-};
-
 // products[m]: for each of the 8 rows, the integer P of numeric_order.h.
 template <typename F, int kRows>
 FLOE_INLINE void step_products(const uint8_t* step, const SubScales& sub, const RowSet<kRows>& x,
@@ -205,14 +183,9 @@ FLOE_INLINE void step_products(const uint8_t* step, const SubScales& sub, const 
   }
 }
 
-// How far ahead of its use a line of weights is asked for: the hardware's own prefetch stops at
-// every 4 KB. More rows than kPrefetchRows compute longer than memory takes.
-inline constexpr size_t kPrefetchBytes = 2048;
-inline constexpr int kPrefetchRows = 3;
-
 template <typename F, int kRows>
-FLOE_INLINE void group_rows(const uint8_t* group, uint32_t n_blocks, const RowSet<kRows>& x,
-                            __m256 (&acc)[kRows]) {
+FLOE_INLINE void group_rows(const uint8_t* group, uint32_t n_blocks, bool cold,
+                            const RowSet<kRows>& x, __m256 (&acc)[kRows]) {
   constexpr PackedLayout layout = F::layout;
   unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
     acc[decltype(row)::value] = _mm256_setzero_ps();
@@ -225,13 +198,10 @@ FLOE_INLINE void group_rows(const uint8_t* group, uint32_t n_blocks, const RowSe
     unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
       t[decltype(row)::value] = s[decltype(row)::value] = _mm256_setzero_ps();
     });
+    if (cold) prefetch(block + kPrefetchBytes, layout.head_bytes);
     const uint8_t* step = block + layout.head_bytes;
     for (uint32_t i = 0; i < layout.n_steps; ++i, ++x_step, step += layout.step_bytes()) {
-      if constexpr (kRows <= kPrefetchRows) {
-        for (uint32_t line = 0; line < layout.step_bytes(); line += 64) {
-          _mm_prefetch(reinterpret_cast<const char*>(step) + kPrefetchBytes + line, _MM_HINT_T0);
-        }
-      }
+      if (cold) prefetch(step + kPrefetchBytes, layout.step_bytes());
       const SubScales sub = F::sub_scales(step);
       __m256i products[kRows];
       step_products<F, kRows>(step, sub, x, x_step, products);
@@ -278,65 +248,20 @@ FLOE_INLINE void store_rows(float* out, __m256 values, uint32_t n_rows) {
 // Rows [i, i + kRows) of the call against one group.
 template <typename F, int kRows>
 __attribute__((noinline)) void group_call(const MatmulCall& call, uint32_t g, uint32_t i) {
-  const uint32_t n_blocks = call.n_cols / F::layout.block_cols();
-  RowSet<kRows> x;
-  for (int m = 0; m < kRows; ++m) {
-    const uint32_t id = call.ids != nullptr ? call.ids[i + m] : i + m;
-    const size_t start = size_t{id} * call.x.stride;
-    x.q[m] = call.x.q + start;
-    x.scales[m] = call.x.scales + start / 32;
-    x.sums[m] = call.x.sums + start / 16;
-  }
   __m256 acc[kRows];
   group_rows<F, kRows>(reinterpret_cast<const uint8_t*>(call.plane + g * call.group_bytes),
-                       n_blocks, x, acc);
+                       call.n_cols / F::layout.block_cols(), i == 0, row_set<kRows>(call, i), acc);
   for (int m = 0; m < kRows; ++m) {
     store_rows(call.out + (i + m) * call.out_stride + size_t{g} * 8, acc[m], call.n_rows - g * 8);
   }
 }
 
-// Activation rows whose quants stay in the second-level cache while the groups pass by.
-inline constexpr size_t kRowBlockBytes = 160 * 1024;
-
 template <typename F>
 void matmul_blocks(const MatmulCall& call) {
-  constexpr uint32_t kMaxRows = 6;
-  uint32_t rows_per_block =
-      static_cast<uint32_t>(kRowBlockBytes / call.x.stride) / kMaxRows * kMaxRows;
-  if (rows_per_block < kMaxRows) rows_per_block = kMaxRows;
-  for (uint32_t begin = 0; begin < call.n_ids; begin += rows_per_block) {
-    const uint32_t end = call.n_ids - begin < rows_per_block ? call.n_ids : begin + rows_per_block;
-    for (uint32_t g = call.group_begin; g < call.group_end; ++g) {
-      uint32_t i = begin;
-      while (i < end) {
-        // Passes of equal size: 7 rows are 4 + 3, 13 are 5 + 4 + 4.
-        const uint32_t left = end - i;
-        const uint32_t n_passes = (left + kMaxRows - 1) / kMaxRows;
-        const uint32_t rows = (left + n_passes - 1) / n_passes;
-        switch (rows) {
-          case 1:
-            group_call<F, 1>(call, g, i);
-            break;
-          case 2:
-            group_call<F, 2>(call, g, i);
-            break;
-          case 3:
-            group_call<F, 3>(call, g, i);
-            break;
-          case 4:
-            group_call<F, 4>(call, g, i);
-            break;
-          case 5:
-            group_call<F, 5>(call, g, i);
-            break;
-          default:
-            group_call<F, 6>(call, g, i);
-            break;
-        }
-        i += rows;
-      }
-    }
-  }
+  for_each_pass<6, 1>(
+      call, call.x.stride, [&](auto rows, uint32_t g, uint32_t i) __attribute__((always_inline)) {
+        group_call<F, decltype(rows)::value>(call, g, i);
+      });
 }
 
 }  // namespace

@@ -7,8 +7,6 @@ namespace floe::avx2 {
 
 namespace {
 
-#define FLOE_INLINE inline __attribute__((always_inline))
-
 struct F32 {
   static constexpr size_t kBytes = 32;  // of 8 weights
   static FLOE_INLINE __m256 load(const uint8_t* bytes) {
@@ -34,10 +32,7 @@ struct BF16 {
 template <typename F, int kRows>
 __attribute__((noinline)) void group_call(const MatmulCall& call, uint32_t g, uint32_t i) {
   const float* x[kRows];
-  for (int m = 0; m < kRows; ++m) {
-    const uint32_t id = call.ids != nullptr ? call.ids[i + m] : i + m;
-    x[m] = call.x.values + size_t{id} * call.x.stride;
-  }
+  for (int m = 0; m < kRows; ++m) x[m] = call.x.values + row_start(call, i + m);
   const auto* w = reinterpret_cast<const uint8_t*>(call.plane + g * call.group_bytes);
   __m256 sum[kRows][4];
 #pragma GCC unroll 4
@@ -47,10 +42,7 @@ __attribute__((noinline)) void group_call(const MatmulCall& call, uint32_t g, ui
   }
   size_t c = 0;
   for (; c + 4 <= call.n_cols; c += 4, w += 4 * F::kBytes) {
-    // Ahead over the 4 KB borders where the hardware's own prefetch stops.
-    for (size_t line = 0; line < 4 * F::kBytes; line += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(w) + 2048 + line, _MM_HINT_T0);
-    }
+    if (i == 0) prefetch(w + kPrefetchBytes, 4 * F::kBytes);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
       const __m256 weights = F::load(w + k * F::kBytes);
@@ -85,38 +77,12 @@ __attribute__((noinline)) void group_call(const MatmulCall& call, uint32_t g, ui
   }
 }
 
-// Activation rows that stay in the second-level cache while the groups pass by.
-constexpr size_t kRowBlockBytes = 160 * 1024;
-
 template <typename F>
 void matmul_plain(const MatmulCall& call) {
-  constexpr uint32_t kMaxRows = 3;
-  const size_t row_bytes = size_t{call.x.stride} * sizeof(float);
-  uint32_t rows_per_block = static_cast<uint32_t>(kRowBlockBytes / row_bytes) / kMaxRows * kMaxRows;
-  if (rows_per_block < kMaxRows) rows_per_block = kMaxRows;
-  for (uint32_t begin = 0; begin < call.n_ids; begin += rows_per_block) {
-    const uint32_t end = call.n_ids - begin < rows_per_block ? call.n_ids : begin + rows_per_block;
-    for (uint32_t g = call.group_begin; g < call.group_end; ++g) {
-      uint32_t i = begin;
-      while (i < end) {
-        const uint32_t left = end - i;
-        const uint32_t n_passes = (left + kMaxRows - 1) / kMaxRows;
-        const uint32_t rows = (left + n_passes - 1) / n_passes;
-        switch (rows) {
-          case 1:
-            group_call<F, 1>(call, g, i);
-            break;
-          case 2:
-            group_call<F, 2>(call, g, i);
-            break;
-          default:
-            group_call<F, 3>(call, g, i);
-            break;
-        }
-        i += rows;
-      }
-    }
-  }
+  for_each_pass<3, 1>(
+      call, call.x.stride * sizeof(float),
+      [&](auto rows, uint32_t g, uint32_t i)
+          __attribute__((always_inline)) { group_call<F, decltype(rows)::value>(call, g, i); });
 }
 
 }  // namespace
@@ -134,18 +100,8 @@ void matmul_bf16(const MatmulCall& call) {
 void matmul(const PackedMatrix& weights, uint32_t plane, uint32_t group_begin, uint32_t group_end,
             const ActivationRows& x, const uint32_t* ids, uint32_t n_ids, float* out,
             size_t out_stride) {
-  const size_t plane_bytes = weights.n_groups * weights.group_bytes;
-  const MatmulCall call = {weights.data + plane * plane_bytes,
-                           weights.group_bytes,
-                           weights.n_cols,
-                           weights.n_rows,
-                           group_begin,
-                           group_end,
-                           x,
-                           ids,
-                           n_ids,
-                           out,
-                           out_stride};
+  const MatmulCall call =
+      matmul_call(weights, plane, group_begin, group_end, x, ids, n_ids, out, out_stride);
   switch (weights.type) {
     case QuantType::F32:
       return matmul_f32(call);

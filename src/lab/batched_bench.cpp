@@ -140,9 +140,15 @@ uint32_t largest(const std::vector<uint32_t>& list) {
 uint32_t BatchedBenchRow::n_prefilled() const {
   return shared_prompt ? n_prompt : n_prompt * n_sequences;
 }
-uint32_t BatchedBenchRow::n_kv() const { return n_prefilled() + n_decode * n_sequences; }
-double BatchedBenchRow::prefill_ts() const { return n_prefilled() / prefill_seconds(); }
-double BatchedBenchRow::decode_ts() const { return n_decode * n_sequences / decode_seconds(); }
+uint32_t BatchedBenchRow::n_kv() const {
+  return n_prefilled() + n_decode * n_sequences;
+}
+double BatchedBenchRow::prefill_ts() const {
+  return n_prefilled() / prefill_seconds();
+}
+double BatchedBenchRow::decode_ts() const {
+  return n_decode * n_sequences / decode_seconds();
+}
 double BatchedBenchRow::total_ts() const {
   return n_kv() / (prefill_seconds() + decode_seconds());
 }
@@ -195,8 +201,8 @@ Result<BatchedBenchReport> run_batched_bench(Model& model, ThreadPool& pool,
     return usage_error("-npl: {} sequences of {} tokens are more than a cache can hold",
                        max_sequences, max_context);
   }
-  FLOE_TRY(KvCache cache, KvCache::create(model.kv_layout(), static_cast<uint32_t>(n_slots),
-                                          options.kv_types));
+  FLOE_TRY(KvCache cache,
+           KvCache::create(model.kv_layout(), static_cast<uint32_t>(n_slots), options.kv_types));
   FLOE_TRY(ReadProbe probe, ReadProbe::create(pool));
   probe.calibrate(kCalibrationSeconds);
 
@@ -243,11 +249,14 @@ std::string format_batched_bench(const BatchedBenchReport& report, const Subject
                                  const std::string& format) {
   if (format == "md") {
     std::string text =
-        "|    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s |    S t/s |  union |   GB/s | % floor |\n"
-        "|------:|-------:|-----:|-------:|---------:|---------:|---------:|---------:|---------:|---------:|-------:|-------:|--------:|\n";
+        "|    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s | "
+        "   S t/s |  union |   GB/s | % floor |\n"
+        "|------:|-------:|-----:|-------:|---------:|---------:|---------:|---------:|---------:|-"
+        "--------:|-------:|-------:|--------:|\n";
     for (const BatchedBenchRow& row : report.rows) {
       text += fmt::format(
-          "|{:6} | {:6} | {:4} | {:6} | {:8.3f} | {:8.2f} | {:8.3f} | {:8.2f} | {:8.3f} | {:8.2f} | {:6.1f} | {:6.2f} | {:7.1f} |\n",
+          "|{:6} | {:6} | {:4} | {:6} | {:8.3f} | {:8.2f} | {:8.3f} | {:8.2f} | {:8.3f} | {:8.2f} "
+          "| {:6.1f} | {:6.2f} | {:7.1f} |\n",
           row.n_prompt, row.n_decode, row.n_sequences, row.n_kv(), row.prefill_seconds(),
           row.prefill_ts(), row.decode_seconds(), row.decode_ts(),
           row.prefill_seconds() + row.decode_seconds(), row.total_ts(),

@@ -21,8 +21,9 @@ struct BatchedBenchOptions {
   // Sequence i takes prompt i modulo their number and goes on with the prompts after it, round and
   // round, until it is full.
   std::vector<std::vector<int32_t>> prompts;
-  bool same = false;           // every sequence holds the prompt of sequence 0
-  bool shared_prompt = false;  // one prefill serves all; sequence i goes on with the i-th best token
+  bool same = false;  // every sequence holds the prompt of sequence 0
+  bool shared_prompt =
+      false;  // one prefill serves all; sequence i goes on with the i-th best token
   uint32_t n_repetitions = 1;  // counted rounds over all combinations
   uint32_t max_chunk_rows = 512;
   KvTypes kv_types = KvType::F16;

@@ -33,12 +33,15 @@ class Runner {
   ByteLedger run(const BenchCase& test) {
     ByteLedger ledger;
     switch (test.kind) {
-      case BenchKind::prefill: prefill(test.depth, test.n_tokens, ledger); break;
+      case BenchKind::prefill:
+        prefill(test.depth, test.n_tokens, ledger);
+        break;
       case BenchKind::decode:
         for (uint32_t i = 0; i < test.n_tokens; ++i) step(test.depth + i, 1, true, ledger);
         break;
       case BenchKind::verify:
-        for (uint32_t i = 0; i < kVerifiesPerSample; ++i) step(test.depth, test.n_tokens, true, ledger);
+        for (uint32_t i = 0; i < kVerifiesPerSample; ++i)
+          step(test.depth, test.n_tokens, true, ledger);
         break;
     }
     return ledger;

@@ -1,10 +1,11 @@
 #pragma once
-// Speed of the forward alone: prefill, decode and verify at chosen depths, with the bytes they touched.
+// Speed of the forward alone: prefill, decode and verify at chosen depths, with the bytes they
+// touched.
 //
-// Tests run interleaved, round after round, so that a slow moment of the machine meets all of them alike.
-// Token ids are random and all different, so that routing is spread and the union of experts real.
-// Between tests the read bandwidth is probed again, because it drifts on shared machines: a row's
-// floor comes from the probes beside its own samples. A probe also empties the caches.
+// Tests run interleaved, round after round, so that a slow moment of the machine meets all of them
+// alike. Token ids are random and all different, so that routing is spread and the union of experts
+// real. Between tests the read bandwidth is probed again, because it drifts on shared machines: a
+// row's floor comes from the probes beside its own samples. A probe also empties the caches.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,7 +26,7 @@ enum class BenchKind : uint8_t {
 struct BenchCase {
   BenchKind kind = BenchKind::decode;
   uint32_t n_tokens = 0;
-  uint32_t depth = 0;  // tokens already cached
+  uint32_t depth = 0;        // tokens already cached
   std::string name() const;  // "pp512", "tg128 @ d4096"
 };
 
@@ -39,11 +40,11 @@ struct BenchOptions {
 
 struct BenchRow {
   BenchCase test;
-  std::vector<double> samples_ns;  // one per repetition
-  std::vector<double> samples_ts;  // tokens per second
+  std::vector<double> samples_ns;    // one per repetition
+  std::vector<double> samples_ts;    // tokens per second
   std::vector<double> samples_read;  // bytes per second: the mean of the probes around a repetition
   double mean_ns = 0, deviation_ns = 0, mean_ts = 0, deviation_ts = 0, median_ts = 0;
-  ByteLedger ledger;  // of one sample: a prefill, n_tokens decodes, or one verify
+  ByteLedger ledger;                 // of one sample: a prefill, n_tokens decodes, or one verify
   double read_bytes_per_second = 0;  // the median of samples_read
   double gb_s = 0;                   // bytes touched per second at the median
   double floor_ts = 0;               // tokens per second if only the bytes counted

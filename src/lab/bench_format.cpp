@@ -62,17 +62,20 @@ std::string markdown(const BenchReport& report, const Subject& subject) {
       receipt_head(subject)["cpu_info"].get<std::string>(), median_of(reads) / 1e9, *least / 1e9,
       *most / 1e9, spread_of(reads) * 100, report.peaks.int8_macs_per_second / 1e9,
       report.n_threads);
-  text += "| model | size | params | backend | threads | test | t/s | GB/s | floor t/s | % floor | union | GMAC/s | r | r model | r / model |\n";
+  text +=
+      "| model | size | params | backend | threads | test | t/s | GB/s | floor t/s | % floor | "
+      "union | GMAC/s | r | r model | r / model |\n";
   text += "|---|---:|---:|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
   const ModelInfo& model = subject.model;
   for (const BenchRow& row : report.rows) {
     std::optional<double> quotient;
     if (row.ratio && row.model_ratio) quotient = *row.ratio / *row.model_ratio;
     text += fmt::format(
-        "| {} {} | {:.2f} GB | {:.2f} B | {} | {} | {} | {:.2f} ± {:.2f} | {:.2f} | {:.2f} | {:.1f} | {:.1f} | {:.1f} | {} | {} | {} |\n",
+        "| {} {} | {:.2f} GB | {:.2f} B | {} | {} | {} | {:.2f} ± {:.2f} | {:.2f} | {:.2f} | "
+        "{:.1f} | {:.1f} | {:.1f} | {} | {} | {} |\n",
         model.architecture, model.format, static_cast<double>(model.file_bytes) / 1e9,
-        static_cast<double>(model.n_params) / 1e9, kernels().isa, report.n_threads,
-        row.test.name(), row.median_ts, row.deviation_ts, row.gb_s, row.floor_ts, row.pct_floor,
+        static_cast<double>(model.n_params) / 1e9, kernels().isa, report.n_threads, row.test.name(),
+        row.median_ts, row.deviation_ts, row.gb_s, row.floor_ts, row.pct_floor,
         row.ledger.mean_union(), row.gmac_s, optional_cell(row.ratio),
         optional_cell(row.model_ratio), optional_cell(quotient));
   }

@@ -58,7 +58,8 @@ double peak_of(ThreadPool& pool, const ComputeLoop& loop) {
     pool.run([&](Worker&) { sink += loop.run(n_rounds); });
     const double seconds = seconds_since(start);
     spent += seconds;
-    best = std::max(best, static_cast<double>(n_rounds * loop.macs_per_round * pool.size()) / seconds);
+    best =
+        std::max(best, static_cast<double>(n_rounds * loop.macs_per_round * pool.size()) / seconds);
     if (seconds < kComputePassSeconds) n_rounds *= 2;
   }
   return best;
@@ -102,11 +103,10 @@ Result<ReadProbe> ReadProbe::create(ThreadPool& pool, uint64_t buffer_bytes) {
   FLOE_TRY(HugeBuffer buffer, HugeBuffer::allocate(n_pieces * kPieceBytes));
   // Written by the threads that will read, so that pages lie on their NUMA nodes.
   pool.run([&](Worker& worker) {
-    worker.chunks(static_cast<uint32_t>(n_pieces), 1,
-                  [&](uint32_t begin, uint32_t end) {
-                    std::memset(buffer.data() + begin * kPieceBytes, kPattern & 0xff,
-                                (end - begin) * kPieceBytes);
-                  });
+    worker.chunks(static_cast<uint32_t>(n_pieces), 1, [&](uint32_t begin, uint32_t end) {
+      std::memset(buffer.data() + begin * kPieceBytes, kPattern & 0xff,
+                  (end - begin) * kPieceBytes);
+    });
   });
   return ReadProbe(pool, std::move(buffer));
 }
@@ -118,7 +118,8 @@ double ReadProbe::pass(const ReadLoop& loop) {
     uint64_t sum = 0;
     worker.chunks(static_cast<uint32_t>(buffer_.size_bytes() / kPieceBytes), 1,
                   [&](uint32_t begin, uint32_t end) {
-                    sum += loop.run(buffer_.data() + begin * kPieceBytes, (end - begin) * kPieceBytes);
+                    sum +=
+                        loop.run(buffer_.data() + begin * kPieceBytes, (end - begin) * kPieceBytes);
                   });
     sink += sum;
   });

@@ -52,7 +52,8 @@ std::string hugepage_mode() {
   const std::string line = first_line("/sys/kernel/mm/transparent_hugepage/enabled");
   const size_t open = line.find('[');
   const size_t close = line.find(']');
-  return open != line.npos && close != line.npos ? line.substr(open + 1, close - open - 1) : "unknown";
+  return open != line.npos && close != line.npos ? line.substr(open + 1, close - open - 1)
+                                                 : "unknown";
 }
 
 uint32_t count_allowed_cpus() {
@@ -109,7 +110,9 @@ std::vector<uint32_t> thread_counts(uint32_t n_threads) {
   return counts;
 }
 
-double in_giga(double value, double digits) { return std::round(value / 1e9 * digits) / digits; }
+double in_giga(double value, double digits) {
+  return std::round(value / 1e9 * digits) / digits;
+}
 
 }  // namespace
 
@@ -123,7 +126,9 @@ std::string cpu_name() {
   return "unknown";
 }
 
-uint64_t last_cache_bytes() { return read_topology().last_cache_bytes; }
+uint64_t last_cache_bytes() {
+  return read_topology().last_cache_bytes;
+}
 
 CpuTicks parse_cpu_ticks(const std::string& stat_line) {
   std::istringstream in(stat_line);
@@ -172,7 +177,8 @@ std::vector<std::string> warnings_of(const MachineReport& report) {
   }
   if (report.cpu_quota != 0 && report.cpu_quota < report.n_threads) {
     warnings.push_back(
-        fmt::format("the control group grants {:.1f} processors' time to {} threads: they will be stopped in turn",
+        fmt::format("the control group grants {:.1f} processors' time to {} threads: they will be "
+                    "stopped in turn",
                     report.cpu_quota, report.n_threads));
   }
   for (const ReadBandwidth& read : report.read) {
@@ -187,9 +193,10 @@ std::vector<std::string> warnings_of(const MachineReport& report) {
                                    report.stolen * 100));
   }
   if (report.clock_drop > kClockDrop) {
-    warnings.push_back(fmt::format(
-        "computing got {:.0f} % slower within seconds: the clock falls under load, or the machine is busy",
-        report.clock_drop * 100));
+    warnings.push_back(
+        fmt::format("computing got {:.0f} % slower within seconds: the clock falls under load, or "
+                    "the machine is busy",
+                    report.clock_drop * 100));
   }
   return warnings;
 }
@@ -222,8 +229,8 @@ Result<MachineReport> examine_machine(uint32_t n_threads) {
   const CpuTicks ticks = parse_cpu_ticks(first_line("/proc/stat"));
   report.peaks = measure_compute_peaks(all, report.isa);
   for (const auto& pool : pools) {
-    FLOE_TRY(const ReadBandwidth read, measure_read_bandwidth(
-                                           *pool, kReadSeconds / static_cast<double>(counts.size())));
+    FLOE_TRY(const ReadBandwidth read,
+             measure_read_bandwidth(*pool, kReadSeconds / static_cast<double>(counts.size())));
     report.read.push_back(read);
   }
   report.all_peaks = measure_all_compute_peaks(all);

@@ -22,7 +22,8 @@ uint64_t read_words(const std::byte* data, size_t size_bytes) {
   return sum0 + sum1 + sum2 + sum3;
 }
 
-// One product the compiler can neither foresee nor widen to vectors: what the scalar reference does.
+// One product the compiler can neither foresee nor widen to vectors: what the scalar reference
+// does.
 inline void add_product(uint32_t& sum, uint32_t& weight, uint32_t activation) {
   asm volatile("" : "+r"(weight));
   sum += weight * activation;

@@ -117,7 +117,9 @@ int count_differences(const Json& a, const Json& b) {
 
 }  // namespace
 
-double rounded(double value) { return std::round(value * 100) / 100; }
+double rounded(double value) {
+  return std::round(value * 100) / 100;
+}
 
 Json receipt_head(const Subject& subject) {
   const ModelInfo& model = subject.model;
@@ -182,7 +184,8 @@ Result<std::vector<Json>> parse_receipt(std::string_view text, const std::string
   } else {
     rows = csv_rows(text);
   }
-  if (rows.empty()) return usage_error("{}: expected rows of 'floe bench -o json', found none", source);
+  if (rows.empty())
+    return usage_error("{}: expected rows of 'floe bench -o json', found none", source);
   for (size_t i = 0; i < rows.size(); ++i) {
     const Json& row = rows[i];
     if (!row.is_object() || !row.contains("test") || !row["test"].is_string() ||

@@ -7,8 +7,8 @@ namespace floe {
 double floor_seconds(const ByteLedger& ledger, const MachineRates& rates) {
   double seconds = 0;
   for (const LedgerClass& kind : kLedgerClasses) {
-    const double macs_per_second = kind.macs == &ByteLedger::kv_macs ? rates.f32_macs_per_second
-                                                                      : rates.int8_macs_per_second;
+    const double macs_per_second =
+        kind.macs == &ByteLedger::kv_macs ? rates.f32_macs_per_second : rates.int8_macs_per_second;
     seconds += std::max(static_cast<double>(ledger.*kind.bytes) / rates.bytes_per_second,
                         static_cast<double>(ledger.*kind.macs) / macs_per_second);
   }

@@ -31,7 +31,8 @@ Result<std::vector<std::vector<int32_t>>> read_prompts(const std::string& path,
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
     prompts.push_back(tokenizer->encode(line, true, false));
   }
-  if (prompts.empty()) return usage_error("--prompts: {}: expected one prompt per line, found none", path);
+  if (prompts.empty())
+    return usage_error("--prompts: {}: expected one prompt per line, found none", path);
   return prompts;
 }
 
@@ -48,20 +49,24 @@ Result<int> run_batched_bench_verb(std::span<const std::string> arguments) {
   bool same = false;
   bool shared_prompt = false;
   std::string output = "md";
-  OptionTable table("batched-bench", "-m FILE [options]",
-                    "Times the prefill of B prompts and decode steps of B rows, each sequence going on with its "
-                    "likeliest token.");
+  OptionTable table(
+      "batched-bench", "-m FILE [options]",
+      "Times the prefill of B prompts and decode steps of B rows, each sequence going on with its "
+      "likeliest token.");
   flags.add_to(table);
   table.add("-npp", "LIST", &n_prompt, 1, 1 << 20, "tokens of a prompt");
   table.add("-ntg", "LIST", &n_decode, 1, 1 << 20, "decode steps");
   table.add("-npl", "LIST", &n_sequences, 1, 1024, "sequences at once (B)");
   table.add("--prompts", "FILE", &prompt_file,
-            "one prompt per line instead of random tokens; sequence i takes line i, going round when lines run "
+            "one prompt per line instead of random tokens; sequence i takes line i, going round "
+            "when lines run "
             "out; shorter than -npp: goes on with the lines after it");
   table.add("--same", &same, "all sequences hold the prompt of the first");
-  table.add("-pps,--prompt-shared", &shared_prompt,
-            "one prompt is prefilled for all; sequence i goes on with the i-th likeliest token after it");
-  table.add("-r,--repetitions", "N", &n_repetitions, 1, 1000, "rounds over all combinations; medians are printed");
+  table.add(
+      "-pps,--prompt-shared", &shared_prompt,
+      "one prompt is prefilled for all; sequence i goes on with the i-th likeliest token after it");
+  table.add("-r,--repetitions", "N", &n_repetitions, 1, 1000,
+            "rounds over all combinations; medians are printed");
   table.add("-ub,--ubatch-size", "N", &chunk_rows, 1, 8192, "rows of one prefill forward");
   table.add_choice("-o,--output", {"md", "json", "jsonl", "csv"}, &output, "output format");
   FLOE_TRY_VOID(table.parse(arguments));
@@ -83,15 +88,18 @@ Result<int> run_batched_bench_verb(std::span<const std::string> arguments) {
     FLOE_TRY(options.prompts, read_prompts(prompt_file, flags.model_path));
     const int64_t most = *std::max_element(n_sequences.begin(), n_sequences.end());
     if (!same && !shared_prompt && static_cast<size_t>(most) > options.prompts.size()) {
-      fmt::print(stderr, "floe: --prompts: {} prompts for {} sequences: some are alike, and so are their experts\n",
+      fmt::print(stderr,
+                 "floe: --prompts: {} prompts for {} sequences: some are alike, and so are their "
+                 "experts\n",
                  options.prompts.size(), most);
     }
   }
 
   FLOE_TRY(LoadedModel loaded, load(flags));
-  FLOE_TRY(const BatchedBenchReport report, run_batched_bench(*loaded.model, *loaded.pool, options));
-  const Subject subject{loaded.model->info(), std::filesystem::path(flags.model_path).filename(), options.kv_types,
-                        options.max_chunk_rows, report.n_threads};
+  FLOE_TRY(const BatchedBenchReport report,
+           run_batched_bench(*loaded.model, *loaded.pool, options));
+  const Subject subject{loaded.model->info(), std::filesystem::path(flags.model_path).filename(),
+                        options.kv_types, options.max_chunk_rows, report.n_threads};
   fmt::print("{}", format_batched_bench(report, subject, output));
   return 0;
 }

@@ -112,6 +112,35 @@ TEST_P(Matmul, AllTablesAgreeInEveryBit) {
   }
 }
 
+// What the benchmark measures, with prompts only against the smaller shapes, and few different
+// rows, repeated: the reference takes its time.
+TEST_P(Matmul, MeasuredCases) {
+  constexpr uint32_t kDifferent = 3;
+  constexpr uint64_t kMostMacs = 1u << 27;
+  std::mt19937 rng(10);
+  for (const MatmulShape& shape : kMatmulShapes) {
+    const TestMatrix matrix(rng, GetParam(), shape.n_cols, shape.n_rows);
+    const TestRows x = random_rows(rng, shape.n_cols, kDifferent);
+    const std::vector<float> reference = multiply(reference_kernels(), matrix, 0, x, kDifferent);
+    for (const uint32_t n : kRowCounts) {
+      if (uint64_t{shape.n_cols} * shape.n_rows * n > kMostMacs) continue;
+      std::vector<uint32_t> ids(n);
+      for (uint32_t i = 0; i < n; ++i) ids[i] = i % kDifferent;
+      for (const KernelTable* table : fast_tables()) {
+        const std::vector<float> out = multiply(*table, matrix, 0, x, n, ids.data());
+        for (uint32_t i = 0; i < n; ++i) {
+          ASSERT_EQ(
+              std::memcmp(&out[size_t{i} * shape.n_rows], &reference[size_t{ids[i]} * shape.n_rows],
+                          shape.n_rows * sizeof(float)),
+              0)
+              << table->isa << " " << shape.n_cols << "x" << shape.n_rows << " row " << i << " of "
+              << n;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(Matmul, ARowDoesNotDependOnItsNeighbours) {
   std::mt19937 rng(4);
   const uint32_t n_cols = test_widths(GetParam()).back();

@@ -33,7 +33,8 @@ class RecordingModel final : public Model {
     n_slots = std::max(n_slots, cache.n_slots());
     return model_.forward(batch, cache);
   }
-  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden, KvCache& cache) override {
+  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
+                            KvCache& cache) override {
     return model_.forward_mtp(batch, hidden, cache);
   }
   void log_routing(std::vector<uint32_t>* log) override { model_.log_routing(log); }
@@ -161,8 +162,9 @@ TEST_F(BatchedBench, FormatsCarryLlamaCppsColumnsAndOurs) {
   const auto json = parse_json(format_batched_bench(*report, subject, "json"));
   ASSERT_TRUE(json.ok());
   ASSERT_EQ(json->size(), 2u);
-  for (const char* key : {"is_pp_shared", "n_threads", "pp", "tg", "pl", "n_kv", "t_pp", "speed_pp", "t_tg",
-                          "speed_tg", "t", "speed", "union", "gb_s", "pct_floor", "model_filename", "isa"}) {
+  for (const char* key :
+       {"is_pp_shared", "n_threads", "pp", "tg", "pl", "n_kv", "t_pp", "speed_pp", "t_tg",
+        "speed_tg", "t", "speed", "union", "gb_s", "pct_floor", "model_filename", "isa"}) {
     EXPECT_TRUE((*json)[0].contains(key)) << key;
   }
   EXPECT_EQ((*json)[1]["n_kv"], 2 * (9 + 4));

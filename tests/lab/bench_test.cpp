@@ -99,9 +99,11 @@ TEST(Bench, JsonCarriesLlamaBenchsKeysAndOurs) {
   ASSERT_TRUE(json.ok());
   ASSERT_EQ(json->size(), 3u);
   for (const char* key :
-       {"build_commit", "cpu_info", "isa", "model_filename", "model_size", "n_threads", "type_k", "n_prompt",
-        "n_gen", "n_depth", "test_time", "avg_ns", "stddev_ns", "avg_ts", "stddev_ts", "samples_ns", "samples_ts",
-        "gb_s", "floor_ts", "pct_floor", "experts_union", "bytes", "gmac_s", "r", "r_model"}) {
+       {"build_commit", "cpu_info",  "isa",           "model_filename", "model_size", "n_threads",
+        "type_k",       "n_prompt",  "n_gen",         "n_depth",        "test_time",  "avg_ns",
+        "stddev_ns",    "avg_ts",    "stddev_ts",     "samples_ns",     "samples_ts", "gb_s",
+        "floor_ts",     "pct_floor", "experts_union", "bytes",          "gmac_s",     "r",
+        "r_model"}) {
     EXPECT_TRUE((*json)[0].contains(key)) << key;
   }
   EXPECT_TRUE((*json)[0]["r"].is_null()) << "only verifies have a ratio";

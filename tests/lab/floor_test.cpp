@@ -37,7 +37,8 @@ TEST(Floor, EveryWayOfReadingReadsEveryWordOnce) {
   std::memcpy(buffer->data(), words.data(), buffer->size_bytes());
   for (const ProbeLoops* loops : all) {
     for (const ReadLoop& loop : loops->read) {
-      EXPECT_EQ(loop.run(buffer->data(), buffer->size_bytes()), sum) << loops->isa << ": " << loop.name;
+      EXPECT_EQ(loop.run(buffer->data(), buffer->size_bytes()), sum)
+          << loops->isa << ": " << loop.name;
     }
   }
 }

@@ -27,8 +27,8 @@ TEST(Machine, ReportIsJsonWithTheContractsKeys) {
   report.warnings = {"busy"};
   const auto json = parse_json(machine_report_json(report));
   ASSERT_TRUE(json.ok());
-  for (const char* key : {"cpu", "isa", "cores", "ram_bytes", "read_gb_s", "int8_gmac_s", "hugepages",
-                          "numa", "warnings"}) {
+  for (const char* key : {"cpu", "isa", "cores", "ram_bytes", "read_gb_s", "int8_gmac_s",
+                          "hugepages", "numa", "warnings"}) {
     EXPECT_TRUE(json->contains(key)) << key;
   }
   EXPECT_EQ((*json)["read_gb_s"]["2"].get<double>(), 29.0);
@@ -45,18 +45,22 @@ TEST(Machine, EachFaultHasItsWarning) {
     EXPECT_EQ(warnings.size(), 1u);
     return warnings.empty() ? "" : warnings[0];
   };
-  const auto has = [](const std::string& text, const char* part) { return text.find(part) != text.npos; };
+  const auto has = [](const std::string& text, const char* part) {
+    return text.find(part) != text.npos;
+  };
   EXPECT_TRUE(has(only_warning([](MachineReport& r) { r.isa = "reference"; }), "scalar reference"));
   EXPECT_TRUE(has(only_warning([](MachineReport& r) { r.hugepages = "never"; }), "huge pages"));
   EXPECT_TRUE(has(only_warning([](MachineReport& r) { r.can_pin = false; }), "pinned"));
-  EXPECT_TRUE(has(only_warning([](MachineReport& r) { r.n_threads = 3; }), "3 threads on 2 physical cores"));
+  EXPECT_TRUE(has(only_warning([](MachineReport& r) { r.n_threads = 3; }),
+                  "3 threads on 2 physical cores"));
   EXPECT_TRUE(has(only_warning([](MachineReport& r) {
                     r.n_threads = 4;
                     r.n_logical_cpus = 4;
                   }),
                   "SMT"));
   EXPECT_TRUE(has(only_warning([](MachineReport& r) { r.cpu_quota = 1.5; }), "control group"));
-  EXPECT_TRUE(has(only_warning([](MachineReport& r) { r.read[1].spread = 0.5; }), "varied by 50 %"));
+  EXPECT_TRUE(
+      has(only_warning([](MachineReport& r) { r.read[1].spread = 0.5; }), "varied by 50 %"));
   EXPECT_TRUE(has(only_warning([](MachineReport& r) { r.stolen = 0.1; }), "hypervisor"));
   EXPECT_TRUE(has(only_warning([](MachineReport& r) { r.clock_drop = 0.2; }), "20 % slower"));
 }

@@ -5,7 +5,8 @@
 namespace floe {
 namespace {
 
-Json row(const std::string& test, double ts, int n_threads = 2, const std::string& model = "m.gguf") {
+Json row(const std::string& test, double ts, int n_threads = 2,
+         const std::string& model = "m.gguf") {
   Json json;
   json["build_commit"] = "abc";
   json["cpu_info"] = "a \"quick\", small one";
@@ -55,14 +56,15 @@ TEST(Receipt, ComparesTestsOfBothAndNamesWhatDiffers) {
 }
 
 TEST(Receipt, OfSeveralEarlierRowsTheLastOfTheNearestCounts) {
-  const std::vector<Json> then = {row("pp512", 10), row("pp512", 20), row("pp512", 40, 2, "other.gguf")};
+  const std::vector<Json> then = {row("pp512", 10), row("pp512", 20),
+                                  row("pp512", 40, 2, "other.gguf")};
   const std::string text = compare_receipts({row("pp512", 30)}, then);
   EXPECT_NE(text.find("| 30.00 | 20.00 | 1.500 |"), text.npos) << text;
 }
 
 TEST(Receipt, WhatIsNoReceiptIsRefusedInOneLine) {
-  for (const char* text : {"", "\n\n", "[]", "[1]", "[{\"test\":1}]", "{\"test\":\"pp1\"}", "{", "[", "hello\nworld\n",
-                           "test,median_ts\npp1,fast\n"}) {
+  for (const char* text : {"", "\n\n", "[]", "[1]", "[{\"test\":1}]", "{\"test\":\"pp1\"}", "{",
+                           "[", "hello\nworld\n", "test,median_ts\npp1,fast\n"}) {
     const auto read = parse_receipt(text, "old.json");
     ASSERT_FALSE(read.ok()) << text;
     EXPECT_EQ(read.error().kind, ErrorKind::usage);

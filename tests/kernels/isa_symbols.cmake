@@ -1,7 +1,7 @@
-# Fails when an object file that is compiled for AVX2 defines a weak symbol: the linker might take it for
-# the whole program, which must run without AVX2. Arguments: NM, OBJECTS (list).
+# Fails when an object file that is compiled for one instruction set defines a weak symbol: the linker
+# might take it for the whole program, which must run without. Arguments: NM, OBJECTS (list).
 foreach(object IN LISTS OBJECTS)
-  if(NOT object MATCHES "avx2")
+  if(NOT object MATCHES "_(avx|neon)[^/]*$")
     continue()
   endif()
   execute_process(COMMAND ${NM} --defined-only -C ${object} OUTPUT_VARIABLE symbols RESULT_VARIABLE rc)
@@ -15,5 +15,5 @@ foreach(object IN LISTS OBJECTS)
   math(EXPR n_checked "${n_checked} + 1")
 endforeach()
 if(NOT n_checked)
-  message(FATAL_ERROR "no AVX2 object among: ${OBJECTS}")
+  message(FATAL_ERROR "no object of an instruction set among: ${OBJECTS}")
 endif()

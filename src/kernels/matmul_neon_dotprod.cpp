@@ -1,0 +1,13 @@
+// NEON matrix kernels for machines with sdot.
+#include "kernels/matmul_neon.h"
+
+namespace floe::neon_dotprod {
+
+void matmul(const PackedMatrix& weights, uint32_t plane, uint32_t group_begin, uint32_t group_end,
+            const ActivationRows& x, const uint32_t* ids, uint32_t n_ids, float* out,
+            size_t out_stride) {
+  matmul_any<DotProducts>(weights.type, matmul_call(weights, plane, group_begin, group_end, x, ids,
+                                                    n_ids, out, out_stride));
+}
+
+}  // namespace floe::neon_dotprod
