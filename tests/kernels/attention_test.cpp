@@ -214,7 +214,9 @@ TEST(SoftmaxBlock, BlocksAddUpToASoftmaxAndAllTablesAgree) {
         for (uint32_t h = 0; h < n_heads; ++h) {
           values[h] *= factors[h];
           for (uint32_t t = 0; t < n; ++t) values[h] += (b * n + t) * double{x[h * 32 + t]};
-          if (n < 32) EXPECT_EQ(x[h * 32 + n], blocks[b][h * 32 + n]);
+          if (n < 32) {
+            EXPECT_EQ(x[h * 32 + n], blocks[b][h * 32 + n]);
+          }
         }
       }
       for (uint32_t h = 0; h < n_heads; ++h) {
@@ -416,6 +418,24 @@ TEST(StoreKv, QuantisedVectorsStayWithinHalfAStep) {
         EXPECT_EQ(out[size], std::byte{0x5a});
       }
     }
+  }
+}
+
+TEST(StoreKv, QuantisedValuesBeyondTheLargestScaleAreCut) {
+  std::vector<float> x(32, 1e9f);
+  x[1] = -1e9f;
+  x[2] = -3e38f;
+  x[3] = 65504.0f * 3;
+  for (const KernelTable* table : all_tables()) {
+    std::vector<std::byte> stored(34);
+    table->store_kv(x.data(), KvType::Q8_0, stored.data(), 32);
+    const std::byte* vector = stored.data();
+    std::vector<float> back(32);
+    table->load_kv(&vector, KvType::Q8_0, 1, 32, back.data(), 32);
+    EXPECT_EQ(back[0], 65504.0f * 127) << table->isa;
+    EXPECT_EQ(back[1], -65504.0f * 127) << table->isa;
+    EXPECT_EQ(back[2], -65504.0f * 127) << table->isa;
+    EXPECT_EQ(back[3], 65504.0f * 3) << table->isa;
   }
 }
 
