@@ -111,7 +111,8 @@ void summarise(BenchRow& row, uint64_t n) {
 }
 
 // rows: of one depth.
-void set_ratios(std::span<BenchRow> rows, const ComputePeaks& peaks) {
+void set_ratios(std::span<BenchRow> rows, const KernelRates& kernel_rates,
+                const ComputePeaks& peaks) {
   const auto is_v1 = [](const BenchRow& row) {
     return row.test.kind == BenchKind::verify && row.test.n_tokens == 1;
   };
@@ -126,8 +127,7 @@ void set_ratios(std::span<BenchRow> rows, const ComputePeaks& peaks) {
     row.ratio = median_of(ratios);
     std::vector<double> reads = row.samples_read;
     reads.insert(reads.end(), one->samples_read.begin(), one->samples_read.end());
-    const MachineRates rates{median_of(reads), peaks.int8_macs_per_second,
-                             peaks.f32_macs_per_second};
+    const MachineRates rates{median_of(reads), kernel_rates, peaks.f32_macs_per_second};
     row.model_ratio =
         predicted_ratio(one->ledger, median_of(one->samples_ns) / 1e9, row.ledger, rates);
   }
@@ -163,9 +163,11 @@ Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions
 
   BenchReport report;
   report.n_threads = pool.size();
-  FLOE_TRY(ReadProbe probe, ReadProbe::create(pool));
+  FLOE_TRY(ReadProbe probe, ReadProbe::over(pool, model.weights()));
   probe.calibrate(kCalibrationSeconds);
   report.peaks = measure_compute_peaks(pool, kernels().isa);
+  const KernelRates kernel_rates =
+      measure_kernel_rates(pool, parse_format(model.info().format).value_or(QuantType::F32));
   const size_t n_per_depth =
       options.prefill_tokens.size() + options.decode_tokens.size() + options.verify_rows.size();
   Progress progress("bench", n_per_depth * options.depths.size() * (options.n_repetitions + 1),
@@ -205,7 +207,7 @@ Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions
       BenchRow& row = report.rows[i];
       summarise(row, uint64_t{options.n_repetitions} * forwards_per_sample(row.test));
     }
-    set_ratios(std::span(report.rows).subspan(first), report.peaks);
+    set_ratios(std::span(report.rows).subspan(first), kernel_rates, report.peaks);
   }
   return report;
 }

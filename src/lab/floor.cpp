@@ -15,8 +15,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kPieceBytes = size_t{1} << 20;
 constexpr uint64_t kMinBufferBytes = uint64_t{256} << 20;
-// What the probe's memory holds, so that the sum of a pass is known.
-constexpr uint64_t kPattern = 0x0101010101010101u;
 constexpr int kMinRounds = 3;
 constexpr int kPassesNow = 3;
 constexpr double kComputeSeconds = 0.2;
@@ -90,8 +88,7 @@ uint64_t ReadProbe::sensible_bytes() {
   return available == 0 ? wanted : std::min(wanted, available / 4);
 }
 
-ReadProbe::ReadProbe(ThreadPool& pool, HugeBuffer buffer)
-    : pool_(&pool), buffer_(std::move(buffer)) {
+ReadProbe::ReadProbe(ThreadPool& pool) : pool_(&pool) {
   for (const ProbeLoops* loops : all_probe_loops()) {
     if (!loops->read.empty()) loops_ = loops->read;
   }
@@ -100,15 +97,36 @@ ReadProbe::ReadProbe(ThreadPool& pool, HugeBuffer buffer)
 
 Result<ReadProbe> ReadProbe::create(ThreadPool& pool, uint64_t buffer_bytes) {
   const uint64_t n_pieces = std::max<uint64_t>(1, buffer_bytes / kPieceBytes);
-  FLOE_TRY(HugeBuffer buffer, HugeBuffer::allocate(n_pieces * kPieceBytes));
+  ReadProbe probe(pool);
+  FLOE_TRY(probe.buffer_, HugeBuffer::allocate(n_pieces * kPieceBytes));
+  for (uint64_t i = 0; i < n_pieces; ++i) {
+    probe.pieces_.push_back(probe.buffer_.data() + i * kPieceBytes);
+  }
   // Written by the threads that will read, so that pages lie on their NUMA nodes.
   pool.run([&](Worker& worker) {
-    worker.chunks(static_cast<uint32_t>(n_pieces), 1, [&](uint32_t begin, uint32_t end) {
-      std::memset(buffer.data() + begin * kPieceBytes, kPattern & 0xff,
-                  (end - begin) * kPieceBytes);
+    worker.chunks(static_cast<uint32_t>(n_pieces), 1, [&](uint32_t begin, uint32_t) {
+      std::memset(probe.buffer_.data() + begin * kPieceBytes, 1, kPieceBytes);
     });
   });
-  return ReadProbe(pool, std::move(buffer));
+  return probe;
+}
+
+Result<ReadProbe> ReadProbe::over(ThreadPool& pool, std::span<const std::byte> memory) {
+  const uint64_t wanted = sensible_bytes();
+  if (memory.size() < wanted) return create(pool);
+  // Runs of pieces, so that prefetchers find what they find in a matrix.
+  constexpr uint64_t kRun = 16;
+  const uint64_t n_runs = std::max<uint64_t>(1, memory.size() / kPieceBytes / kRun);
+  const uint64_t n_read = std::min(n_runs, std::max<uint64_t>(1, 4 * wanted / kPieceBytes / kRun));
+  ReadProbe probe(pool);
+  for (uint64_t i = 0; i < n_read; ++i) {
+    const uint64_t run = i * n_runs / n_read;
+    for (uint64_t k = 0; k < kRun; ++k) {
+      const uint64_t at = (run * kRun + k) * kPieceBytes;
+      if (at + kPieceBytes <= memory.size()) probe.pieces_.push_back(memory.data() + at);
+    }
+  }
+  return probe;
 }
 
 double ReadProbe::pass(const ReadLoop& loop) {
@@ -116,17 +134,15 @@ double ReadProbe::pass(const ReadLoop& loop) {
   const Clock::time_point start = Clock::now();
   pool_->run([&](Worker& worker) {
     uint64_t sum = 0;
-    worker.chunks(static_cast<uint32_t>(buffer_.size_bytes() / kPieceBytes), 1,
-                  [&](uint32_t begin, uint32_t end) {
-                    sum +=
-                        loop.run(buffer_.data() + begin * kPieceBytes, (end - begin) * kPieceBytes);
-                  });
+    worker.chunks(static_cast<uint32_t>(pieces_.size()), 1,
+                  [&](uint32_t begin, uint32_t) { sum += loop.run(pieces_[begin], kPieceBytes); });
     sink += sum;
   });
   const double seconds = seconds_since(start);
   // A pass that left memory out would make the machine look fast.
-  FLOE_CHECK(sink == buffer_.size_bytes() / sizeof(uint64_t) * kPattern);
-  return static_cast<double>(buffer_.size_bytes()) / seconds;
+  FLOE_CHECK(!sum_ || sink == *sum_);
+  sum_ = sink;
+  return static_cast<double>(pieces_.size() * kPieceBytes) / seconds;
 }
 
 ReadBandwidth ReadProbe::calibrate(double seconds) {

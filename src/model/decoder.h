@@ -29,6 +29,9 @@ class Decoder : public Model {
   ForwardOutput forward(const ForwardBatch& batch, KvCache& cache) override;
   ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
                             KvCache& cache) override;
+  std::span<const std::byte> weights() const override {
+    return {weights_.data(), weights_.size_bytes()};
+  }
   void log_routing(std::vector<uint32_t>* log) override { routing_log_ = log; }
 
  private:

@@ -93,6 +93,9 @@ class Model {
   virtual ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
                                     KvCache& cache) = 0;
 
+  // The packed weights: what forwards read, where they read it.
+  virtual std::span<const std::byte> weights() const = 0;
+
   // From now on every forward appends to the log the experts that its rows chose: u32 [MoE
   // layer][row][n_active_experts], in rank order. nullptr: no log.
   virtual void log_routing(std::vector<uint32_t>* log) = 0;

@@ -37,6 +37,7 @@ class RecordingModel final : public Model {
                             KvCache& cache) override {
     return model_.forward_mtp(batch, hidden, cache);
   }
+  std::span<const std::byte> weights() const override { return model_.weights(); }
   void log_routing(std::vector<uint32_t>* log) override { model_.log_routing(log); }
 
   std::vector<Step> steps;

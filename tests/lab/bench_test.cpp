@@ -41,6 +41,7 @@ class CountingModel final : public Model {
     return output;
   }
   ForwardOutput forward_mtp(const ForwardBatch&, const float*, KvCache&) override { return {}; }
+  std::span<const std::byte> weights() const override { return {}; }
   void log_routing(std::vector<uint32_t>*) override {}
 
   std::set<int32_t> tokens;

@@ -5,15 +5,39 @@
 namespace floe {
 namespace {
 
-// 1 s reads 1000 bytes, computes 500 int8 or 100 f32 products.
-constexpr MachineRates kRates{1000, 500, 100};
+// 1 s reads 1000 bytes; computes 500 products with weights of one byte where rows share them, 200
+// where they do not; or 100 f32 products.
+const KernelRates kKernels({{1, 200}, {2, 500}, {8, 500}}, 1.0);
+const MachineRates kRates{1000, kKernels, 100};
+
+TEST(KernelRates, TimesPerWeightRunStraightBetweenThePoints) {
+  EXPECT_DOUBLE_EQ(kKernels.macs_per_second(0.5), 200);
+  EXPECT_DOUBLE_EQ(kKernels.macs_per_second(1), 200);
+  // 1 row takes 5 ms, 2 rows 4 ms: one and a half 4.5 ms.
+  EXPECT_DOUBLE_EQ(kKernels.macs_per_second(1.5), 1.5 / 0.0045);
+  EXPECT_DOUBLE_EQ(kKernels.macs_per_second(2), 500);
+  EXPECT_DOUBLE_EQ(kKernels.macs_per_second(100), 500);
+}
+
+TEST(KernelRates, AreMeasuredForEveryFormat) {
+  ThreadPool pool(1);
+  for (const QuantType format :
+       {QuantType::Q4_0, QuantType::Q6_K, QuantType::MXFP4, QuantType::F32}) {
+    const KernelRates rates = measure_kernel_rates(pool, format);
+    EXPECT_GT(rates.macs_per_second(1), 1e6);
+    EXPECT_GT(rates.macs_per_second(16), rates.macs_per_second(1) / 4);
+    const FormatTraits& traits = format_traits(format);
+    EXPECT_NEAR(rates.bytes_per_weight(), double{1} * traits.block_bytes / traits.block_elems,
+                0.05);
+  }
+}
 
 TEST(TimeModel, EachClassWaitsForTheSlowerOfMemoryAndArithmetic) {
   ByteLedger ledger;
   ledger.attention_bytes = 2000;  // 2 s, of bytes
-  ledger.attention_macs = 500;
+  ledger.attention_macs = 300;
   ledger.routed_bytes = 1000;
-  ledger.routed_macs = 2000;  // 4 s, of products
+  ledger.routed_macs = 2000;  // 4 s, of products: two rows share a weight
   EXPECT_DOUBLE_EQ(floor_seconds(ledger, kRates), 6.0);
   ledger.kv_bytes = 100;
   ledger.kv_macs = 50;  // 0.5 s at the f32 rate
@@ -25,12 +49,12 @@ TEST(TimeModel, TheResidualOfOneRowIsPaidOnce) {
   one.dense_bytes = 1000;
   one.dense_macs = 100;
   ByteLedger eight = one;
-  eight.dense_macs = 800;  // 1.6 s
+  eight.dense_macs = 800;  // 4 s: less than one product per weight
   // Measured 1.5 s for a floor of 1 s: 0.5 s that rows do not multiply.
-  EXPECT_DOUBLE_EQ(predicted_ratio(one, 1.5, eight, kRates), 2.1 / 1.5);
+  EXPECT_DOUBLE_EQ(predicted_ratio(one, 1.5, eight, kRates), 4.5 / 1.5);
   EXPECT_DOUBLE_EQ(predicted_ratio(one, 1.5, one, kRates), 1.0);
   // Faster than the floor: no negative residual.
-  EXPECT_DOUBLE_EQ(predicted_ratio(one, 0.9, eight, kRates), 1.6);
+  EXPECT_DOUBLE_EQ(predicted_ratio(one, 0.9, eight, kRates), 4.0);
 }
 
 }  // namespace
