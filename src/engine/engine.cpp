@@ -538,7 +538,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options, Mod
   }
   const auto n_slots = static_cast<uint32_t>(n_blocks * kKvBlockTokens);
   n_context = std::min(n_context, n_slots);
-  FLOE_TRY(KvCache cache, KvCache::create(model.kv_layout(), n_slots, options.kv_type));
+  FLOE_TRY(KvCache cache, KvCache::create(model.kv_layout(), n_slots, options.kv_types));
   auto impl = std::make_unique<Impl>(options, model, clock, std::move(cache),
                                      static_cast<uint32_t>(n_blocks), n_context);
   FLOE_TRY_VOID(model.reserve(impl->forward_limits()));

@@ -34,7 +34,7 @@ struct EngineOptions {
   uint32_t max_mixed_rows = 128;  // the same while a sequence decodes: bounds its wait
   // Output that admission sets aside per choice; what goes beyond may preempt.
   uint32_t reserve_output_tokens = 512;
-  KvType kv_type = KvType::F16;
+  KvTypes kv_types = KvType::F16;
   bool poison_freed_blocks = false;  // tests: freed cache slots become NaN
   ScheduleHooks* hooks = nullptr;    // tests: bends the scheduler's decisions; outlives the engine
 };

@@ -1,11 +1,9 @@
-// AVX2 attention kernels. The order is numeric_order.h.
-//
-// Cached vectors are taken eight slots at a time. When many heads share them (the latent of MLA)
-// the eight are converted to f32 once, on the stack, where they stay in the first-level cache while
-// all heads pass by.
+// AVX2 attention kernels. The order is numeric_order.h; the softmax is beside the exponential in
+// elementwise_avx2.cpp.
 #include <immintrin.h>
 
 #include "kernels/avx2.h"
+#include "kernels/numeric_order.h"
 
 namespace floe::avx2 {
 
@@ -13,104 +11,74 @@ namespace {
 
 #define FLOE_INLINE inline __attribute__((always_inline))
 
-constexpr uint32_t kTileSlots = 8;
-constexpr uint32_t kScoreHeads = 3;  // heads of one pass over a tile
+constexpr uint32_t kScoreHeads = 3;  // heads of one pass over four vectors
 constexpr uint32_t kValueHeads = 4;
-constexpr uint32_t kTileDim = 1024;  // wider vectors are converted where they are used
-
-struct Floats {
-  static constexpr size_t kBytes = 4;
-  static FLOE_INLINE __m256 load(const std::byte* vector, uint32_t i) {
-    return _mm256_loadu_ps(reinterpret_cast<const float*>(vector) + i);
-  }
-};
-struct Halves {
-  static constexpr size_t kBytes = 2;
-  static FLOE_INLINE __m256 load(const std::byte* vector, uint32_t i) {
-    return _mm256_cvtph_ps(
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(vector + 2 * size_t{i})));
-  }
-};
-
-// Elements [i, i + n) of a vector, n < 8, zeros behind them.
-template <typename Element>
-FLOE_INLINE __m256 load_part(const std::byte* vector, uint32_t i, uint32_t n) {
-  alignas(32) std::byte lane[32] = {};
-  __builtin_memcpy(lane, vector + Element::kBytes * i, Element::kBytes * n);
-  return Element::load(lane, 0);
-}
+// Vectors that all heads pass over before the next ones: wide ones stay in the first-level cache.
+constexpr uint32_t kNearVectors = 8;
 
 FLOE_INLINE __m256 first_lanes(uint32_t n) {
   const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), index));
 }
 
+// n < 8 values, zeros behind them.
+FLOE_INLINE __m256 load_part(const float* x, uint32_t n) {
+  return _mm256_maskload_ps(x, _mm256_castps_si256(first_lanes(n)));
+}
+
+// Cached vectors as the arithmetic reads them: eight values, or the last n < 8 and zeros.
+struct Floats {
+  static FLOE_INLINE __m256 load(const std::byte* vector, uint32_t i) {
+    return _mm256_loadu_ps(reinterpret_cast<const float*>(vector) + i);
+  }
+  static FLOE_INLINE __m256 load_part(const std::byte* vector, uint32_t i, uint32_t n) {
+    return floe::avx2::load_part(reinterpret_cast<const float*>(vector) + i, n);
+  }
+};
+struct Halves {
+  static FLOE_INLINE __m256 load(const std::byte* vector, uint32_t i) {
+    return _mm256_cvtph_ps(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(vector + 2 * size_t{i})));
+  }
+  static FLOE_INLINE __m256 load_part(const std::byte* vector, uint32_t i, uint32_t n) {
+    alignas(16) std::byte part[16] = {};
+    __builtin_memcpy(part, vector + 2 * size_t{i}, 2 * size_t{n});
+    return load(part, 0);
+  }
+};
+
 FLOE_INLINE void store_first(float* out, __m256 values, uint32_t n) {
   if (n >= 8) {
     _mm256_storeu_ps(out, values);
-    return;
+  } else {
+    _mm256_maskstore_ps(out, _mm256_castps_si256(first_lanes(n)), values);
   }
-  alignas(32) float lane[8];
-  _mm256_store_ps(lane, values);
-  for (uint32_t l = 0; l < n; ++l) out[l] = lane[l];
 }
 
 FLOE_INLINE void store_first(float* out, __m128 values, uint32_t n) {
   if (n >= 4) {
     _mm_storeu_ps(out, values);
-    return;
+  } else {
+    _mm_maskstore_ps(out, _mm_castps_si128(_mm256_castps256_ps128(first_lanes(n))), values);
   }
-  alignas(16) float lane[4];
-  _mm_store_ps(lane, values);
-  for (uint32_t l = 0; l < n; ++l) out[l] = lane[l];
 }
 
-// The sums of eight vectors' lanes, each as ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)).
-FLOE_INLINE __m256 reduce_eight(const __m256 (&v)[8]) {
-  const __m256 first = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
-  const __m256 second = _mm256_hadd_ps(_mm256_hadd_ps(v[4], v[5]), _mm256_hadd_ps(v[6], v[7]));
-  return _mm256_add_ps(_mm256_permute2f128_ps(first, second, 0x20),
-                       _mm256_permute2f128_ps(first, second, 0x31));
+// Sums of neighbours within 128 bits: a01 a23 b01 b23. As _mm256_hadd_ps, which takes twice as
+// long.
+FLOE_INLINE __m256 add_pairs(__m256 a, __m256 b) {
+  return _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x88), _mm256_shuffle_ps(a, b, 0xdd));
 }
 
-// The same for four vectors.
+// The sums of four vectors' lanes, each as ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)).
 FLOE_INLINE __m128 reduce_four(const __m256 (&v)[4]) {
-  const __m256 sums = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
+  const __m256 sums = add_pairs(add_pairs(v[0], v[1]), add_pairs(v[2], v[3]));
   return _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
 }
 
-// q . vector of eight slots.
-template <typename Element>
-FLOE_INLINE __m256 dot_eight(const float* q, const std::byte* const (&vectors)[kTileSlots],
-                             uint32_t dim) {
-  __m256 sum[8];
-#pragma GCC unroll 8
-  for (int t = 0; t < 8; ++t) sum[t] = _mm256_setzero_ps();
-  uint32_t i = 0;
-  for (; i + 8 <= dim; i += 8) {
-    const __m256 query = _mm256_loadu_ps(q + i);
-#pragma GCC unroll 8
-    for (int t = 0; t < 8; ++t) {
-      sum[t] = _mm256_fmadd_ps(query, Element::load(vectors[t], i), sum[t]);
-    }
-  }
-  if (i < dim) {
-    // Lanes past the end keep their sum untouched: even adding 0 could turn -0 into 0.
-    const __m256 mask = first_lanes(dim - i);
-    const __m256 query = load_part<Floats>(reinterpret_cast<const std::byte*>(q), i, dim - i);
-    for (int t = 0; t < 8; ++t) {
-      const __m256 next =
-          _mm256_fmadd_ps(query, load_part<Element>(vectors[t], i, dim - i), sum[t]);
-      sum[t] = _mm256_blendv_ps(sum[t], next, mask);
-    }
-  }
-  return reduce_eight(sum);
-}
-
-// The products of kHeads query vectors and four slots: 12 sums keep both multipliers busy, and
-// every loaded vector is used kHeads or four times.
+// The products of kHeads query vectors and four cached ones: 12 sums keep both multipliers busy,
+// and every loaded vector is used kHeads or four times.
 template <typename Element, int kHeads>
-FLOE_INLINE void dot_heads(const float* q, size_t q_stride, const std::byte* const* vectors,
+FLOE_INLINE void dot_heads(const float* q, size_t q_stride, const std::byte* const (&vectors)[4],
                            uint32_t dim, __m128 (&dots)[kHeads]) {
   __m256 sum[kHeads][4];
 #pragma GCC unroll 4
@@ -135,11 +103,10 @@ FLOE_INLINE void dot_heads(const float* q, size_t q_stride, const std::byte* con
     const __m256 mask = first_lanes(dim - i);
 #pragma GCC unroll 4
     for (int h = 0; h < kHeads; ++h) {
-      const auto* head = reinterpret_cast<const std::byte*>(q + h * q_stride);
-      const __m256 query = load_part<Floats>(head, i, dim - i);
+      const __m256 query = load_part(q + h * q_stride + i, dim - i);
 #pragma GCC unroll 4
       for (int t = 0; t < 4; ++t) {
-        const __m256 value = load_part<Element>(vectors[t], i, dim - i);
+        const __m256 value = Element::load_part(vectors[t], i, dim - i);
         sum[h][t] = _mm256_blendv_ps(sum[h][t], _mm256_fmadd_ps(query, value, sum[h][t]), mask);
       }
     }
@@ -148,100 +115,62 @@ FLOE_INLINE void dot_heads(const float* q, size_t q_stride, const std::byte* con
   for (int h = 0; h < kHeads; ++h) dots[h] = reduce_four(sum[h]);
 }
 
-// visit(head, first slot within the tile, four products), heads ascending for every four slots.
+// visit(head, first vector, number of vectors <= 4, their products), heads ascending for every four
+// vectors.
 template <typename Element, typename Visit>
 FLOE_INLINE void each_product(const float* q, size_t q_stride, uint32_t n_heads,
-                              const std::byte* const (&vectors)[kTileSlots], uint32_t n,
-                              uint32_t dim, const Visit& visit) {
-  for (uint32_t t = 0; t < n; t += 4) {
-    uint32_t h = 0;
-    while (h < n_heads) {
+                              const std::byte* const* vectors, uint32_t n, uint32_t dim,
+                              const Visit& visit) {
+  for (uint32_t near = 0; near < n; near += kNearVectors) {
+    const uint32_t end = near + kNearVectors < n ? near + kNearVectors : n;
+    for (uint32_t h = 0; h < n_heads;) {
       // Passes of equal size.
       const uint32_t left = n_heads - h;
       const uint32_t n_passes = (left + kScoreHeads - 1) / kScoreHeads;
       const uint32_t heads = (left + n_passes - 1) / n_passes;
-      const float* query = q + h * q_stride;
+      const auto pass = [&]<int kHeads>() {
+        for (uint32_t t = near; t < end; t += 4) {
+          // The first vector stands in for those past the end.
+          const uint32_t n_vectors = end - t < 4 ? end - t : 4;
+          const std::byte* const four[4] = {vectors[t], vectors[n_vectors > 1 ? t + 1 : t],
+                                            vectors[n_vectors > 2 ? t + 2 : t],
+                                            vectors[n_vectors > 3 ? t + 3 : t]};
+          __m128 dots[kHeads];
+          dot_heads<Element, kHeads>(q + h * q_stride, q_stride, four, dim, dots);
+#pragma GCC unroll 4
+          for (uint32_t k = 0; k < kHeads; ++k) visit(h + k, t, n_vectors, dots[k]);
+        }
+      };
       if (heads == 3) {
-        __m128 dots[3];
-        dot_heads<Element, 3>(query, q_stride, vectors + t, dim, dots);
-        for (uint32_t k = 0; k < 3; ++k) visit(h + k, t, dots[k]);
+        pass.template operator()<3>();
       } else if (heads == 2) {
-        __m128 dots[2];
-        dot_heads<Element, 2>(query, q_stride, vectors + t, dim, dots);
-        for (uint32_t k = 0; k < 2; ++k) visit(h + k, t, dots[k]);
+        pass.template operator()<2>();
       } else {
-        __m128 dots[1];
-        dot_heads<Element, 1>(query, q_stride, vectors + t, dim, dots);
-        visit(h, t, dots[0]);
+        pass.template operator()<1>();
       }
       h += heads;
     }
   }
 }
 
-// Pointers to eight slots from t on; the last slot stands in for those past the end.
-FLOE_INLINE void tile_vectors(const KvPlane& plane, const uint32_t* slots, uint32_t t,
-                              uint32_t n_slots, const std::byte* (&vectors)[kTileSlots]) {
-  for (uint32_t k = 0; k < kTileSlots; ++k) {
-    const uint32_t index = t + k < n_slots ? t + k : n_slots - 1;
-    vectors[k] = plane.base + size_t{slots[index]} * plane.stride_bytes;
-  }
-}
-
-// Converts n vectors to f32 and points at them.
-FLOE_INLINE void widen_tile(const std::byte* (&vectors)[kTileSlots], uint32_t n, uint32_t dim,
-                            float (&tile)[kTileSlots * kTileDim]) {
-  for (uint32_t k = 0; k < kTileSlots; ++k) {
-    float* out = tile + k * dim;
-    if (k < n) {
-      uint32_t i = 0;
-      for (; i + 8 <= dim; i += 8) _mm256_storeu_ps(out + i, Halves::load(vectors[k], i));
-      if (i < dim) store_first(out + i, load_part<Halves>(vectors[k], i, dim - i), dim - i);
-      vectors[k] = reinterpret_cast<const std::byte*>(out);
-    } else {
-      vectors[k] = vectors[n - 1];
-    }
-  }
-}
-
-// n_passes: how often a tile is read. visit(load type, vectors of the tile, first slot, number of
-// slots), tile after tile.
-template <typename Visit>
-FLOE_INLINE void each_tile(const KvPlane& plane, const uint32_t* slots, uint32_t n_slots,
-                           uint32_t n_passes, uint32_t dim, const Visit& visit) {
-  alignas(32) float tile[kTileSlots * kTileDim];
-  // Converting in each of two passes costs no more than converting, storing and loading.
-  const bool widen = plane.type == KvType::F16 && n_passes > 2 && dim <= kTileDim;
-  for (uint32_t t = 0; t < n_slots; t += kTileSlots) {
-    const uint32_t n = n_slots - t < kTileSlots ? n_slots - t : kTileSlots;
-    const std::byte* vectors[kTileSlots];
-    tile_vectors(plane, slots, t, n_slots, vectors);
-    if (widen) widen_tile(vectors, n, dim, tile);
-    if (widen || plane.type == KvType::F32) {
-      visit(Floats{}, vectors, t, n);
-    } else {
-      visit(Halves{}, vectors, t, n);
-    }
-  }
-}
-
-// out[kHeads][8 * kVectors elements from i] += weights * vectors of n slots, slots ascending.
+// out[kHeads][8 * kVectors columns from i] = factors * out + weights * values, t ascending.
 template <typename Element, int kHeads, int kVectors>
-FLOE_INLINE void accumulate(const float* weights, size_t weight_stride,
-                            const std::byte* const (&vectors)[kTileSlots], uint32_t n, bool first,
-                            uint32_t i, float* out, size_t out_stride) {
+FLOE_INLINE void accumulate(const float* weights, size_t weight_stride, const float* factors,
+                            const std::byte* const* values, uint32_t n, uint32_t i, float* out,
+                            size_t out_stride) {
   __m256 sum[kHeads][kVectors];
 #pragma GCC unroll 8
   for (int h = 0; h < kHeads; ++h) {
+    const __m256 factor = _mm256_broadcast_ss(factors + h);
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
-      sum[h][v] = first ? _mm256_setzero_ps() : _mm256_loadu_ps(out + h * out_stride + i + 8 * v);
+      sum[h][v] = _mm256_mul_ps(factor, _mm256_loadu_ps(out + h * out_stride + i + 8 * v));
     }
   }
   for (uint32_t t = 0; t < n; ++t) {
     __m256 value[kVectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) value[v] = Element::load(vectors[t], i + 8 * v);
+    for (int v = 0; v < kVectors; ++v) value[v] = Element::load(values[t], i + 8 * v);
 #pragma GCC unroll 8
     for (int h = 0; h < kHeads; ++h) {
       const __m256 weight = _mm256_broadcast_ss(weights + h * weight_stride + t);
@@ -258,113 +187,157 @@ FLOE_INLINE void accumulate(const float* weights, size_t weight_stride,
   }
 }
 
-template <typename Element, int kHeads, int kVectors>
-FLOE_INLINE void accumulate_heads(const float* weights, size_t weight_stride,
-                                  const std::byte* const (&vectors)[kTileSlots], uint32_t n,
-                                  bool first, uint32_t dim, float* out, size_t out_stride) {
-  uint32_t i = 0;
-  for (; i + 8 * kVectors <= dim; i += 8 * kVectors) {
-    accumulate<Element, kHeads, kVectors>(weights, weight_stride, vectors, n, first, i, out,
-                                          out_stride);
-  }
-  for (; i + 8 <= dim; i += 8) {
-    accumulate<Element, kHeads, 1>(weights, weight_stride, vectors, n, first, i, out, out_stride);
-  }
-  if (i == dim) return;
-  for (int h = 0; h < kHeads; ++h) {
-    float* rest = out + h * out_stride + i;
-    __m256 sum = first ? _mm256_setzero_ps()
-                       : load_part<Floats>(reinterpret_cast<const std::byte*>(rest), 0, dim - i);
+// The same for the last n_columns < 8 columns.
+template <typename Element>
+FLOE_INLINE void accumulate_part(const float* weights, size_t weight_stride, const float* factors,
+                                 uint32_t n_heads, const std::byte* const* values, uint32_t n,
+                                 uint32_t i, uint32_t n_columns, float* out, size_t out_stride) {
+  for (uint32_t h = 0; h < n_heads; ++h) {
+    float* head_out = out + h * out_stride + i;
+    __m256 sum = _mm256_mul_ps(_mm256_broadcast_ss(factors + h), load_part(head_out, n_columns));
     for (uint32_t t = 0; t < n; ++t) {
-      sum = _mm256_fmadd_ps(_mm256_set1_ps(weights[h * weight_stride + t]),
-                            load_part<Element>(vectors[t], i, dim - i), sum);
+      sum = _mm256_fmadd_ps(_mm256_broadcast_ss(weights + h * weight_stride + t),
+                            Element::load_part(values[t], i, n_columns), sum);
     }
-    store_first(rest, sum, dim - i);
+    store_first(head_out, sum, n_columns);
+  }
+}
+
+template <typename Element>
+FLOE_INLINE void accumulate_all(const float* weights, size_t weight_stride, const float* factors,
+                                uint32_t n_heads, const std::byte* const* values, uint32_t n,
+                                uint32_t dim, float* out, size_t out_stride) {
+  // Columns outside, heads inside: the few columns of all vectors stay in the first-level cache.
+  const auto columns = [&]<int kVectors>(uint32_t i) {
+    for (uint32_t h = 0; h < n_heads;) {
+      const uint32_t left = n_heads - h;
+      const uint32_t n_passes = (left + kValueHeads - 1) / kValueHeads;
+      const uint32_t heads = (left + n_passes - 1) / n_passes;
+      const auto pass = [&]<int kHeads>() {
+        accumulate<Element, kHeads, kVectors>(weights + h * weight_stride, weight_stride,
+                                              factors + h, values, n, i, out + h * out_stride,
+                                              out_stride);
+      };
+      switch (heads) {
+        case 1:
+          pass.template operator()<1>();
+          break;
+        case 2:
+          pass.template operator()<2>();
+          break;
+        case 3:
+          pass.template operator()<3>();
+          break;
+        default:
+          pass.template operator()<4>();
+          break;
+      }
+      h += heads;
+    }
+  };
+  uint32_t i = 0;
+  // Eight sums hide the latency of an addition; one head needs that many columns of its own.
+  if (n_heads == 1) {
+    for (; i + 64 <= dim; i += 64) columns.template operator()<8>(i);
+  }
+  for (; i + 16 <= dim; i += 16) columns.template operator()<2>(i);
+  for (; i + 8 <= dim; i += 8) columns.template operator()<1>(i);
+  if (i < dim) {
+    accumulate_part<Element>(weights, weight_stride, factors, n_heads, values, n, i, dim - i, out,
+                             out_stride);
+  }
+}
+
+template <typename Element>
+FLOE_INLINE void score_positions(const float* q, const float* head_weights, uint32_t n_heads,
+                                 const std::byte* const* keys, uint32_t n, uint32_t dim,
+                                 float* scores) {
+  for (uint32_t t = 0; t < n; t += 4) {
+    const uint32_t n_vectors = n - t < 4 ? n - t : 4;
+    __m128 score = _mm_setzero_ps();
+    each_product<Element>(q, dim, n_heads, keys + t, n_vectors, dim,
+                          [&](uint32_t h, uint32_t, uint32_t, __m128 dots) {
+                            // max returns its second operand for NaN.
+                            const __m128 positive = _mm_max_ps(dots, _mm_setzero_ps());
+                            score =
+                                _mm_fmadd_ps(_mm_broadcast_ss(head_weights + h), positive, score);
+                          });
+    store_first(scores + t, score, n_vectors);
+  }
+}
+
+FLOE_INLINE void load_halves(const std::byte* vector, uint32_t dim, float* out) {
+  uint32_t i = 0;
+  for (; i + 8 <= dim; i += 8) _mm256_storeu_ps(out + i, Halves::load(vector, i));
+  if (i < dim) store_first(out + i, Halves::load_part(vector, i, dim - i), dim - i);
+}
+
+FLOE_INLINE void load_q8(const std::byte* vector, uint32_t dim, float* out) {
+  for (uint32_t i = 0; i < dim; i += 32, vector += kQ8CacheBlockBytes) {
+    uint16_t half;
+    __builtin_memcpy(&half, vector, 2);
+    const __m256 scale = _mm256_set1_ps(_cvtsh_ss(half));
+    for (uint32_t k = 0; k < 32 && i + k < dim; k += 8) {
+      const auto* bytes = reinterpret_cast<const __m128i*>(vector + 2 + k);
+      const __m256 q = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(bytes)));
+      store_first(out + i + k, _mm256_mul_ps(scale, q), dim - i - k);
+    }
   }
 }
 
 }  // namespace
 
-void attn_scores(const float* q, size_t q_stride, uint32_t n_heads, const KvPlane& keys,
-                 const uint32_t* slots, uint32_t n_slots, uint32_t dim, float scale, float* scores,
-                 size_t score_stride) {
-  each_tile(
-      keys, slots, n_slots, n_heads / kScoreHeads, dim,
-      [&](auto element, const std::byte* const(&vectors)[kTileSlots], uint32_t t, uint32_t n) {
-        if (n_heads == 1) {
-          const __m256 dots = dot_eight<decltype(element)>(q, vectors, dim);
-          store_first(scores + t, _mm256_mul_ps(_mm256_set1_ps(scale), dots), n);
-          return;
-        }
-        const __m128 scales = _mm_set1_ps(scale);
-        each_product<decltype(element)>(
-            q, q_stride, n_heads, vectors, n, dim, [&](uint32_t h, uint32_t k, __m128 dots) {
-              store_first(scores + h * score_stride + t + k, _mm_mul_ps(scales, dots), n - k);
-            });
-      });
+void load_kv(const std::byte* const* vectors, KvType type, uint32_t n, uint32_t dim, float* tile,
+             size_t tile_stride) {
+  for (uint32_t t = 0; t < n; ++t, tile += tile_stride) {
+    switch (type) {
+      case KvType::F32:
+        __builtin_memcpy(tile, vectors[t], 4 * size_t{dim});
+        break;
+      case KvType::F16:
+        load_halves(vectors[t], dim, tile);
+        break;
+      case KvType::Q8_0:
+        load_q8(vectors[t], dim, tile);
+        break;
+    }
+  }
 }
 
-void attn_values(const float* weights, size_t weight_stride, uint32_t n_heads,
-                 const KvPlane& values, const uint32_t* slots, uint32_t n_slots, uint32_t dim,
-                 float* out, size_t out_stride) {
-  if (n_slots == 0) {
-    for (uint32_t h = 0; h < n_heads; ++h) {
-      for (uint32_t i = 0; i < dim; ++i) out[h * out_stride + i] = 0;
-    }
-    return;
+void attn_scores(const float* q, size_t q_stride, uint32_t n_heads, const std::byte* const* keys,
+                 KvType type, uint32_t n, uint32_t dim, float scale, float* scores,
+                 size_t score_stride) {
+  const __m128 scales = _mm_set1_ps(scale);
+  const auto visit = [&](uint32_t h, uint32_t t, uint32_t n_vectors, __m128 dots) {
+    store_first(scores + h * score_stride + t, _mm_mul_ps(scales, dots), n_vectors);
+  };
+  if (type == KvType::F32) {
+    each_product<Floats>(q, q_stride, n_heads, keys, n, dim, visit);
+  } else {
+    each_product<Halves>(q, q_stride, n_heads, keys, n, dim, visit);
   }
-  each_tile(
-      values, slots, n_slots, n_heads / kValueHeads, dim,
-      [&](auto element, const std::byte* const(&vectors)[kTileSlots], uint32_t t, uint32_t n) {
-        const bool first = t == 0;
-        const float* w = weights + t;
-        float* o = out;
-        uint32_t left = n_heads;
-        while (left != 0) {
-          // Passes of equal size.
-          const uint32_t n_passes = (left + kValueHeads - 1) / kValueHeads;
-          const uint32_t heads = (left + n_passes - 1) / n_passes;
-          const auto pass = [&]<int kHeads, int kVectors>() {
-            accumulate_heads<decltype(element), kHeads, kVectors>(w, weight_stride, vectors, n,
-                                                                  first, dim, o, out_stride);
-          };
-          // Eight sums hide the latency of an addition.
-          switch (heads) {
-            case 1:
-              pass.template operator()<1, 8>();
-              break;
-            case 2:
-              pass.template operator()<2, 4>();
-              break;
-            case 3:
-              pass.template operator()<3, 2>();
-              break;
-            default:
-              pass.template operator()<4, 2>();
-              break;
-          }
-          w += heads * weight_stride;
-          o += heads * out_stride;
-          left -= heads;
-        }
-      });
+}
+
+void attn_values(const float* weights, size_t weight_stride, const float* factors, uint32_t n_heads,
+                 const std::byte* const* values, KvType type, uint32_t n, uint32_t dim, float* out,
+                 size_t out_stride) {
+  if (type == KvType::F32) {
+    accumulate_all<Floats>(weights, weight_stride, factors, n_heads, values, n, dim, out,
+                           out_stride);
+  } else {
+    accumulate_all<Halves>(weights, weight_stride, factors, n_heads, values, n, dim, out,
+                           out_stride);
+  }
 }
 
 void indexer_scores(const float* q, const float* head_weights, uint32_t n_heads,
-                    const KvPlane& keys, const uint32_t* slots, uint32_t n_slots, uint32_t dim,
+                    const std::byte* const* keys, KvType type, uint32_t n, uint32_t dim,
                     float* scores) {
-  each_tile(
-      keys, slots, n_slots, n_heads / kScoreHeads, dim,
-      [&](auto element, const std::byte* const(&vectors)[kTileSlots], uint32_t t, uint32_t n) {
-        __m128 score[2] = {_mm_setzero_ps(), _mm_setzero_ps()};
-        each_product<decltype(element)>(
-            q, dim, n_heads, vectors, n, dim, [&](uint32_t h, uint32_t k, __m128 dots) {
-              // max returns its second operand for NaN.
-              const __m128 positive = _mm_max_ps(dots, _mm_setzero_ps());
-              score[k / 4] = _mm_fmadd_ps(_mm_set1_ps(head_weights[h]), positive, score[k / 4]);
-            });
-        store_first(scores + t, _mm256_set_m128(score[1], score[0]), n);
-      });
+  if (type == KvType::F32) {
+    score_positions<Floats>(q, head_weights, n_heads, keys, n, dim, scores);
+  } else {
+    score_positions<Halves>(q, head_weights, n_heads, keys, n, dim, scores);
+  }
 }
 
 }  // namespace floe::avx2

@@ -79,6 +79,15 @@ FLOE_INLINE void store_part(float* out, __m256 values, uint32_t n) {
   for (uint32_t l = 0; l < n; ++l) out[l] = lane[l];
 }
 
+// 32 integers, saturated to bytes.
+FLOE_INLINE __m256i pack_bytes(const __m256i (&n)[4]) {
+  // Packing works within 128-bit lanes; one permutation puts the words of four back in order.
+  const __m256i low = _mm256_packs_epi32(n[0], n[1]);
+  const __m256i high = _mm256_packs_epi32(n[2], n[3]);
+  return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high),
+                                     _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
 // out[i] = f(i) for all i, f(load, index) in groups of 8; `load` reads a full or a partial group.
 template <typename Map>
 FLOE_INLINE void map(float* out, uint32_t n, const Map& f) {
@@ -238,9 +247,46 @@ void softmax(float* x, uint32_t n) {
   map(x, n, [&](auto load) { return _mm256_mul_ps(load(x), inverse); });
 }
 
+void softmax_block(float* x, size_t stride, uint32_t n_heads, uint32_t n, float* maxima,
+                   float* sums, float* factors) {
+  for (uint32_t h = 0; h < n_heads; ++h, x += stride) {
+    const float before = maxima[h];
+    // The running maximum stands second: it is what max returns for NaN.
+    __m256 lanes = _mm256_set1_ps(before);
+    uint32_t i = 0;
+    for (; i + 8 <= n; i += 8) lanes = _mm256_max_ps(_mm256_loadu_ps(x + i), lanes);
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    float max = _mm_cvtss_f32(_mm_max_ss(m, _mm_shuffle_ps(m, m, 1)));
+    for (; i < n; ++i) max = x[i] > max ? x[i] : max;
+    const float base = max == -__builtin_inff() ? 0.0f : max;
+    const __m256 bases = _mm256_set1_ps(base);
+    float sum;
+    if (n == 32) {
+      __m256 v[4];
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) {
+        v[k] = exponential(_mm256_sub_ps(_mm256_loadu_ps(x + 8 * k), bases));
+        _mm256_storeu_ps(x + 8 * k, v[k]);
+      }
+      sum = reduce_lanes(_mm256_add_ps(_mm256_add_ps(v[0], v[1]), _mm256_add_ps(v[2], v[3])));
+    } else {
+      map(x, n, [&](auto load) { return exponential(_mm256_sub_ps(load(x), bases)); });
+      sum = sum_lanes(
+          n, [x](__m256 sums8, uint32_t k) { return _mm256_add_ps(sums8, _mm256_loadu_ps(x + k)); },
+          [x](float lane, uint32_t k) { return lane + x[k]; });
+    }
+    // exp(0) is 1 exactly.
+    const float factor =
+        before == base ? 1.0f : _mm256_cvtss_f32(exponential(_mm256_set1_ps(before - base)));
+    factors[h] = factor;
+    sums[h] = __builtin_fmaf(sums[h], factor, sum);
+    maxima[h] = max;
+  }
+}
+
 void quantize_row(const float* values, uint32_t stride, int8_t* q, float* scales, int16_t* sums) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   for (size_t block = 0; block < stride / 32; ++block) {
     const float* x = values + 32 * block;
     __m256 v[4];
@@ -266,10 +312,7 @@ void quantize_row(const float* values, uint32_t stride, int8_t* q, float* scales
     __m256i n[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) n[k] = _mm256_cvtps_epi32(_mm256_mul_ps(v[k], inverse));
-    // Packing works within 128-bit lanes; one permutation puts the words of four back in order.
-    const __m256i low = _mm256_packs_epi32(n[0], n[1]);
-    const __m256i high = _mm256_packs_epi32(n[2], n[3]);
-    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+    const __m256i bytes = pack_bytes(n);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + 32 * block), bytes);
     // Sums of four bytes, then of sixteen: the columns 0..15 are the low half.
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
@@ -283,12 +326,63 @@ void quantize_row(const float* values, uint32_t stride, int8_t* q, float* scales
   }
 }
 
+namespace {
+
+// n <= 32 values; what is missing counts as zeros.
+FLOE_INLINE void store_q8_block(const float* x, uint32_t n, std::byte* block) {
+  alignas(32) float padded[32] = {};
+  if (n < 32) {
+    __builtin_memcpy(padded, x, 4 * size_t{n});
+    x = padded;
+  }
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  __m256 v[4];
+  __m256i largest = _mm256_setzero_si256();
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) {
+    v[k] = _mm256_loadu_ps(x + 8 * k);
+    largest = _mm256_max_epi32(largest, _mm256_and_si256(_mm256_castps_si256(v[k]), magnitude));
+  }
+  __m128i m = _mm_max_epi32(_mm256_castsi256_si128(largest), _mm256_extracti128_si256(largest, 1));
+  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
+  const float amax = _mm_cvtss_f32(_mm_castsi128_ps(m));
+  if (static_cast<uint32_t>(_mm_cvtsi128_si32(m)) >= 0x7f800000u) {
+    __builtin_memset(block, 0, kQ8CacheBlockBytes);
+    __builtin_memcpy(block, &kHalfNaN, 2);
+    return;
+  }
+  const float wanted = amax / 127.0f;
+  const uint16_t half =
+      _cvtss_sh(wanted < kLargestHalf ? wanted : kLargestHalf, _MM_FROUND_TO_NEAREST_INT);
+  __builtin_memcpy(block, &half, 2);
+  const float scale = _cvtsh_ss(half);
+  const __m256 inverse = _mm256_set1_ps(scale == 0.0f ? 0.0f : 1.0f / scale);
+  __m256i n8[4];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) {
+    const __m256 q = _mm256_mul_ps(v[k], inverse);
+    n8[k] = _mm256_cvtps_epi32(
+        _mm256_max_ps(_mm256_min_ps(q, _mm256_set1_ps(127.0f)), _mm256_set1_ps(-127.0f)));
+  }
+  const __m256i bytes = pack_bytes(n8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(block + 2), bytes);
+}
+
+}  // namespace
+
 void store_kv(const float* x, KvType type, std::byte* dst, uint32_t n) {
   if (type == KvType::F32) {
     __builtin_memcpy(dst, x, size_t{n} * 4);
     return;
   }
   uint32_t i = 0;
+  if (type == KvType::Q8_0) {
+    for (; i < n; i += 32, dst += kQ8CacheBlockBytes) {
+      store_q8_block(x + i, n - i < 32 ? n - i : 32, dst);
+    }
+    return;
+  }
   for (; i + 8 <= n; i += 8) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + 2 * size_t{i}),
                      _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));

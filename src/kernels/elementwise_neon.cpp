@@ -80,6 +80,55 @@ FLOE_INLINE void map(float* out, uint32_t n, const Map& f) {
   }
 }
 
+// Loads 32 values and returns their largest magnitude's bits: magnitudes compare as integers do,
+// NaN and infinity above all others.
+FLOE_INLINE uint32_t load_block(const float* x, float32x4_t (&v)[8]) {
+  uint32x4_t largest = vdupq_n_u32(0);
+#pragma GCC unroll 8
+  for (int k = 0; k < 8; ++k) {
+    v[k] = vld1q_f32(x + 4 * k);
+    largest = vmaxq_u32(largest, vreinterpretq_u32_f32(vabsq_f32(v[k])));
+  }
+  return vmaxvq_u32(largest);
+}
+
+// 16 values times inverse, to the nearest, saturated to bytes.
+FLOE_INLINE int8x16_t round_to_bytes(const float32x4_t* v, float inverse) {
+  int32x4_t n[4];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) n[k] = vcvtnq_s32_f32(vmulq_n_f32(v[k], inverse));
+  const int16x8_t low = vcombine_s16(vqmovn_s32(n[0]), vqmovn_s32(n[1]));
+  const int16x8_t high = vcombine_s16(vqmovn_s32(n[2]), vqmovn_s32(n[3]));
+  return vcombine_s8(vqmovn_s16(low), vqmovn_s16(high));
+}
+
+// n <= 32 values; what is missing counts as zeros.
+FLOE_INLINE void store_q8_block(const float* x, uint32_t n, std::byte* block) {
+  float padded[32] = {};
+  if (n < 32) {
+    __builtin_memcpy(padded, x, 4 * size_t{n});
+    x = padded;
+  }
+  float32x4_t v[8];
+  const uint32_t amax_bits = load_block(x, v);
+  if (amax_bits >= 0x7f800000u) {
+    __builtin_memset(block, 0, kQ8CacheBlockBytes);
+    __builtin_memcpy(block, &kHalfNaN, 2);
+    return;
+  }
+  float amax;
+  __builtin_memcpy(&amax, &amax_bits, 4);
+  const float wanted = amax / 127.0f;
+  const float16x4_t half = vcvt_f16_f32(vdupq_n_f32(wanted < kLargestHalf ? wanted : kLargestHalf));
+  vst1_lane_u16(reinterpret_cast<uint16_t*>(block), vreinterpret_u16_f16(half), 0);
+  const float scale = vgetq_lane_f32(vcvt_f32_f16(half), 0);
+  const float inverse = scale == 0.0f ? 0.0f : 1.0f / scale;
+  auto* q = reinterpret_cast<int8_t*>(block + 2);
+  const int8x16_t least = vdupq_n_s8(-127);
+  vst1q_s8(q, vmaxq_s8(round_to_bytes(v, inverse), least));
+  vst1q_s8(q + 16, vmaxq_s8(round_to_bytes(v + 4, inverse), least));
+}
+
 }  // namespace
 
 void rms_norm(const float* x, const float* weight, float eps, float* out, uint32_t n) {
@@ -214,18 +263,34 @@ void softmax(float* x, uint32_t n) {
   map(x, n, [&](auto read) { return read(x) * inverse; });
 }
 
+void softmax_block(float* x, size_t stride, uint32_t n_heads, uint32_t n, float* maxima,
+                   float* sums, float* factors) {
+  for (uint32_t h = 0; h < n_heads; ++h, x += stride) {
+    const float before = maxima[h];
+    // The running maximum stands second: it is what `larger` returns for NaN.
+    float32x4_t largest = vdupq_n_f32(before);
+    uint32_t i = 0;
+    for (; i + 4 <= n; i += 4) largest = larger(vld1q_f32(x + i), largest);
+    float max = vmaxvq_f32(largest);
+    for (; i < n; ++i) max = x[i] > max ? x[i] : max;
+    const float base = max == -__builtin_inff() ? 0.0f : max;
+    const Lanes bases = splat(base);
+    map(x, n, [&](auto read) { return exponential(read(x) - bases); });
+    const float sum = sum_lanes(
+        n, [x](const Lanes& lanes, uint32_t k) { return lanes + load(x + k); },
+        [x](float lane, uint32_t k) { return lane + x[k]; });
+    const float factor = vgetq_lane_f32(exponential(vdupq_n_f32(before - base)), 0);
+    factors[h] = factor;
+    sums[h] = __builtin_fmaf(sums[h], factor, sum);
+    maxima[h] = max;
+  }
+}
+
 void quantize_row(const float* values, uint32_t stride, int8_t* q, float* scales, int16_t* sums) {
   for (size_t block = 0; block < stride / 32; ++block) {
     const float* x = values + 32 * block;
     float32x4_t v[8];
-    uint32x4_t largest = vdupq_n_u32(0);
-#pragma GCC unroll 8
-    for (int k = 0; k < 8; ++k) {
-      v[k] = vld1q_f32(x + 4 * k);
-      // Magnitudes compare as integers do, NaN and infinity above all others.
-      largest = vmaxq_u32(largest, vreinterpretq_u32_f32(vabsq_f32(v[k])));
-    }
-    const uint32_t amax_bits = vmaxvq_u32(largest);
+    const uint32_t amax_bits = load_block(x, v);
     if (amax_bits < kSmallestAmaxBits || amax_bits >= 0x7f800000u) {
       scales[block] = amax_bits < kSmallestAmaxBits ? 0.0f : __builtin_nanf("");
       vst1q_s8(q + 32 * block, vdupq_n_s8(0));
@@ -240,12 +305,7 @@ void quantize_row(const float* values, uint32_t stride, int8_t* q, float* scales
     scales[block] = scale;
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
-      int32x4_t n[4];
-#pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) n[k] = vcvtnq_s32_f32(vmulq_n_f32(v[4 * half + k], inverse));
-      const int16x8_t low = vcombine_s16(vmovn_s32(n[0]), vmovn_s32(n[1]));
-      const int16x8_t high = vcombine_s16(vmovn_s32(n[2]), vmovn_s32(n[3]));
-      const int8x16_t bytes = vcombine_s8(vmovn_s16(low), vmovn_s16(high));
+      const int8x16_t bytes = round_to_bytes(v + 4 * half, inverse);
       vst1q_s8(q + 32 * block + 16 * half, bytes);
       sums[2 * block + half] = vaddlvq_s8(bytes);
     }
@@ -255,6 +315,12 @@ void quantize_row(const float* values, uint32_t stride, int8_t* q, float* scales
 void store_kv(const float* x, KvType type, std::byte* dst, uint32_t n) {
   if (type == KvType::F32) {
     __builtin_memcpy(dst, x, size_t{n} * 4);
+    return;
+  }
+  if (type == KvType::Q8_0) {
+    for (uint32_t i = 0; i < n; i += 32, dst += kQ8CacheBlockBytes) {
+      store_q8_block(x + i, n - i < 32 ? n - i : 32, dst);
+    }
     return;
   }
   for (uint32_t i = 0; i < n; i += 8) {

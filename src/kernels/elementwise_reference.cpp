@@ -137,4 +137,19 @@ void softmax(float* x, uint32_t n) {
   for (uint32_t i = 0; i < n; ++i) x[i] *= inverse;
 }
 
+void softmax_block(float* x, size_t stride, uint32_t n_heads, uint32_t n, float* maxima,
+                   float* sums, float* factors) {
+  for (uint32_t h = 0; h < n_heads; ++h, x += stride) {
+    float max = maxima[h];
+    for (uint32_t i = 0; i < n; ++i) max = x[i] > max ? x[i] : max;
+    // Nothing to attend to so far: weights 0 rather than NaN.
+    const float base = max == -INFINITY ? 0.0f : max;
+    for (uint32_t i = 0; i < n; ++i) x[i] = exponential(x[i] - base);
+    const float sum = sum_lanes(n, [&](float lane, uint32_t i) { return lane + x[i]; });
+    factors[h] = exponential(maxima[h] - base);
+    sums[h] = std::fma(sums[h], factors[h], sum);
+    maxima[h] = max;
+  }
+}
+
 }  // namespace floe::reference

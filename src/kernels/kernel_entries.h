@@ -19,7 +19,9 @@
   DO(set, add)                    \
   DO(set, dot)                    \
   DO(set, softmax)                \
+  DO(set, load_kv)                \
   DO(set, attn_scores)            \
+  DO(set, softmax_block)          \
   DO(set, attn_values)            \
   DO(set, indexer_scores)         \
   DO(set, store_kv)

@@ -31,9 +31,12 @@ struct ActivationRows {
   const int16_t* sums = nullptr;
 };
 
-enum class KvType : uint8_t { F32, F16 };
-inline constexpr size_t kv_type_bytes(KvType type) {
-  return type == KvType::F32 ? 4 : 2;
+// How the cache keeps a vector. Q8_0: per 32 values an f16 scale and 32 signed bytes, 34 bytes as
+// in GGUF; the last block of a vector whose length is no multiple of 32 is filled up with zeros.
+enum class KvType : uint8_t { F32, F16, Q8_0 };
+inline constexpr size_t kv_vector_bytes(KvType type, uint32_t dim) {
+  if (type == KvType::Q8_0) return size_t{(dim + 31) / 32} * 34;
+  return size_t{dim} * (type == KvType::F32 ? 4 : 2);
 }
 
 // Cached vectors of one head: vector of slot s starts at base + s * stride_bytes.
@@ -72,8 +75,8 @@ struct KernelTable {
 
   // out = silu(gate) * up. out may be gate or up.
   void (*swiglu)(const float* gate, const float* up, float* out, uint32_t n);
-  // out = g sigmoid(1.702 g) * (u + 1), g = min(gate, 7), u = up clamped to [-7, 7]. out may be gate
-  // or up.
+  // out = g sigmoid(1.702 g) * (u + 1), g = min(gate, 7), u = up clamped to [-7, 7]. out may be
+  // gate or up.
   void (*swiglu_clamped)(const float* gate, const float* up, float* out, uint32_t n);
   // out += scale * x
   void (*axpy)(float scale, const float* x, float* out, uint32_t n);
@@ -83,24 +86,36 @@ struct KernelTable {
   // x[n] <- exp(x - max) / sum, in place.
   void (*softmax)(float* x, uint32_t n);
 
-  // scores[h * score_stride + t] = scale * (q[h * q_stride ..] . plane[slots[t]]) for n_heads query
-  // vectors that share one cached plane; dim values each.
-  void (*attn_scores)(const float* q, size_t q_stride, uint32_t n_heads, const KvPlane& keys,
-                      const uint32_t* slots, uint32_t n_slots, uint32_t dim, float scale,
-                      float* scores, size_t score_stride);
-  // out[h * out_stride ..] = sum over t of weights[h * weight_stride + t] * plane[slots[t]], t
-  // ascending.
-  void (*attn_values)(const float* weights, size_t weight_stride, uint32_t n_heads,
-                      const KvPlane& values, const uint32_t* slots, uint32_t n_slots, uint32_t dim,
-                      float* out, size_t out_stride);
-
-  // scores[t] = sum over h of head_weights[h] * relu(q[h * dim ..] . keys[slots[t]])   (DSA
-  // indexer)
+  // Attention: a softmax over positions taken block by block (attend.h walks the blocks).
+  // vectors[t] is the address of a cached vector, all of one type.
+  //
+  // tile[t * tile_stride ..] = the dim values of vectors[t], t in [0, n).
+  void (*load_kv)(const std::byte* const* vectors, KvType type, uint32_t n, uint32_t dim,
+                  float* tile, size_t tile_stride);
+  // scores[h * score_stride + t] = scale * (q[h * q_stride ..] . keys[t]). F32 or F16.
+  void (*attn_scores)(const float* q, size_t q_stride, uint32_t n_heads,
+                      const std::byte* const* keys, KvType type, uint32_t n, uint32_t dim,
+                      float scale, float* scores, size_t score_stride);
+  // The next block of scores, x[h * stride + t], becomes exp(x - maxima[h]) with the largest score
+  // so far, which maxima[h] becomes. factors[h] = exp(maximum before - after) is what earlier
+  // weights have to be multiplied by; sums[h] = factors[h] * sums[h] + the sum of x. At the start a
+  // maximum is -infinity and a sum 0. A NaN never becomes the maximum.
+  void (*softmax_block)(float* x, size_t stride, uint32_t n_heads, uint32_t n, float* maxima,
+                        float* sums, float* factors);
+  // out[h * out_stride ..] = factors[h] * out + the sum over t, ascending, of
+  // weights[h * weight_stride + t] * values[t]. F32 or F16.
+  void (*attn_values)(const float* weights, size_t weight_stride, const float* factors,
+                      uint32_t n_heads, const std::byte* const* values, KvType type, uint32_t n,
+                      uint32_t dim, float* out, size_t out_stride);
+  // scores[t] = sum over h of head_weights[h] * relu(q[h * dim ..] . keys[t])   (DSA indexer).
+  // F32 or F16.
   void (*indexer_scores)(const float* q, const float* head_weights, uint32_t n_heads,
-                         const KvPlane& keys, const uint32_t* slots, uint32_t n_slots, uint32_t dim,
+                         const std::byte* const* keys, KvType type, uint32_t n, uint32_t dim,
                          float* scores);
 
-  // Stores n floats as the cache type at dst.
+  // Stores n floats as the cache type at dst. Q8_0, per block: scale = f16(largest magnitude /
+  // 127), at most 65504; q = value / scale to the nearest, ties to even, within +-127. A block that
+  // holds a NaN or an infinity gets scale NaN and q 0.
   void (*store_kv)(const float* x, KvType type, std::byte* dst, uint32_t n);
 };
 

@@ -20,11 +20,23 @@
 // reduce_lanes' order:
 //   ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7))
 // Attention dots: 8 lanes from the start, element i to lane i % 8, then reduce_lanes' order.
+// Attention takes the positions of a row in blocks of kAttentionBlock, cut at multiples of it from
+// the sequence's start (maximum -infinity and sum 0 before the first; a sink's score and 1 where
+// the heads have sinks); per block: scores; maximum with that of the blocks before; weights
+// exp(score - maximum) and the factor exp(maximum before - after); sum = fma(sum, factor, sum of
+// the weights); out = out * factor, then fma(weight, value, out), positions ascending. At the end
+// out * (1 / sum).
 #include <cstdint>
 
 namespace floe {
 
 inline constexpr uint32_t kSumLanes = 32;
+inline constexpr uint32_t kAttentionBlock = 32;
+
+// A block of a Q8_0 cache vector: f16 scale, 32 bytes.
+inline constexpr uint32_t kQ8CacheBlockBytes = 34;
+inline constexpr float kLargestHalf = 65504.0f;
+inline constexpr uint16_t kHalfNaN = 0x7e00;
 
 // Magnitudes of an activation block below this are 0: their scale would not have a finite inverse.
 inline constexpr uint32_t kSmallestAmaxBits = 0x03aa2425u;  // 1e-36f

@@ -6,6 +6,7 @@
 // block pool's business; this class only knows addresses.
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -22,20 +23,35 @@ struct KvLayerSpec {
   uint32_t indexer_dim = 0;  // 0: no indexer keys in this layer
 };
 
+// "f32", "f16", "q8_0", as llama.cpp calls them.
+const char* to_string(KvType type);
+// F16 for a name that is none of them.
+KvType parse_kv_type(std::string_view name);
+
+// A latent of MLA is a key: its type is keys, and so is that of indexer keys.
+struct KvTypes {
+  KvType keys = KvType::F16;
+  KvType values = KvType::F16;
+
+  KvTypes() = default;
+  KvTypes(KvType key_type, KvType value_type) : keys(key_type), values(value_type) {}
+  KvTypes(KvType both) : KvTypes(both, both) {}
+};
+
 class KvCache {
  public:
   KvCache() = default;
 
   // Fails with ErrorKind::memory, naming the bytes needed, when the machine cannot hold it.
-  static Result<KvCache> create(std::span<const KvLayerSpec> layers, uint32_t n_slots, KvType type);
-  static uint64_t bytes_per_slot(std::span<const KvLayerSpec> layers, KvType type);
+  static Result<KvCache> create(std::span<const KvLayerSpec> layers, uint32_t n_slots, KvTypes types);
+  static uint64_t bytes_per_slot(std::span<const KvLayerSpec> layers, KvTypes types);
 
   uint32_t n_slots() const { return n_slots_; }
-  KvType type() const { return type_; }
+  KvTypes types() const { return types_; }
   uint64_t size_bytes() const { return buffer_.size_bytes(); }
 
   KvPlane keys(uint32_t layer, uint32_t head) const;
-  // For MLA layers the same plane as keys().
+  // Only where value_dim is not 0.
   KvPlane values(uint32_t layer, uint32_t head) const;
   KvPlane indexer_keys(uint32_t layer) const;
 
@@ -55,13 +71,13 @@ class KvCache {
     size_t indexer_offset = 0;
   };
 
-  KvPlane plane(size_t offset, uint32_t head, uint32_t dim) const;
-  std::byte* slot_address(size_t offset, uint32_t head, uint32_t slot, uint32_t dim);
+  KvPlane plane(size_t offset, uint32_t head, uint32_t dim, KvType type) const;
+  std::byte* slot_address(size_t offset, uint32_t head, uint32_t slot, size_t stride_bytes);
 
   HugeBuffer buffer_;
   std::vector<LayerPlanes> layers_;
   uint32_t n_slots_ = 0;
-  KvType type_ = KvType::F16;
+  KvTypes types_;
 };
 
 }  // namespace floe

@@ -202,7 +202,7 @@ Result<BatchedBenchReport> run_batched_bench(Model& model, ThreadPool& pool,
                        max_sequences, max_context);
   }
   FLOE_TRY(KvCache cache,
-           KvCache::create(model.kv_layout(), static_cast<uint32_t>(n_slots), options.kv_type));
+           KvCache::create(model.kv_layout(), static_cast<uint32_t>(n_slots), options.kv_types));
   FLOE_TRY(ReadProbe probe, ReadProbe::over(pool, model.weights()));
   probe.calibrate(kCalibrationSeconds);
 

@@ -26,7 +26,7 @@ struct BatchedBenchOptions {
       false;  // one prefill serves all; sequence i goes on with the i-th best token
   uint32_t n_repetitions = 1;  // counted rounds over all combinations
   uint32_t max_chunk_rows = 512;
-  KvType kv_type = KvType::F16;
+  KvTypes kv_types = KvType::F16;
   bool show_progress = true;
 };
 

@@ -158,7 +158,7 @@ Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions
                        max_tokens, model.info().context_length);
   }
   FLOE_TRY_VOID(model.reserve(limits));
-  FLOE_TRY(KvCache cache, KvCache::create(model.kv_layout(), limits.max_context, options.kv_type));
+  FLOE_TRY(KvCache cache, KvCache::create(model.kv_layout(), limits.max_context, options.kv_types));
   Runner runner(model, cache, options.max_chunk_rows);
 
   BenchReport report;

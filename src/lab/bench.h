@@ -34,7 +34,7 @@ struct BenchOptions {
   std::vector<uint32_t> prefill_tokens, decode_tokens, verify_rows, depths;
   uint32_t n_repetitions = 5;
   uint32_t max_chunk_rows = 512;
-  KvType kv_type = KvType::F16;
+  KvTypes kv_types = KvType::F16;
   bool show_progress = true;
 };
 

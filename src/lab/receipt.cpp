@@ -21,6 +21,7 @@ struct Setting {
 constexpr Setting kSettings[] = {{"model_filename", "model"}, {"model_size", "model size"},
                                  {"cpu_info", "machine"},     {"isa", "isa"},
                                  {"n_threads", "threads"},    {"type_k", "cache type"},
+                                 {"type_v", "value cache type"},
                                  {"n_ubatch", "ubatch"}};
 
 std::string utc_now() {
@@ -122,7 +123,6 @@ double rounded(double value) {
 
 Json receipt_head(const Subject& subject) {
   const ModelInfo& model = subject.model;
-  const char* kv_name = subject.kv_type == KvType::F16 ? "f16" : "f32";
   Json json;
   json["build_commit"] = kBuildCommit;
   json["build_version"] = kVersion;
@@ -136,8 +136,8 @@ Json receipt_head(const Subject& subject) {
   json["n_batch"] = subject.chunk_rows;
   json["n_ubatch"] = subject.chunk_rows;
   json["n_threads"] = subject.n_threads;
-  json["type_k"] = kv_name;
-  json["type_v"] = kv_name;
+  json["type_k"] = to_string(subject.kv_types.keys);
+  json["type_v"] = to_string(subject.kv_types.values);
   json["test_time"] = utc_now();
   return json;
 }

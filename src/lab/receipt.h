@@ -15,7 +15,7 @@ namespace floe {
 struct Subject {
   const ModelInfo& model;
   std::string file;  // the model's file name without its folder
-  KvType kv_type = KvType::F16;
+  KvTypes kv_types = KvType::F16;
   uint32_t chunk_rows = 0;  // of a prefill forward
   uint32_t n_threads = 0;
 };

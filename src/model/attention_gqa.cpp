@@ -25,6 +25,62 @@ Result<void> load_gqa(const Hparams& hparams, const std::string& prefix, WeightL
                        attention.output);
 }
 
+namespace {
+
+struct GqaItems {
+  HeadSplit split;
+  uint32_t n_items;
+  bool quantize_pieces;  // items fill whole 32-column blocks of the result
+
+  GqaItems(const Pass& pass, const GqaAttention& a)
+      : split(a.n_heads / a.n_kv_heads, pass.ws.row_blocks.largest(),
+              pass.ws.row_blocks.size() * a.n_kv_heads, pass.worker.count()),
+        n_items(pass.ws.row_blocks.size() * a.n_kv_heads * split.n_items),
+        quantize_pieces(reads_q8(a.output) && split.size * a.value_dim % 32 == 0 &&
+                        a.n_heads / a.n_kv_heads % split.size == 0) {}
+};
+
+// One item: a block of rows and some query heads against the KV head they share.
+void attend_gqa_item(Pass& pass, const GqaAttention& a, uint32_t layer, const GqaItems& items,
+                     uint32_t item) {
+  Workspace& ws = pass.ws;
+  const uint32_t heads_per_kv = a.n_heads / a.n_kv_heads;
+  const uint32_t part = item % items.split.n_items;
+  const uint32_t kv_head = item / items.split.n_items % a.n_kv_heads;
+  // The rows that see most come first.
+  const uint32_t block = ws.row_blocks.size() - 1 - item / items.split.n_items / a.n_kv_heads;
+  const uint32_t first = part * items.split.size;
+  const uint32_t head = kv_head * heads_per_kv + first;
+
+  SharedHeads heads;
+  heads.n_heads = std::min(items.split.size, heads_per_kv - first);
+  heads.keys = pass.cache.keys(layer, kv_head);
+  heads.values = pass.cache.values(layer, kv_head);
+  heads.key_dim = a.key_dim;
+  heads.value_dim = a.value_dim;
+  heads.scale = a.scale;
+  if (a.sinks != nullptr) heads.sinks = a.sinks + head;
+  heads.q_stride = a.key_dim;
+  heads.out_stride = a.value_dim;
+  const std::span<const uint32_t> rows = ws.row_blocks[block];
+  AttendRow attending[RowBlocks::kMaxRows];
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const uint32_t row = rows[i];
+    attending[i] = {ws.queries + size_t{row} * a.n_heads * a.key_dim + size_t{head} * a.key_dim,
+                    ws.attention.row(row) + size_t{head} * a.value_dim,
+                    pass.n_visible(row) - a.n_attended(pass.n_visible(row)), pass.n_visible(row)};
+  }
+  attend(pass.kernels, heads, pass.slots(rows.front()).data(), {attending, rows.size()},
+         ws.attend_scratch(pass.worker.index()));
+  if (!items.quantize_pieces) return;
+  for (const uint32_t row : rows) {
+    ws.attention.quantize(pass.kernels, row, head * a.value_dim,
+                          (head + heads.n_heads) * a.value_dim);
+  }
+}
+
+}  // namespace
+
 Stage attend_gqa(Pass& pass, Stage input, const GqaAttention& a, uint32_t layer) {
   const KernelTable& kernels = pass.kernels;
   Workspace& ws = pass.ws;
@@ -53,54 +109,26 @@ Stage attend_gqa(Pass& pass, Stage input, const GqaAttention& a, uint32_t layer)
     for (uint32_t h = 0; h < heads_per_kv; ++h) prepare(query + size_t{h} * a.key_dim, a.q_norm);
     float* key = ws.keys + size_t{row} * k_stride + size_t{kv_head} * a.key_dim;
     prepare(key, a.k_norm);
-    const KvType type = pass.cache.type();
+    const KvTypes types = pass.cache.types();
     const uint32_t slot = pass.slot(row);
-    kernels.store_kv(key, type, pass.cache.key_slot(layer, kv_head, slot), a.key_dim);
-    kernels.store_kv(ws.values + size_t{row} * v_stride + size_t{kv_head} * a.value_dim, type,
-                     pass.cache.value_slot(layer, kv_head, slot), a.value_dim);
+    kernels.store_kv(key, types.keys, pass.cache.key_slot(layer, kv_head, slot), a.key_dim);
+    kernels.store_kv(ws.values + size_t{row} * v_stride + size_t{kv_head} * a.value_dim,
+                     types.values, pass.cache.value_slot(layer, kv_head, slot), a.value_dim);
   };
   const Stage stored = pass.worker.chunks({projected}, n_rows * a.n_kv_heads, 1, rotate_and_store);
 
-  // A block of query heads of one row against the KV head they share. Items of one KV head follow
-  // each other, so that its keys stay in cache from row to row.
-  const uint32_t block = std::min(heads_per_kv, Workspace::kHeadsPerItem);
-  const uint32_t blocks_per_kv = (heads_per_kv + block - 1) / block;
-  const bool quantize = reads_q8(a.output);
-  // Pieces of whole 32-column blocks are quantised where they are made.
-  const bool quantize_pieces =
-      quantize && block * a.value_dim % 32 == 0 && heads_per_kv % block == 0;
-  float* scores =
-      ws.scores + size_t{pass.worker.index()} * Workspace::kHeadsPerItem * ws.score_stride;
-  const auto attend = [&](uint32_t item, uint32_t) {
-    const uint32_t row = item % n_rows;
-    const uint32_t kv_head = item / n_rows / blocks_per_kv;
-    const uint32_t first = item / n_rows % blocks_per_kv * block;
-    const uint32_t head = kv_head * heads_per_kv + first;
-    const uint32_t n_heads = std::min(block, heads_per_kv - first);
-    const uint32_t n = a.n_attended(pass.n_visible(row));
-    const uint32_t* slots = pass.slots(row).data() + (pass.n_visible(row) - n);
-    kernels.attn_scores(ws.queries + size_t{row} * q_stride + size_t{head} * a.key_dim, a.key_dim,
-                        n_heads, pass.cache.keys(layer, kv_head), slots, n, a.key_dim, a.scale,
-                        scores, ws.score_stride);
-    for (uint32_t h = 0; h < n_heads; ++h) {
-      float* head_scores = scores + size_t{h} * ws.score_stride;
-      if (a.sinks != nullptr) head_scores[n] = a.sinks[head + h];
-      kernels.softmax(head_scores, a.sinks != nullptr ? n + 1 : n);
-    }
-    kernels.attn_values(scores, ws.score_stride, n_heads, pass.cache.values(layer, kv_head), slots,
-                        n, a.value_dim, ws.attention.row(row) + size_t{head} * a.value_dim,
-                        a.value_dim);
-    if (quantize_pieces) {
-      ws.attention.quantize(kernels, row, head * a.value_dim, (head + n_heads) * a.value_dim);
-    }
-  };
-  Stage attended = pass.worker.chunks({stored}, n_rows * a.n_kv_heads * blocks_per_kv, 1, attend);
-  if (quantize && !quantize_pieces) {
+  const GqaItems items(pass, a);
+  Stage attended = pass.worker.chunks({stored}, items.n_items, 1, [&](uint32_t item, uint32_t) {
+    attend_gqa_item(pass, a, layer, items, item);
+  });
+  if (reads_q8(a.output) && !items.quantize_pieces) {
     attended =
         each_row(pass, {attended}, [&](uint32_t row) { ws.attention.quantize(kernels, row); });
   }
   if (pass.ledger != nullptr) {
-    const uint64_t token_bytes = (uint64_t{k_stride} + v_stride) * kv_type_bytes(pass.cache.type());
+    const uint64_t token_bytes =
+        a.n_kv_heads * (kv_vector_bytes(pass.cache.types().keys, a.key_dim) +
+                        kv_vector_bytes(pass.cache.types().values, a.value_dim));
     for (size_t i = 0; i < ws.last_rows.size(); ++i) {
       // What the sequence's first row still sees, and everything after it.
       const uint32_t n_first = pass.n_visible(ws.first_rows[i]);

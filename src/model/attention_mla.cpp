@@ -55,9 +55,8 @@ Stage make_queries_and_latent(Pass& pass, Stage input, const MlaAttention& a, ui
   const ActivationRows x = ws.input.rows();
 
   const Projection queries =
-      a.q_lora_dim != 0
-          ? Projection{a.q_a, x, n_rows, ws.q_lora_raw, a.q_lora_dim, kAttentionClass}
-          : Projection{a.q_b, x, n_rows, ws.queries, a.q_b.n_rows, kAttentionClass};
+      a.q_lora_dim != 0 ? Projection{a.q_a, x, n_rows, ws.q_lora_raw, a.q_lora_dim, kAttentionClass}
+                        : Projection{a.q_b, x, n_rows, ws.queries, a.q_b.n_rows, kAttentionClass};
   const Projection latents{a.kv_a, x, n_rows, ws.keys, latent_dim, kAttentionClass};
   const Stage projected = a.has_indexer()
                               ? project(pass, {input},
@@ -75,7 +74,7 @@ Stage make_queries_and_latent(Pass& pass, Stage input, const MlaAttention& a, ui
     float* latent = ws.keys + size_t{row} * latent_dim;
     kernels.rms_norm(latent, a.kv_a_norm, a.norm_eps, latent, a.kv_lora_dim);
     kernels.rope(latent + a.kv_lora_dim, pass.cos_sin(row), pass.n_rope_pairs, a.rope_interleaved);
-    kernels.store_kv(latent, pass.cache.type(), pass.cache.key_slot(layer, 0, pass.slot(row)),
+    kernels.store_kv(latent, pass.cache.types().keys, pass.cache.key_slot(layer, 0, pass.slot(row)),
                      latent_dim);
     if (a.has_indexer()) store_indexer_key(pass, a.indexer, layer, row);
   });
@@ -118,51 +117,83 @@ Stage absorb_keys(Pass& pass, Stage queries, const MlaAttention& a) {
                             });
 }
 
-// Softmax over the row's positions and the weighted sum of their latents, a block of heads at a
-// time.
-Stage attend_latents(Pass& pass, Stages after, const MlaAttention& a, uint32_t layer) {
-  const KernelTable& kernels = pass.kernels;
+uint32_t n_attended(const Pass& pass, const MlaAttention& a, uint32_t row) {
+  const uint32_t n = pass.n_visible(row);
+  return a.selection == Selection::all ? n : std::min(n, a.top_k);
+}
+
+// Rows that attend to chosen positions share no blocks of them: each goes alone, with more heads.
+struct MlaItems {
+  bool rows_alone;
+  uint32_t n_blocks;
+  HeadSplit split;
+  uint32_t n_items;
+
+  MlaItems(const Pass& pass, const MlaAttention& a)
+      : rows_alone(a.selection != Selection::all && sees_more_than(pass, a.top_k)),
+        n_blocks(rows_alone ? pass.n_rows() : pass.ws.row_blocks.size()),
+        split(a.n_heads, rows_alone ? 1 : pass.ws.row_blocks.largest(), n_blocks,
+              pass.worker.count()),
+        n_items(n_blocks * split.n_items) {}
+};
+
+// One item: a block of rows, some heads; softmax over the rows' positions and the weighted sum of
+// their latents.
+void attend_mla_item(Pass& pass, const MlaAttention& a, uint32_t layer, const MlaItems& items,
+                     uint32_t item) {
   Workspace& ws = pass.ws;
   const uint32_t n_rows = pass.n_rows();
   const uint32_t latent_dim = a.kv_lora_dim + a.rope_dim;
-  const uint32_t block = std::min(a.n_heads, Workspace::kHeadsPerItem);
-  const uint32_t n_blocks = (a.n_heads + block - 1) / block;
-  const KvPlane latents = pass.cache.keys(layer, 0);
-  const bool quantize = reads_q8(a.v_b);
-  auto n_attended = [&](uint32_t row) {
-    const uint32_t n = pass.n_visible(row);
-    return a.selection == Selection::all ? n : std::min(n, a.top_k);
-  };
-  float* scores =
-      ws.scores + size_t{pass.worker.index()} * Workspace::kHeadsPerItem * ws.score_stride;
-  const auto attend = [&](uint32_t item, uint32_t) {
-    const uint32_t row = item / n_blocks;
-    const uint32_t head = item % n_blocks * block;
-    const uint32_t n_heads = std::min(block, a.n_heads - head);
-    const uint32_t n = n_attended(row);
-    const uint32_t* slots = n < pass.n_visible(row) ? ws.selected + size_t{row} * ws.selected_stride
-                                                    : pass.slots(row).data();
-    kernels.attn_scores(ws.absorbed + (size_t{row} * a.n_heads + head) * latent_dim, latent_dim,
-                        n_heads, latents, slots, n, latent_dim, a.scale, scores, ws.score_stride);
-    for (uint32_t h = 0; h < n_heads; ++h) kernels.softmax(scores + size_t{h} * ws.score_stride, n);
-    kernels.attn_values(scores, ws.score_stride, n_heads, latents, slots, n, a.kv_lora_dim,
-                        ws.context.row(size_t{head} * n_rows + row),
-                        size_t{n_rows} * ws.context.stride);
-    if (quantize) {
-      for (uint32_t h = 0; h < n_heads; ++h) {
-        ws.context.quantize(kernels, size_t{head + h} * n_rows + row);
-      }
-    }
-  };
-  if (pass.ledger != nullptr) {
-    const uint64_t token_bytes = uint64_t{latent_dim} * kv_type_bytes(pass.cache.type());
-    for (uint32_t row : ws.last_rows) pass.ledger->kv_bytes += n_attended(row) * token_bytes;
-    const uint64_t token_macs = uint64_t{a.n_heads} * (latent_dim + a.kv_lora_dim);
-    for (uint32_t row = 0; row < n_rows; ++row) {
-      pass.ledger->kv_macs += n_attended(row) * token_macs;
+  // The rows that see most come first.
+  const uint32_t block = items.n_blocks - 1 - item / items.split.n_items;
+  const uint32_t head = item % items.split.n_items * items.split.size;
+
+  SharedHeads heads;
+  heads.n_heads = std::min(items.split.size, a.n_heads - head);
+  heads.keys = pass.cache.keys(layer, 0);
+  heads.key_dim = latent_dim;
+  heads.value_dim = a.kv_lora_dim;
+  heads.scale = a.scale;
+  heads.q_stride = latent_dim;
+  heads.out_stride = size_t{n_rows} * ws.context.stride;
+  const std::span<const uint32_t> rows =
+      items.rows_alone ? std::span(&block, 1) : ws.row_blocks[block];
+  AttendRow attending[RowBlocks::kMaxRows];
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const uint32_t row = rows[i];
+    attending[i] = {ws.absorbed + (size_t{row} * a.n_heads + head) * latent_dim,
+                    ws.context.row(size_t{head} * n_rows + row), 0, n_attended(pass, a, row)};
+  }
+  const uint32_t row = rows.front();
+  const uint32_t* slots = n_attended(pass, a, row) < pass.n_visible(row)
+                              ? ws.selected + size_t{row} * ws.selected_stride
+                              : pass.slots(row).data();
+  attend(pass.kernels, heads, slots, {attending, rows.size()},
+         ws.attend_scratch(pass.worker.index()));
+  if (!reads_q8(a.v_b)) return;
+  for (uint32_t h = 0; h < heads.n_heads; ++h) {
+    for (const uint32_t r : rows) {
+      ws.context.quantize(pass.kernels, size_t{head + h} * n_rows + r);
     }
   }
-  return pass.worker.chunks(after, n_rows * n_blocks, 1, attend);
+}
+
+Stage attend_latents(Pass& pass, Stage after, const MlaAttention& a, uint32_t layer) {
+  if (pass.ledger != nullptr) {
+    const uint64_t token_bytes =
+        kv_vector_bytes(pass.cache.types().keys, a.kv_lora_dim + a.rope_dim);
+    for (uint32_t row : pass.ws.last_rows) {
+      pass.ledger->kv_bytes += n_attended(pass, a, row) * token_bytes;
+    }
+    const uint64_t token_macs = uint64_t{a.n_heads} * (2 * a.kv_lora_dim + a.rope_dim);
+    for (uint32_t row = 0; row < pass.n_rows(); ++row) {
+      pass.ledger->kv_macs += n_attended(pass, a, row) * token_macs;
+    }
+  }
+  const MlaItems items(pass, a);
+  return pass.worker.chunks({after}, items.n_items, 1, [&](uint32_t item, uint32_t) {
+    attend_mla_item(pass, a, layer, items, item);
+  });
 }
 
 // Each head's values from its attended latent.
@@ -200,9 +231,9 @@ Stage attend_mla(Pass& pass, Stage input, const MlaAttention& attention, uint32_
   const Stage queries = make_queries_and_latent(pass, input, attention, layer);
   const Stage absorbed = absorb_keys(pass, queries, attention);
   const Stage selected = attention.has_indexer()
-                             ? select_positions(pass, {queries}, attention.indexer, layer)
+                             ? select_positions(pass, absorbed, attention.indexer, layer)
                              : absorbed;
-  const Stage contexts = attend_latents(pass, {absorbed, selected}, attention, layer);
+  const Stage contexts = attend_latents(pass, selected, attention, layer);
   const Stage values = project_values(pass, contexts, attention);
   return project(pass, {values},
                  {{attention.output, pass.ws.attention.rows(), pass.n_rows(), pass.ws.branch,

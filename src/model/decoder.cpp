@@ -29,8 +29,6 @@ ByteLedger as_draft(const ByteLedger& ledger) {
 }
 
 constexpr uint32_t kNoIndex = UINT32_MAX;
-// More than the stages of one layer and of what stands around the layers.
-constexpr uint32_t kMaxLayerStages = 32;
 
 }  // namespace
 
@@ -54,13 +52,14 @@ Result<void> Decoder::reserve(const ForwardLimits& limits) {
 
 void Decoder::prepare(const ForwardBatch& batch) {
   FLOE_CHECK(batch.rows.size() <= ws_.max_rows);
+  for (const ForwardRow& row : batch.rows) FLOE_CHECK(row.sequence < batch.sequences.size());
+  ws_.row_blocks.group(batch.rows, batch.sequences.size());
   // The first and the last row of each sequence say how much of its cache this forward reads.
   ws_.last_rows.clear();
   ws_.first_rows.clear();
   ws_.index_of_sequence.assign(batch.sequences.size(), kNoIndex);
   for (size_t i = batch.rows.size(); i-- > 0;) {
     const ForwardRow& row = batch.rows[i];
-    FLOE_CHECK(row.sequence < batch.sequences.size());
     FLOE_CHECK(row.position < ws_.max_context);
     FLOE_CHECK(row.position < batch.sequences[row.sequence].slots.size());
     FLOE_CHECK(row.token >= 0 && static_cast<uint32_t>(row.token) < network_->n_vocab);

@@ -9,14 +9,20 @@ namespace floe {
 
 namespace {
 
-// An integer that orders as the score does, above all else by score, then by lower position.
+constexpr uint32_t kBucketShift = 21;
+constexpr uint32_t kBuckets = 1u << (32 - kBucketShift);
+constexpr uint32_t kScorePiece = 8 * kAttentionBlock;  // positions of one item
+
+// An integer that orders as the score does.
+uint32_t score_key(float score) {
+  if (score != score) return 0;                                 // NaN: below everything
+  const uint32_t bits = std::bit_cast<uint32_t>(score + 0.0f);  // one zero
+  return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
+}
+
+// Above all else by score, then by lower position.
 uint64_t rank_key(float score, uint32_t position) {
-  uint32_t bits = 0;  // NaN: below everything
-  if (score == score) {
-    bits = std::bit_cast<uint32_t>(score + 0.0f);  // one zero
-    bits = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-  }
-  return (uint64_t{bits} << 32) | (~position & 0xffffffffu);
+  return (uint64_t{score_key(score)} << 32) | (~position & 0xffffffffu);
 }
 
 }  // namespace
@@ -49,8 +55,13 @@ void ignore_indexer(const std::string& prefix, WeightLoader& loader) {
   }
 }
 
+bool sees_more_than(const Pass& pass, uint32_t n) {
+  return std::any_of(pass.ws.last_rows.begin(), pass.ws.last_rows.end(),
+                     [&](uint32_t row) { return pass.n_visible(row) > n; });
+}
+
 Projection project_indexer_keys(Pass& pass, const Indexer& indexer) {
-  return {indexer.k,       pass.ws.input.rows(),        pass.n_rows(), pass.ws.indexer_keys,
+  return {indexer.k,       pass.ws.input.rows(), pass.n_rows(), pass.ws.indexer_keys,
           indexer.key_dim, kAttentionClass};
 }
 
@@ -64,8 +75,8 @@ void store_indexer_key(Pass& pass, const Indexer& indexer, uint32_t layer, uint3
   pass.kernels.layer_norm(key, indexer.key_norm, indexer.key_norm_bias, indexer.key_norm_eps, key,
                           indexer.key_dim);
   pass.kernels.rope(key, pass.cos_sin(row), pass.n_rope_pairs, indexer.rope_interleaved);
-  pass.kernels.store_kv(key, pass.cache.type(), pass.cache.indexer_slot(layer, pass.slot(row)),
-                        indexer.key_dim);
+  pass.kernels.store_kv(key, pass.cache.types().keys,
+                        pass.cache.indexer_slot(layer, pass.slot(row)), indexer.key_dim);
   // One factor for the scale of the dot products and the mean over heads.
   const double n_values = static_cast<double>(indexer.n_heads) * indexer.key_dim;
   const float scale = static_cast<float>(1.0 / std::sqrt(n_values));
@@ -84,37 +95,105 @@ Projection project_indexer_queries(Pass& pass, const Indexer& indexer) {
 
 void select_top_k(const float* scores, uint32_t n, uint32_t top_k, const uint32_t* slots,
                   uint64_t* ranking, uint32_t* selected) {
-  for (uint32_t i = 0; i < n; ++i) ranking[i] = rank_key(scores[i], i);
-  std::nth_element(ranking, ranking + (top_k - 1), ranking + n, std::greater<>());
-  const uint64_t worst = ranking[top_k - 1];
+  // The leading bits of the scores say which are in and which are out, but for one bucket.
+  uint32_t counts[kBuckets] = {};
+  for (uint32_t i = 0; i < n; ++i) ++counts[score_key(scores[i]) >> kBucketShift];
+  uint32_t bucket = kBuckets - 1;
+  uint32_t n_wanted = top_k;  // from the bucket
+  while (counts[bucket] < n_wanted) n_wanted -= counts[bucket--];
+  uint32_t n_close = 0;
+  for (uint32_t i = 0; i < n; ++i) {
+    ranking[n_close] = rank_key(scores[i], i);
+    n_close += score_key(scores[i]) >> kBucketShift == bucket ? 1 : 0;
+  }
+  std::nth_element(ranking, ranking + (n_wanted - 1), ranking + n_close, std::greater<>());
+  const uint64_t worst = ranking[n_wanted - 1];
   // Keys differ in their positions, so exactly top_k of them are no worse than the worst.
   for (uint32_t i = 0, count = 0; count < top_k; ++i) {
-    if (rank_key(scores[i], i) >= worst) selected[count++] = slots[i];
+    selected[count] = slots[i];
+    count += rank_key(scores[i], i) >= worst ? 1 : 0;
   }
 }
 
-Stage select_positions(Pass& pass, Stages after, const Indexer& indexer, uint32_t layer) {
-  Workspace& ws = pass.ws;
-  float* scores =
-      ws.scores + size_t{pass.worker.index()} * Workspace::kHeadsPerItem * ws.score_stride;
-  uint64_t* ranking = ws.ranking + size_t{pass.worker.index()} * ws.score_stride;
-  const Stage selected = each_row(pass, after, [&](uint32_t row) {
-    const uint32_t n = pass.n_visible(row);
-    if (n <= indexer.top_k) return;
-    float* queries = ws.indexer_queries + size_t{row} * indexer.n_heads * indexer.key_dim;
-    for (uint32_t h = 0; h < indexer.n_heads; ++h) {
-      pass.kernels.rope(queries + size_t{h} * indexer.key_dim, pass.cos_sin(row), pass.n_rope_pairs,
-                        indexer.rope_interleaved);
+namespace {
+
+// As many blocks of rows from one on as ws.indexer_scores has rows for, and their positions in
+// pieces.
+class ScoreGroup {
+ public:
+  ScoreGroup(const Pass& pass, uint32_t first_block) : first_(first_block), end_(first_block) {
+    const RowBlocks& blocks = pass.ws.row_blocks;
+    uint32_t n_rows = 0;
+    for (; end_ < blocks.size(); ++end_) {
+      const std::span<const uint32_t> rows = blocks[end_];
+      if (n_rows + rows.size() > Workspace::kIndexerRows) break;
+      const uint32_t n_pieces = (pass.n_visible(rows.back()) + kScorePiece - 1) / kScorePiece;
+      first_row_[end_ - first_] = n_rows;
+      n_pieces_ += n_pieces;
+      piece_end_[end_ - first_] = n_pieces_;
+      n_rows += static_cast<uint32_t>(rows.size());
     }
-    const uint32_t* slots = pass.slots(row).data();
-    pass.kernels.indexer_scores(queries, ws.indexer_weights + size_t{row} * indexer.n_heads,
-                                indexer.n_heads, pass.cache.indexer_keys(layer), slots, n,
-                                indexer.key_dim, scores);
-    select_top_k(scores, n, indexer.top_k, slots, ranking,
-                 ws.selected + size_t{row} * ws.selected_stride);
-  });
+  }
+
+  uint32_t end() const { return end_; }
+  uint32_t n_pieces() const { return n_pieces_; }
+
+  struct Piece {
+    uint32_t block;
+    uint32_t first_row;  // of ws.indexer_scores
+    uint32_t begin;      // position
+  };
+  Piece piece(uint32_t index) const {
+    uint32_t at = 0;
+    while (index >= piece_end_[at]) ++at;
+    return {first_ + at, first_row_[at],
+            (index - (at == 0 ? 0 : piece_end_[at - 1])) * kScorePiece};
+  }
+
+ private:
+  uint32_t first_;
+  uint32_t end_;
+  uint32_t n_pieces_ = 0;
+  uint32_t first_row_[Workspace::kIndexerRows];
+  uint32_t piece_end_[Workspace::kIndexerRows];
+};
+
+void score_piece(Pass& pass, const Indexer& indexer, uint32_t layer, const ScoreGroup& group,
+                 uint32_t index) {
+  Workspace& ws = pass.ws;
+  const ScoreGroup::Piece piece = group.piece(index);
+  const std::span<const uint32_t> rows = ws.row_blocks[piece.block];
+  const KvPlane keys = pass.cache.indexer_keys(layer);
+  const uint32_t* slots = pass.slots(rows.front()).data();
+  float* tile = ws.attend_scratch(pass.worker.index()).tile;
+  const uint32_t n_most = pass.n_visible(rows.back());
+  if (n_most <= indexer.top_k) return;
+  const uint32_t end = std::min(n_most, piece.begin + kScorePiece);
+  for (uint32_t t = piece.begin; t < end; t += kAttentionBlock) {
+    const uint32_t next = std::min(end, t + kAttentionBlock);
+    KvBlock block(keys, slots + t, next - t);
+    block.prepare(pass.kernels, next - t, indexer.key_dim,
+                  static_cast<uint32_t>(rows.size()) * indexer.n_heads, tile);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const uint32_t row = rows[i];
+      const uint32_t n_visible = pass.n_visible(row);
+      if (n_visible <= indexer.top_k || n_visible <= t) continue;
+      pass.kernels.indexer_scores(
+          ws.indexer_queries + size_t{row} * indexer.n_heads * indexer.key_dim,
+          ws.indexer_weights + size_t{row} * indexer.n_heads, indexer.n_heads, block.vectors,
+          block.type, std::min(next, n_visible) - t, indexer.key_dim,
+          ws.indexer_scores + (piece.first_row + i) * ws.score_stride + t);
+    }
+  }
+}
+
+}  // namespace
+
+Stage select_positions(Pass& pass, Stage after, const Indexer& indexer, uint32_t layer) {
+  Workspace& ws = pass.ws;
+  if (!sees_more_than(pass, indexer.top_k)) return after;
   if (pass.ledger != nullptr) {
-    const uint64_t key_bytes = uint64_t{indexer.key_dim} * kv_type_bytes(pass.cache.type());
+    const uint64_t key_bytes = kv_vector_bytes(pass.cache.types().keys, indexer.key_dim);
     for (uint32_t row : ws.last_rows) {
       const uint32_t n = pass.n_visible(row);
       if (n > indexer.top_k) pass.ledger->kv_bytes += n * key_bytes;
@@ -125,7 +204,33 @@ Stage select_positions(Pass& pass, Stages after, const Indexer& indexer, uint32_
       if (n > indexer.top_k) pass.ledger->kv_macs += n * key_macs;
     }
   }
-  return selected;
+  after = each_row(pass, {after}, [&](uint32_t row) {
+    if (pass.n_visible(row) <= indexer.top_k) return;
+    float* queries = ws.indexer_queries + size_t{row} * indexer.n_heads * indexer.key_dim;
+    for (uint32_t h = 0; h < indexer.n_heads; ++h) {
+      pass.kernels.rope(queries + size_t{h} * indexer.key_dim, pass.cos_sin(row), pass.n_rope_pairs,
+                        indexer.rope_interleaved);
+    }
+  });
+  uint64_t* ranking = ws.ranking + size_t{pass.worker.index()} * ws.score_stride;
+  for (uint32_t first = 0; first < ws.row_blocks.size();) {
+    const ScoreGroup group(pass, first);
+    after = pass.worker.make_room(kMaxLayerStages, after);
+    after = pass.worker.chunks({after}, group.n_pieces(), 1, [&](uint32_t piece, uint32_t) {
+      score_piece(pass, indexer, layer, group, piece);
+    });
+    const std::span<const uint32_t> rows = ws.row_blocks.rows(first, group.end());
+    after = pass.worker.chunks({after}, static_cast<uint32_t>(rows.size()), 1,
+                               [&](uint32_t i, uint32_t) {
+                                 const uint32_t n = pass.n_visible(rows[i]);
+                                 if (n <= indexer.top_k) return;
+                                 select_top_k(ws.indexer_scores + size_t{i} * ws.score_stride, n,
+                                              indexer.top_k, pass.slots(rows[i]).data(), ranking,
+                                              ws.selected + size_t{rows[i]} * ws.selected_stride);
+                               });
+    first = group.end();
+  }
+  return pass.worker.make_room(kMaxLayerStages, after);
 }
 
 }  // namespace floe

@@ -34,8 +34,11 @@ Projection project_indexer_keys(Pass& pass, const Indexer& indexer);
 Projection project_indexer_weights(Pass& pass, const Indexer& indexer);
 void store_indexer_key(Pass& pass, const Indexer& indexer, uint32_t layer, uint32_t row);
 Projection project_indexer_queries(Pass& pass, const Indexer& indexer);
-// Fills ws.selected for rows that see more than top_k positions.
-Stage select_positions(Pass& pass, Stages after, const Indexer& indexer, uint32_t layer);
+// Whether a row of the batch sees more than n positions.
+bool sees_more_than(const Pass& pass, uint32_t n);
+// Fills ws.selected for rows that see more than top_k positions. Stages before `after` are
+// forgotten.
+Stage select_positions(Pass& pass, Stage after, const Indexer& indexer, uint32_t layer);
 
 // The top_k best of n scores, ties to the lower position: slots of the chosen positions in
 // ascending position. A NaN counts as the worst score. ranking: scratch u64 [n]; n > top_k.

@@ -16,6 +16,9 @@
 
 namespace floe {
 
+// More than the stages of one layer and of what stands around the layers.
+inline constexpr uint32_t kMaxLayerStages = 32;
+
 struct Pass {
   const KernelTable& kernels;
   Worker& worker;

@@ -41,6 +41,8 @@ struct Widths {
   uint32_t queries = 0;
   uint32_t keys = 0;
   uint32_t values = 0;
+  uint32_t head_key = 0;
+  uint32_t head_value = 0;
   uint32_t attention = 0;
   uint32_t q_lora = 0;
   uint32_t mla_heads = 0;
@@ -74,6 +76,8 @@ Widths measure(const Network& network) {
       widen(w.queries, gqa->n_heads * gqa->key_dim);
       widen(w.keys, gqa->n_kv_heads * gqa->key_dim);
       widen(w.values, gqa->n_kv_heads * gqa->value_dim);
+      widen(w.head_key, gqa->key_dim);
+      widen(w.head_value, gqa->value_dim);
       same_width(w.attention, gqa->n_heads * gqa->value_dim);
     } else {
       const auto& mla = std::get<MlaAttention>(layer.attention);
@@ -145,8 +149,12 @@ uint64_t carve(const Network& network, const Widths& w, uint32_t n_workers, std:
   carver.array(ws.pair_outputs, n_pairs * hidden_dim);
   carver.array(ws.shared_outputs, w.shared_ffn != 0 ? n_rows * hidden_dim : 0);
 
-  carver.array(ws.scores, uint64_t{n_workers} * Workspace::kHeadsPerItem * ws.score_stride);
-  carver.array(ws.ranking, w.top_k != 0 ? uint64_t{n_workers} * ws.score_stride : 0);
+  carver.array(ws.indexer_scores, uint64_t{Workspace::kIndexerRows} * ws.score_stride);
+  ws.attend_key_dim = std::max({w.head_key, w.latent, w.indexer_dim});
+  ws.attend_value_dim = std::max(w.head_value, w.kv_lora);
+  carver.array(ws.attend_memory,
+               n_workers * AttendScratch::size(ws.attend_key_dim, ws.attend_value_dim));
+  carver.array(ws.ranking, uint64_t{n_workers} * ws.score_stride);
   ws.up_stride = std::max({w.dense_ffn, w.shared_ffn, w.expert_ffn});
   carver.array(ws.up, uint64_t{n_workers} * Workspace::kUpRows * ws.up_stride);
   carver.array(ws.router_scratch, uint64_t{n_workers} * 3 * ws.router_stride);
@@ -165,8 +173,8 @@ Result<Workspace> Workspace::create(const Network& network, const ForwardLimits&
   ws.max_rows = limits.max_rows;
   ws.max_logit_rows = limits.max_logit_rows;
   ws.max_context = limits.max_context;
-  ws.score_stride = (limits.max_context + 16) & ~15u;
   const Widths widths = measure(network);
+  ws.score_stride = widths.top_k != 0 ? (limits.max_context + 15) & ~15u : 0;
   const uint64_t needed = carve(network, widths, n_workers, nullptr, ws);
   const uint64_t available = available_memory_bytes();
   if (available != 0 && needed > available) {
@@ -176,6 +184,7 @@ Result<Workspace> Workspace::create(const Network& network, const ForwardLimits&
   }
   FLOE_TRY(ws.buffer, HugeBuffer::allocate(needed));
   carve(network, widths, n_workers, ws.buffer.data(), ws);
+  ws.row_blocks.reserve(limits.max_rows);
   ws.last_rows.reserve(limits.max_rows);
   ws.first_rows.reserve(limits.max_rows);
   ws.index_of_sequence.reserve(limits.max_rows);

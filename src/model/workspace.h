@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "kernels/kernel_table.h"
 #include "model/model.h"
+#include "model/row_blocks.h"
 
 namespace floe {
 
@@ -50,7 +51,7 @@ struct Workspace {
   uint32_t max_rows = 0;
   uint32_t max_logit_rows = 0;
   uint32_t max_context = 0;
-  uint32_t score_stride = 0;  // max_context and a sink, rounded up to 16
+  uint32_t score_stride = 0;  // max_context rounded up to 16, where there is an indexer
 
   float* hidden = nullptr;     // f32 [R][hidden_dim], the residual stream
   float* branch = nullptr;     // f32 [R][hidden_dim], what attention or a dense FFN adds to it
@@ -88,28 +89,39 @@ struct Workspace {
   uint32_t* pair_rows = nullptr;     // u32 [R * n_active], row of a sorted pair
   uint32_t* expert_begin = nullptr;  // u32 [n_experts + 1], first sorted pair of each expert
   uint32_t* used_experts = nullptr;  // u32 [n_experts], experts with pairs, ascending
-  float* pair_outputs = nullptr;    // f32 [R * n_active][hidden_dim]
-  float* shared_outputs = nullptr;  // f32 [R][hidden_dim]
+  float* pair_outputs = nullptr;     // f32 [R * n_active][hidden_dim]
+  float* shared_outputs = nullptr;   // f32 [R][hidden_dim]
+
+  float* indexer_scores = nullptr;  // f32 [kIndexerRows][score_stride]
 
   // Per worker, at worker * the size named.
-  float* scores = nullptr;      // f32 [kHeadsPerItem][score_stride]
-  uint64_t* ranking = nullptr;  // u64 [score_stride], only with an indexer
-  float* up = nullptr;          // f32 [kUpRows][up_stride]
+  uint32_t attend_key_dim = 0;  // of the widest layer, as attend_value_dim
+  uint32_t attend_value_dim = 0;
+  float* attend_memory = nullptr;  // f32 [AttendScratch::size]
+  uint64_t* ranking = nullptr;     // u64 [score_stride], only with an indexer
+  float* up = nullptr;             // f32 [kUpRows][up_stride]
   uint32_t up_stride = 0;
   float* router_scratch = nullptr;  // f32 [3][router_stride]
 
-  uint32_t* logit_rows = nullptr;         // u32 [max_logit_rows], rows that want logits
-  float* logits = nullptr;                // f32 [max_logit_rows][n_vocab]
-  float* output_hidden = nullptr;         // f32 [R][hidden_dim]
+  uint32_t* logit_rows = nullptr;           // u32 [max_logit_rows], rows that want logits
+  float* logits = nullptr;                  // f32 [max_logit_rows][n_vocab]
+  float* output_hidden = nullptr;           // f32 [R][hidden_dim]
+  RowBlocks row_blocks;                     // of the batch
   std::vector<uint32_t> last_rows;          // the last row of each sequence of the batch
   std::vector<uint32_t> first_rows;         // its first row, in the same order
   std::vector<uint32_t> index_of_sequence;  // scratch for both
 
   HugeBuffer buffer;
 
-  // Heads that one attention item scores together, and FFN rows that share an unpacked tile.
-  static constexpr uint32_t kHeadsPerItem = 8;
-  static constexpr uint32_t kUpRows = 32;
+  static constexpr uint32_t kIndexerRows =
+      RowBlocks::kMaxRows;                 // whose positions are scored at once
+  static constexpr uint32_t kUpRows = 32;  // FFN rows that share an unpacked tile
+
+  AttendScratch attend_scratch(uint32_t worker) const {
+    return AttendScratch(
+        attend_memory + worker * AttendScratch::size(attend_key_dim, attend_value_dim),
+        attend_key_dim, attend_value_dim);
+  }
 
   // Fails with ErrorKind::memory, naming the bytes needed.
   static Result<Workspace> create(const Network& network, const ForwardLimits& limits,

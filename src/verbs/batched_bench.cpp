@@ -81,7 +81,7 @@ Result<int> run_batched_bench_verb(std::span<const std::string> arguments) {
   options.shared_prompt = shared_prompt;
   options.n_repetitions = static_cast<uint32_t>(n_repetitions);
   options.max_chunk_rows = static_cast<uint32_t>(chunk_rows);
-  options.kv_type = flags.kv_type();
+  options.kv_types = flags.kv_types();
   options.show_progress = flags.progress;
   if (!prompt_file.empty()) {
     if (flags.model_path.empty()) return usage_error("-m: expected a model file");
@@ -99,7 +99,7 @@ Result<int> run_batched_bench_verb(std::span<const std::string> arguments) {
   FLOE_TRY(const BatchedBenchReport report,
            run_batched_bench(*loaded.model, *loaded.pool, options));
   const Subject subject{loaded.model->info(), std::filesystem::path(flags.model_path).filename(),
-                        options.kv_type, options.max_chunk_rows, report.n_threads};
+                        options.kv_types, options.max_chunk_rows, report.n_threads};
   fmt::print("{}", format_batched_bench(report, subject, output));
   return 0;
 }

@@ -56,7 +56,7 @@ Result<int> run_bench_verb(std::span<const std::string> arguments) {
   for (const int64_t depth : depths) options.depths.push_back(static_cast<uint32_t>(depth));
   options.n_repetitions = static_cast<uint32_t>(n_repetitions);
   options.max_chunk_rows = static_cast<uint32_t>(chunk_rows);
-  options.kv_type = flags.kv_type();
+  options.kv_types = flags.kv_types();
   options.show_progress = flags.progress;
   std::vector<Json> earlier;
   if (!compare.empty()) {
@@ -66,7 +66,7 @@ Result<int> run_bench_verb(std::span<const std::string> arguments) {
 
   FLOE_TRY(LoadedModel loaded, load(flags));
   FLOE_TRY(const BenchReport report, run_bench(*loaded.model, *loaded.pool, options));
-  const Subject subject{loaded.model->info(), std::filesystem::path(flags.model_path).filename(), options.kv_type,
+  const Subject subject{loaded.model->info(), std::filesystem::path(flags.model_path).filename(), options.kv_types,
                         options.max_chunk_rows, report.n_threads};
   fmt::print("{}", format_bench(report, subject, output));
   if (!earlier.empty()) {

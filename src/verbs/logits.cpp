@@ -19,10 +19,10 @@ struct LogitsOutput {
 };
 
 Result<LogitsOutput> compute(Model& model, const std::vector<int64_t>& tokens, uint32_t chunk_rows,
-                             KvType kv_type) {
+                             KvTypes kv_types) {
   const auto n_tokens = static_cast<uint32_t>(tokens.size());
   FLOE_TRY_VOID(model.reserve({chunk_rows, chunk_rows, n_tokens}));
-  FLOE_TRY(KvCache cache, KvCache::create(model.kv_layout(), n_tokens, kv_type));
+  FLOE_TRY(KvCache cache, KvCache::create(model.kv_layout(), n_tokens, kv_types));
   std::vector<uint32_t> slots(n_tokens);
   std::iota(slots.begin(), slots.end(), 0u);
   const SequenceSlots sequence{slots};
@@ -75,7 +75,7 @@ Result<int> run_logits(std::span<const std::string> arguments) {
   }
   const auto chunk_rows = static_cast<uint32_t>(
       std::min<int64_t>(chunk != 0 ? chunk : 512, static_cast<int64_t>(tokens.size())));
-  FLOE_TRY(const LogitsOutput output, compute(*loaded.model, tokens, chunk_rows, flags.kv_type()));
+  FLOE_TRY(const LogitsOutput output, compute(*loaded.model, tokens, chunk_rows, flags.kv_types()));
   Json json;
   json["n_vocab"] = info.n_vocab;
   json["argmax"] = output.argmax;

@@ -8,8 +8,10 @@ void ModelFlags::add_to(OptionTable& table) {
   table.add("-m,--model", "FILE", &model_path, "GGUF model; any shard of a split set");
   table.add("-t,--threads", "N", &n_threads, 0, 1024, "threads; 0: one per physical core");
   table.add("--progress", &progress, "show progress on stderr");
-  table.add_choice("-ctk,--cache-type-k", {"f16", "f32"}, &cache_type,
-                   "type of the KV cache, keys and values alike");
+  table.add_choice("-ctk,--cache-type-k", {"f16", "q8_0", "f32"}, &cache_type_k,
+                   "type of cached keys; models with latent attention (MLA) cache nothing else");
+  table.add_choice("-ctv,--cache-type-v", {"f16", "q8_0", "f32"}, &cache_type_v,
+                   "type of cached values; models with latent attention (MLA) have none");
 }
 
 Result<LoadedModel> load(const ModelFlags& flags) {

@@ -14,10 +14,13 @@ struct ModelFlags {
   std::string model_path;
   int64_t n_threads = 0;
   bool progress = true;
-  std::string cache_type = "f16";
+  std::string cache_type_k = "f16";
+  std::string cache_type_v = "f16";
 
   void add_to(OptionTable& table);
-  KvType kv_type() const { return cache_type == "f32" ? KvType::F32 : KvType::F16; }
+  KvTypes kv_types() const {
+    return KvTypes(parse_kv_type(cache_type_k), parse_kv_type(cache_type_v));
+  }
 };
 
 struct LoadedModel {

@@ -167,7 +167,7 @@ Result<int> run_run(std::span<const std::string> arguments) {
     options.max_context = static_cast<uint32_t>(std::min<uint64_t>(model_context, needed));
   }
   options.max_sequences = 1;
-  options.kv_type = flags.model.kv_type();
+  options.kv_types = flags.model.kv_types();
   const SteadyClock clock;
   FLOE_TRY(const auto engine, Engine::create(options, *loaded.model, clock));
 

@@ -118,7 +118,7 @@ Result<ServedModel> load_served(const ServeFlags& flags) {
   options.max_waiting = static_cast<uint32_t>(flags.n_waiting);
   options.max_step_rows = static_cast<uint32_t>(flags.step_rows);
   options.max_mixed_rows = std::min(options.max_mixed_rows, options.max_step_rows);
-  options.kv_type = flags.model.kv_type();
+  options.kv_types = flags.model.kv_types();
   FLOE_TRY(auto engine, Engine::create(options, model, resources->clock));
   served.info = model.info();
   served.name = flags.alias.empty() ? served.info.name : flags.alias;

@@ -83,7 +83,7 @@ TEST(KvBlockPoolDeathTest, BreachesStopTheProcess) {
 
 TEST(KvBlockPool, FreedBlocksArePoisoned) {
   const KvLayerSpec layer{2, 4, 4, 3};
-  for (const KvType type : {KvType::F32, KvType::F16}) {
+  for (const KvType type : {KvType::F32, KvType::F16, KvType::Q8_0}) {
     auto cache = KvCache::create({&layer, 1}, 64, type);
     ASSERT_TRUE(cache.ok());
     KvBlockPool pool(2);
@@ -102,7 +102,7 @@ TEST(KvBlockPool, FreedBlocksArePoisoned) {
     ASSERT_TRUE(pool.allocate(1, block));
     const uint32_t slot = block * kKvBlockTokens + 5;
     EXPECT_TRUE(is_nan(slot)) << "poisoned from the start";
-    std::memset(cache->value_slot(0, 1, slot), 0, 4 * kv_type_bytes(type));
+    std::memset(cache->value_slot(0, 1, slot), 0, kv_vector_bytes(type, 4));
     EXPECT_FALSE(is_nan(slot));
     pool.seal(block, 1);
     pool.share(block);

@@ -67,7 +67,7 @@ class BatchedBench : public testing::Test {
     options.decode_tokens = {4};
     options.batch_sizes = {5};
     options.max_chunk_rows = 7;  // chunks that end within a sequence
-    options.kv_type = KvType::F32;
+    options.kv_types = KvType::F32;
     options.show_progress = false;
     return options;
   }

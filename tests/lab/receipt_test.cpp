@@ -16,6 +16,7 @@ Json row(const std::string& test, double ts, int n_threads = 2,
   json["n_ubatch"] = 512;
   json["n_threads"] = n_threads;
   json["type_k"] = "f16";
+  json["type_v"] = "f16";
   json["test_time"] = "2026-01-01T00:00:00Z";
   json["samples_ts"] = {ts, ts};
   json["test"] = test;

@@ -25,7 +25,7 @@ Result<LoadedModel> LoadedModel::load(const std::string& path, const RunSetup& s
   limits.max_context = setup.max_context;
   FLOE_TRY_VOID(loaded.model->reserve(limits));
   const std::vector<KvLayerSpec> layout = loaded.model->kv_layout();
-  FLOE_TRY(loaded.cache, KvCache::create(layout, setup.n_slots, setup.kv_type));
+  FLOE_TRY(loaded.cache, KvCache::create(layout, setup.n_slots, setup.kv_types));
   loaded.free_slots.resize(setup.n_slots);
   std::iota(loaded.free_slots.begin(), loaded.free_slots.end(), 0u);
   if (setup.slot_seed != 0) {

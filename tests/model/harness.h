@@ -18,7 +18,7 @@ namespace floe::test {
 
 struct RunSetup {
   uint32_t n_threads = 1;
-  KvType kv_type = KvType::F32;
+  KvTypes kv_types = KvType::F32;
   const KernelTable* kernels = nullptr;
   uint32_t n_slots = 256;
   uint32_t max_context = 64;

@@ -17,7 +17,7 @@ struct Variation {
   std::vector<uint32_t> chunks;
 };
 
-std::vector<Variation> variations(KvType kv_type) {
+std::vector<Variation> variations(KvTypes kv_types) {
   std::vector<Variation> list;
   auto add = [&](std::string name, uint32_t n_threads, uint64_t slot_seed, const KernelTable* table,
                  std::vector<uint32_t> chunks) {
@@ -26,7 +26,7 @@ std::vector<Variation> variations(KvType kv_type) {
     v.setup.n_threads = n_threads;
     v.setup.slot_seed = slot_seed;
     v.setup.kernels = table;
-    v.setup.kv_type = kv_type;
+    v.setup.kv_types = kv_types;
     v.setup.n_slots = 512;
     v.chunks = std::move(chunks);
     list.push_back(std::move(v));
@@ -58,12 +58,16 @@ class Invariance : public testing::TestWithParam<GoldenCase> {
 };
 
 TEST_P(Invariance, ChunksThreadsSlotsAndKernels) {
-  std::vector<KvType> kv_types{KvType::F16};
-  if (GetParam().kind == "f32") kv_types.push_back(KvType::F32);
-  for (KvType kv_type : kv_types) {
+  std::vector<KvTypes> cache_types{KvType::F16};
+  if (GetParam().kind == "f32") {
+    cache_types.emplace_back(KvType::F32);
+    cache_types.emplace_back(KvType::Q8_0);
+    cache_types.emplace_back(KvType::F16, KvType::Q8_0);
+  }
+  for (const KvTypes kv_types : cache_types) {
     std::optional<uint64_t> expected;
     uint64_t expected_draft = 0;
-    for (const Variation& variation : variations(kv_type)) {
+    for (const Variation& variation : variations(kv_types)) {
       LoadedModel loaded = load(variation.setup);
       ASSERT_NE(loaded.model, nullptr);
       for (uint32_t chunk : variation.chunks) {
@@ -91,7 +95,7 @@ TEST_P(Invariance, AmongOtherSequences) {
     RunSetup setup;
     setup.n_threads = n_threads;
     setup.slot_seed = 21 + n_threads;
-    setup.kv_type = KvType::F16;
+    setup.kv_types = KvType::F16;
     LoadedModel loaded = load(setup);
     ASSERT_NE(loaded.model, nullptr);
     const uint32_t n_vocab = loaded.model->info().n_vocab;
@@ -187,7 +191,7 @@ TEST(BundledModel, LongContext) {
   for (const auto& [n_threads, chunk] : {std::pair<uint32_t, uint32_t>{1, 560}, {2, 64}, {1, 23}}) {
     RunSetup setup;
     setup.n_threads = n_threads;
-    setup.kv_type = KvType::F16;
+    setup.kv_types = KvType::F16;
     setup.n_slots = 600;
     setup.max_context = 600;
     setup.max_rows = 560;

@@ -192,7 +192,8 @@ class Simulation {
     options_.max_step_rows = decisions_.between(1, 80);
     options_.max_mixed_rows = decisions_.between(1, 30);
     options_.reserve_output_tokens = decisions_.one_in(2) ? 0 : decisions_.between(0, 64);
-    options_.kv_type = decisions_.one_in(2) ? KvType::F16 : KvType::F32;
+    constexpr KvType kTypes[] = {KvType::F16, KvType::F32, KvType::Q8_0};
+    options_.kv_types = KvTypes(kTypes[decisions_.below(3)], kTypes[decisions_.below(3)]);
     options_.poison_freed_blocks = true;
     options_.hooks = &chaos_;
     FakeModelOptions model_options;

@@ -1,0 +1,123 @@
+#include "kernels/attend.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/numeric_order.h"
+
+namespace floe {
+
+namespace {
+
+// More queries than these share the work of turning a block into f32; fewer read it as it is, for
+// the conversion costs little beside the memory.
+constexpr uint32_t kDirectQueries = 12;
+
+// The part of positions [begin, next) that a row sees.
+struct Seen {
+  uint32_t offset;  // behind begin
+  uint32_t n;
+
+  Seen(const AttendRow& row, uint32_t begin, uint32_t next) {
+    const uint32_t from = std::max(begin, row.first);
+    const uint32_t to = std::min(next, row.end);
+    offset = from - begin;
+    n = to > from ? to - from : 0;
+  }
+};
+
+}  // namespace
+
+size_t AttendScratch::size(uint32_t key_dim, uint32_t value_dim) {
+  return size_t{kAttentionBlock} * tile_stride(std::max(key_dim, value_dim)) +
+         size_t{kMaxQueries} * (kAttentionBlock + 3);
+}
+
+AttendScratch::AttendScratch(float* memory, uint32_t key_dim, uint32_t value_dim)
+    : tile(memory),
+      scores(tile + size_t{kAttentionBlock} * tile_stride(std::max(key_dim, value_dim))),
+      maxima(scores + size_t{kMaxQueries} * kAttentionBlock),
+      sums(maxima + kMaxQueries),
+      factors(sums + kMaxQueries) {}
+
+KvBlock::KvBlock(const KvPlane& plane, const uint32_t* slots, uint32_t n) : type(plane.type) {
+  FLOE_CHECK(n <= kAttentionBlock);
+  for (uint32_t t = 0; t < n; ++t) {
+    vectors[t] = plane.base + size_t{slots[t]} * plane.stride_bytes;
+  }
+}
+
+void KvBlock::prepare(const KernelTable& kernels, uint32_t n, uint32_t dim, uint32_t n_queries,
+                      float* tile) {
+  if (type == KvType::F32 || (type == KvType::F16 && n_queries <= kDirectQueries)) return;
+  const size_t stride = tile_stride(dim);
+  kernels.load_kv(vectors, type, n, dim, tile, stride);
+  for (uint32_t t = 0; t < n; ++t) {
+    vectors[t] = reinterpret_cast<const std::byte*>(tile + t * stride);
+  }
+  type = KvType::F32;
+}
+
+void attend(const KernelTable& kernels, const SharedHeads& heads, const uint32_t* slots,
+            std::span<const AttendRow> rows, const AttendScratch& scratch) {
+  const uint32_t n_heads = heads.n_heads;
+  const uint32_t n_queries = static_cast<uint32_t>(rows.size()) * n_heads;
+  FLOE_CHECK(n_queries <= AttendScratch::kMaxQueries);
+  uint32_t first = UINT32_MAX;
+  uint32_t end = 0;
+  for (const AttendRow& row : rows) {
+    first = std::min(first, row.first);
+    end = std::max(end, row.end);
+    for (uint32_t h = 0; h < n_heads; ++h) {
+      std::fill_n(row.out + h * heads.out_stride, heads.value_dim, 0.0f);
+    }
+  }
+  for (uint32_t query = 0; query < n_queries; ++query) {
+    const bool has_sink = heads.sinks != nullptr;
+    scratch.maxima[query] = has_sink ? heads.sinks[query % n_heads] : -INFINITY;
+    scratch.sums[query] = has_sink ? 1.0f : 0.0f;
+  }
+  const bool values_in_keys = heads.values.base == nullptr;
+
+  for (uint32_t begin = first; begin < end;) {
+    const uint32_t next = std::min(end, (begin / kAttentionBlock + 1) * kAttentionBlock);
+    // All rows meet the keys before any meets the values: one tile at a time fits the first-level
+    // cache.
+    KvBlock block(heads.keys, slots + begin, next - begin);
+    block.prepare(kernels, next - begin, heads.key_dim, n_queries, scratch.tile);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const Seen seen(rows[r], begin, next);
+      if (seen.n == 0) continue;
+      const size_t query = r * n_heads;
+      float* scores = scratch.scores + query * kAttentionBlock;
+      kernels.attn_scores(rows[r].q, heads.q_stride, n_heads, block.vectors + seen.offset,
+                          block.type, seen.n, heads.key_dim, heads.scale, scores, kAttentionBlock);
+      kernels.softmax_block(scores, kAttentionBlock, n_heads, seen.n, scratch.maxima + query,
+                            scratch.sums + query, scratch.factors + query);
+    }
+    if (!values_in_keys) {
+      block = KvBlock(heads.values, slots + begin, next - begin);
+      block.prepare(kernels, next - begin, heads.value_dim, n_queries, scratch.tile);
+    }
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const Seen seen(rows[r], begin, next);
+      if (seen.n == 0) continue;
+      const size_t query = r * n_heads;
+      kernels.attn_values(scratch.scores + query * kAttentionBlock, kAttentionBlock,
+                          scratch.factors + query, n_heads, block.vectors + seen.offset, block.type,
+                          seen.n, heads.value_dim, rows[r].out, heads.out_stride);
+    }
+    begin = next;
+  }
+  for (size_t r = 0; r < rows.size(); ++r) {
+    for (uint32_t h = 0; h < n_heads; ++h) {
+      const float sum = scratch.sums[r * n_heads + h];
+      const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
+      float* out = rows[r].out + h * heads.out_stride;
+      for (uint32_t i = 0; i < heads.value_dim; ++i) out[i] *= inverse;
+    }
+  }
+}
+
+}  // namespace floe
