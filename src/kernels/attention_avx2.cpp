@@ -278,10 +278,15 @@ FLOE_INLINE void load_q8(const std::byte* vector, uint32_t dim, float* out) {
     uint16_t half;
     __builtin_memcpy(&half, vector, 2);
     const __m256 scale = _mm256_set1_ps(_cvtsh_ss(half));
-    for (uint32_t k = 0; k < 32 && i + k < dim; k += 8) {
+    const auto eight = [&](uint32_t k) {
       const auto* bytes = reinterpret_cast<const __m128i*>(vector + 2 + k);
-      const __m256 q = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(bytes)));
-      store_first(out + i + k, _mm256_mul_ps(scale, q), dim - i - k);
+      return _mm256_mul_ps(scale, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(bytes))));
+    };
+    if (i + 32 <= dim) {
+#pragma GCC unroll 4
+      for (uint32_t k = 0; k < 32; k += 8) _mm256_storeu_ps(out + i + k, eight(k));
+    } else {
+      for (uint32_t k = 0; i + k < dim; k += 8) store_first(out + i + k, eight(k), dim - i - k);
     }
   }
 }
