@@ -2,6 +2,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -11,21 +12,34 @@
 namespace floe {
 namespace {
 
-// Cached vectors in slot order.
+// Cached vectors in slot order, copied until the last-level cache does not hold them: in a model
+// every layer finds its vectors in memory.
 struct Cache {
+  static constexpr size_t kBytes = size_t{96} << 20;
+
   std::vector<std::byte> storage;
   KvPlane plane;
+  size_t n_bytes;  // of one copy
 
   Cache(std::mt19937& rng, KvType type, uint32_t n_slots, uint32_t dim) {
     const size_t stride = kv_vector_bytes(type, dim);
-    storage.resize(stride * n_slots);
+    n_bytes = stride * n_slots;
+    storage.resize(n_bytes == 0 ? 0 : std::max<size_t>(1, kBytes / n_bytes) * n_bytes);
     std::normal_distribution<float> normal;
     std::vector<float> vector(dim);
     for (uint32_t s = 0; s < n_slots; ++s) {
       for (float& value : vector) value = normal(rng);
       kernels().store_kv(vector.data(), type, &storage[s * stride], dim);
     }
+    for (size_t at = n_bytes; at < storage.size(); at += n_bytes) {
+      std::memcpy(&storage[at], storage.data(), n_bytes);
+    }
     plane = {storage.data(), stride, type};
+  }
+
+  void next() {
+    plane.base += n_bytes;
+    if (plane.base == storage.data() + storage.size()) plane.base = storage.data();
   }
 };
 
@@ -51,8 +65,8 @@ void attend_rows(benchmark::State& state, KvType type) {
   const bool latent = state.range(4) == 0;
   const uint32_t value_dim = latent ? 512 : static_cast<uint32_t>(state.range(4));
   std::mt19937 rng(1);
-  const Cache keys(rng, type, n, key_dim);
-  const Cache values(rng, type, latent ? 0 : n, value_dim);
+  Cache keys(rng, type, n, key_dim);
+  Cache values(rng, type, latent ? 0 : n, value_dim);
   const std::vector<uint32_t> slots = ascending(n);
   const std::vector<float> q(size_t{n_rows} * n_heads * key_dim, 0.1f);
   std::vector<float> out(size_t{n_rows} * n_heads * value_dim);
@@ -60,8 +74,6 @@ void attend_rows(benchmark::State& state, KvType type) {
   const size_t misalignment = reinterpret_cast<uintptr_t>(memory.data()) % 64;
   const AttendScratch scratch(memory.data() + (64 - misalignment) % 64 / 4, key_dim, value_dim);
   SharedHeads heads;
-  heads.keys = keys.plane;
-  if (!latent) heads.values = values.plane;
   heads.key_dim = key_dim;
   heads.value_dim = value_dim;
   heads.scale = 0.05f;
@@ -69,6 +81,12 @@ void attend_rows(benchmark::State& state, KvType type) {
   heads.out_stride = value_dim;
   const uint32_t part = std::min(n_heads, AttendScratch::kMaxQueries / n_rows);
   for (auto _ : state) {
+    keys.next();
+    heads.keys = keys.plane;
+    if (!latent) {
+      values.next();
+      heads.values = values.plane;
+    }
     for (uint32_t head = 0; head < n_heads; head += part) {
       heads.n_heads = std::min(part, n_heads - head);
       std::vector<AttendRow> rows;
@@ -81,7 +99,7 @@ void attend_rows(benchmark::State& state, KvType type) {
     benchmark::DoNotOptimize(out.data());
   }
   const double per_position = static_cast<double>(n_rows) * n_heads * (key_dim + value_dim);
-  count(state, per_position * n, static_cast<double>(keys.storage.size() + values.storage.size()));
+  count(state, per_position * n, static_cast<double>(keys.n_bytes + values.n_bytes));
 }
 
 // Arguments: heads, rows, positions; keys of 128 values.
@@ -91,13 +109,14 @@ void indexer(benchmark::State& state) {
   const auto n_rows = static_cast<uint32_t>(state.range(1));
   const auto n = static_cast<uint32_t>(state.range(2));
   std::mt19937 rng(1);
-  const Cache keys(rng, KvType::F16, n, kDim);
+  Cache keys(rng, KvType::F16, n, kDim);
   const std::vector<uint32_t> slots = ascending(n);
   const std::vector<float> q(size_t{n_rows} * n_heads * kDim, 0.1f);
   const std::vector<float> weights(n_heads, 0.1f);
   std::vector<float> scores(size_t{n_rows} * n);
   std::vector<float> tile(size_t{kAttentionBlock} * tile_stride(kDim));
   for (auto _ : state) {
+    keys.next();
     for (uint32_t t = 0; t < n; t += kAttentionBlock) {
       KvBlock block(keys.plane, &slots[t], kAttentionBlock);
       block.prepare(kernels(), kAttentionBlock, kDim, n_rows * n_heads, tile.data());
@@ -109,8 +128,7 @@ void indexer(benchmark::State& state) {
     }
     benchmark::DoNotOptimize(scores.data());
   }
-  count(state, static_cast<double>(n_rows) * n_heads * n * kDim,
-        static_cast<double>(keys.storage.size()));
+  count(state, static_cast<double>(n_rows) * n_heads * n * kDim, static_cast<double>(keys.n_bytes));
 }
 
 void quantize_row(benchmark::State& state) {

@@ -27,6 +27,46 @@ struct Seen {
   }
 };
 
+constexpr size_t kLine = 64;
+// Positions of one call for scores and heads of one for values, so that few queries make several
+// calls too: lines are fetched at each.
+constexpr uint32_t kCallPositions = 8;
+constexpr uint32_t kCallHeads = 3;
+
+// Fetches the vectors that are read next while the kernels work on those before: some lines at
+// every call, for the core holds few requests at a time. The processor's own prefetch does not
+// follow the kernels, which read columns of a block.
+class FetchAhead {
+ public:
+  FetchAhead(const KvPlane& plane, const uint32_t* slots, uint32_t n, uint32_t dim, size_t n_calls)
+      : plane_(plane),
+        slots_(slots),
+        n_(n),
+        n_bytes_(kv_vector_bytes(plane.type, dim)),
+        lines_per_call_((n * (n_bytes_ / kLine + 1) + n_calls - 1) / n_calls) {}
+
+  void before_call() {
+    for (size_t i = 0; i < lines_per_call_ && n_done_ < n_; ++i) {
+      __builtin_prefetch(plane_.base + size_t{slots_[n_done_]} * plane_.stride_bytes + byte_, 0,
+                         2);  // into the second-level cache: the first holds a tile
+      byte_ += kLine;
+      if (byte_ >= n_bytes_) {
+        byte_ = 0;
+        ++n_done_;
+      }
+    }
+  }
+
+ private:
+  const KvPlane& plane_;
+  const uint32_t* slots_;
+  uint32_t n_;
+  size_t n_bytes_;
+  size_t lines_per_call_;
+  uint32_t n_done_ = 0;
+  size_t byte_ = 0;
+};
+
 }  // namespace
 
 size_t AttendScratch::size(uint32_t key_dim, uint32_t value_dim) {
@@ -78,6 +118,8 @@ void attend(const KernelTable& kernels, const SharedHeads& heads, const uint32_t
     scratch.maxima[query] = has_sink ? heads.sinks[query % n_heads] : -INFINITY;
     scratch.sums[query] = has_sink ? 1.0f : 0.0f;
   }
+  // Many queries hide the memory behind their work, and the kernels order all heads better.
+  const uint32_t call_heads = n_queries <= kDirectQueries ? kCallHeads : n_heads;
   const bool values_in_keys = heads.values.base == nullptr;
 
   for (uint32_t begin = first; begin < end;) {
@@ -86,13 +128,20 @@ void attend(const KernelTable& kernels, const SharedHeads& heads, const uint32_t
     // cache.
     KvBlock block(heads.keys, slots + begin, next - begin);
     block.prepare(kernels, next - begin, heads.key_dim, n_queries, scratch.tile);
+    const uint32_t n_next = std::min(kAttentionBlock, end - next);
+    FetchAhead values_ahead(heads.values, slots + begin, values_in_keys ? 0 : next - begin,
+                            heads.value_dim, rows.size() * (kAttentionBlock / kCallPositions));
     for (size_t r = 0; r < rows.size(); ++r) {
       const Seen seen(rows[r], begin, next);
       if (seen.n == 0) continue;
       const size_t query = r * n_heads;
       float* scores = scratch.scores + query * kAttentionBlock;
-      kernels.attn_scores(rows[r].q, heads.q_stride, n_heads, block.vectors + seen.offset,
-                          block.type, seen.n, heads.key_dim, heads.scale, scores, kAttentionBlock);
+      for (uint32_t t = 0; t < seen.n; t += kCallPositions) {
+        values_ahead.before_call();
+        kernels.attn_scores(rows[r].q, heads.q_stride, n_heads, block.vectors + seen.offset + t,
+                            block.type, std::min(kCallPositions, seen.n - t), heads.key_dim,
+                            heads.scale, scores + t, kAttentionBlock);
+      }
       kernels.softmax_block(scores, kAttentionBlock, n_heads, seen.n, scratch.maxima + query,
                             scratch.sums + query, scratch.factors + query);
     }
@@ -100,13 +149,19 @@ void attend(const KernelTable& kernels, const SharedHeads& heads, const uint32_t
       block = KvBlock(heads.values, slots + begin, next - begin);
       block.prepare(kernels, next - begin, heads.value_dim, n_queries, scratch.tile);
     }
+    FetchAhead keys_ahead(heads.keys, slots + next, n_next, heads.key_dim,
+                          rows.size() * ((n_heads + call_heads - 1) / call_heads));
     for (size_t r = 0; r < rows.size(); ++r) {
       const Seen seen(rows[r], begin, next);
       if (seen.n == 0) continue;
-      const size_t query = r * n_heads;
-      kernels.attn_values(scratch.scores + query * kAttentionBlock, kAttentionBlock,
-                          scratch.factors + query, n_heads, block.vectors + seen.offset, block.type,
-                          seen.n, heads.value_dim, rows[r].out, heads.out_stride);
+      for (uint32_t h = 0; h < n_heads; h += call_heads) {
+        const size_t query = r * n_heads + h;
+        keys_ahead.before_call();
+        kernels.attn_values(scratch.scores + query * kAttentionBlock, kAttentionBlock,
+                            scratch.factors + query, std::min(call_heads, n_heads - h),
+                            block.vectors + seen.offset, block.type, seen.n, heads.value_dim,
+                            rows[r].out + h * heads.out_stride, heads.out_stride);
+      }
     }
     begin = next;
   }
