@@ -1,5 +1,6 @@
 #pragma once
 // Inside the kernels room: how each format with blocks is unpacked for matmul_vnni.h.
+#include "kernels/avx2.h"
 #include "kernels/matmul_vnni.h"
 
 namespace floe {
@@ -229,6 +230,29 @@ FLOE_INLINE void matmul_blocks_k(QuantType type, const MatmulCall& call) {
       return matmul_blocks<IQ4_XS>(call);
     default:
       return;
+  }
+}
+
+// The choice among all formats: plain ones are AVX2's, the others of the file's own set.
+using MatmulOfType = void (*)(QuantType, const MatmulCall&);
+FLOE_INLINE void matmul_any(QuantType type, const MatmulCall& call, MatmulOfType small,
+                            MatmulOfType k) {
+  switch (type) {
+    case QuantType::F32:
+      return avx2::matmul_f32(call);
+    case QuantType::F16:
+      return avx2::matmul_f16(call);
+    case QuantType::BF16:
+      return avx2::matmul_bf16(call);
+    case QuantType::Q2_K:
+    case QuantType::Q3_K:
+    case QuantType::Q4_K:
+    case QuantType::Q5_K:
+    case QuantType::Q6_K:
+    case QuantType::IQ4_XS:
+      return k(type, call);
+    default:
+      return small(type, call);
   }
 }
 
