@@ -15,7 +15,7 @@ namespace floe {
 
 namespace {
 
-// Enough to leave any cache, small enough to start at once.
+// Short, so that serving starts at once.
 constexpr double kProbeSeconds = 0.1;
 
 struct ServeFlags {
