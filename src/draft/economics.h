@@ -1,0 +1,100 @@
+#pragma once
+// Whether guesses pay: how many tokens to ask drafters for, and how many of their guesses become
+// rows of the forward.
+//
+// Time per row comes from the model of what a forward costs, corrected by what steps took;
+// acceptance from how often guesses of the same source and confidence were right, in use or on
+// the side; a loss account bounds what speculation may cost against decoding without it. The
+// formulas are those of 2.2 to 2.7 of the physics sheet: see docs/speculation.md.
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "draft/drafter.h"
+#include "model/model.h"
+
+namespace floe {
+
+enum class SpecMode : uint8_t {
+  off,       // no drafter is asked
+  fixed,     // "on:K": up to K guesses of every sequence, whatever they cost
+  adaptive,  // "auto": as many as pay
+  report,    // decides as adaptive does and runs none: what auto would do
+};
+
+struct SpecPolicy {
+  SpecMode mode = SpecMode::adaptive;
+  uint32_t n_fixed = 0;    // K of "on:K", 1 .. kMaxDraftTokens
+  double max_loss = 0.02;  // of the time that decoding without speculation takes
+};
+
+// A sequence that decodes in the step to come.
+struct SpecCandidate {
+  SequenceId sequence = 0;
+  uint32_t position = 0;              // of its next row
+  std::span<const DraftToken> draft;  // may be empty
+  uint32_t n_verify = 0;              // out: the first n_verify guesses become rows
+};
+
+// Rows of the step that are not the candidates': prompts.
+struct StepShape {
+  uint32_t n_prompt_rows = 0;
+  uint32_t max_draft_rows = 0;  // of the whole step
+};
+
+// What became of a candidate.
+struct SpecOutcome {
+  SequenceId sequence = 0;
+  std::span<const DraftToken> draft;  // all guesses, verified or not
+  uint32_t n_verified = 0;
+  uint32_t n_accepted = 0;  // the first n_accepted of the verified ones
+  std::span<const int32_t>
+      committed;           // tokens that this step added: n_accepted + 1 unless it ended
+  uint32_t first_row = 0;  // of the sequence's rows in the forward
+};
+
+struct StepMeasure {
+  uint32_t n_rows = 0;  // of the forward
+  uint32_t n_prompt_rows = 0;
+  double forward_seconds = 0;
+  double draft_seconds = 0;  // what the drafters took, before and after it
+  const ByteLedger* ledger = nullptr;
+  std::span<const uint32_t>
+      routing;  // u32 [MoE layer][n_rows][n_active_experts]; empty: not logged
+};
+
+// Why a sequence speculates or does not.
+struct SpecDecision {
+  const char* state = "off";     // "off", "plain", "draft", "parked"; "would draft" in report mode
+  const char* reason = "";       // one of a fixed set of short texts
+  double predicted_seconds = 0;  // of the step; 0: no prediction yet
+};
+
+// Not thread-safe. Allocates while it sees its first sequences, not in every step.
+class Economics {
+ public:
+  Economics(const SpecPolicy& policy, const ModelInfo& model);
+  ~Economics();
+  Economics(const Economics&) = delete;
+  Economics& operator=(const Economics&) = delete;
+
+  void begin(SequenceId sequence);
+  void end(SequenceId sequence);
+
+  // How many tokens a drafter of this source should guess for the sequence in this step, beyond the
+  // n_drafted that drafters before it guessed. 0: it is not asked. A free drafter is asked even
+  // where nothing will be verified: its guesses are scored against what comes.
+  uint32_t tokens_to_ask(SequenceId sequence, DraftSource source, bool is_free, uint32_t n_drafted);
+  // Sets n_verify of every candidate.
+  void allocate(std::span<SpecCandidate> candidates, const StepShape& shape);
+  void observe(std::span<const SpecOutcome> outcomes, const StepMeasure& measure);
+
+  // Of the last step.
+  SpecDecision decision(SequenceId sequence) const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace floe

@@ -1,0 +1,30 @@
+#pragma once
+// Every drafter there is, by source: a new one is a file and a line here.
+#include <memory>
+
+#include "base/error.h"
+#include "draft/drafter.h"
+#include "kv/kv_cache.h"
+#include "model/model.h"
+
+namespace floe {
+
+// What the engine that asks for guesses has set up, before its first step.
+struct DraftLimits {
+  uint32_t max_sequences = 1;
+  uint32_t max_context = 4096;
+  uint32_t max_step_rows = 512;  // rows of one forward of the trunk
+  uint32_t max_tokens = 8;       // of one draft, at most kMaxDraftTokens
+  KvTypes kv_types;
+};
+
+struct DrafterChoice {
+  DraftSource source = DraftSource::prompt_lookup;
+};
+
+// trunk and cache outlive the drafter. Fails where the choice does not fit the trunk
+// (ErrorKind::model) or the memory (ErrorKind::memory).
+Result<std::unique_ptr<Drafter>> make_drafter(const DrafterChoice& choice, Model& trunk,
+                                              KvCache& cache, const DraftLimits& limits);
+
+}  // namespace floe
