@@ -1,6 +1,8 @@
 #pragma once
 // Every drafter there is, by source: a new one is a file and a line here.
+#include <functional>
 #include <memory>
+#include <vector>
 
 #include "base/error.h"
 #include "draft/drafter.h"
@@ -14,9 +16,12 @@ struct DraftLimits {
   uint32_t max_sequences = 1;
   uint32_t max_context = 4096;
   uint32_t max_step_rows = 512;  // rows of one forward of the trunk
-  uint32_t max_tokens = 8;       // of one draft, at most kMaxDraftTokens
   KvTypes kv_types;
 };
+
+// Makes the drafters of an engine, in the order in which they are asked.
+using DrafterMaker = std::function<Result<std::vector<std::unique_ptr<Drafter>>>(
+    Model& trunk, KvCache& cache, const DraftLimits& limits)>;
 
 struct DrafterChoice {
   DraftSource source = DraftSource::prompt_lookup;

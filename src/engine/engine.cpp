@@ -7,6 +7,7 @@
 
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
+#include "engine/verify.h"
 
 namespace floe {
 
@@ -63,18 +64,23 @@ SubmitOutcome RequestLimits::check(const Request& request) const {
 
 class Engine::Impl {
  public:
-  Impl(const EngineOptions& options, Model& model, const Clock& clock, KvCache cache,
-       uint32_t n_blocks, uint32_t n_context)
+  Impl(const EngineOptions& options, Model& model, const Clock& clock,
+       std::unique_ptr<KvCache> cache, uint32_t n_blocks, uint32_t n_context,
+       std::vector<std::unique_ptr<Drafter>> drafters)
       : options_(options),
         model_(model),
         clock_(clock),
         limits_(model.info().n_vocab, n_context, options.max_choices),
         cache_(std::move(cache)),
         scheduler_(options, n_blocks, options.hooks),
-        sampler_(model.info().n_vocab) {
-    if (options.poison_freed_blocks) scheduler_.pool().poison_on_free(cache_);
-    rows_.reserve(scheduler_.max_rows());
+        sampler_(model.info().n_vocab),
+        verify_(options, model.info(), std::move(drafters), scheduler_, sampler_, clock) {
+    if (options.poison_freed_blocks) scheduler_.pool().poison_on_free(*cache_);
+    rows_.reserve(Scheduler::max_rows(options) + options.max_draft_rows);
     slots_.reserve(options.max_sequences);
+    first_cached_.reserve(options.max_sequences);
+    left_.reserve(options.max_sequences);
+    if (verify_.active()) model_.log_routing(&routing_);
     top_logprobs_.reserve(kMaxTopLogprobs);
   }
 
@@ -90,19 +96,27 @@ class Engine::Impl {
   double estimated_wait_seconds() const;
   void audit() const;
 
-  ForwardLimits forward_limits() const {
-    return ForwardLimits{scheduler_.max_rows(), options_.max_sequences, limits_.n_context()};
+  ~Impl() {
+    if (verify_.active()) model_.log_routing(nullptr);
   }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
   const RequestLimits& limits() const { return limits_; }
 
  private:
   // The step, in order.
   void admit();
+  std::span<PlannedRows> plan();
   ForwardOutput forward(std::span<const PlannedRows> plan);
   void sample_and_emit(const PlannedRows& planned, const float* logits);
+  void learn(std::span<const PlannedRows> plan, const ForwardOutput& output);
   void retire();
 
   void take_token(Sequence& sequence, const SampledToken& sampled);
+  void count_decode_step(Sequence& sequence);
+  void count_guesses(Sequence& sequence, const PlannedRows& planned);
+  // position: of the guess within its draft.
+  void count_accepted(Sequence& sequence, const DraftToken& guess, uint32_t position);
   void end(Sequence& sequence, FinishReason reason, EndError error, uint32_t n_completion_tokens);
   void end_request(RequestState& request, FinishReason reason, EndError error);
   void close(Sequence& sequence, FinishReason reason);
@@ -113,12 +127,14 @@ class Engine::Impl {
   Model& model_;
   const Clock& clock_;
   const RequestLimits limits_;
-  KvCache cache_;
+  std::unique_ptr<KvCache> cache_;  // drafters know its address
   Scheduler scheduler_;
   Sampler sampler_;
+  Verify verify_;
 
   std::unordered_map<RequestId, std::unique_ptr<RequestState>> requests_;
   std::vector<RequestId> ended_;  // requests whose last choice ended since the last retire()
+  std::vector<Sequence*> left_;   // choices that drafters know and that ended since then
   RequestId next_id_ = 1;
   uint64_t next_age_ = 1;
   uint32_t n_unstarted_ = 0;  // requests none of whose choices ran yet
@@ -129,6 +145,8 @@ class Engine::Impl {
   // One step's rows; kept so that a step allocates nothing.
   std::vector<ForwardRow> rows_;
   std::vector<SequenceSlots> slots_;
+  std::vector<uint32_t> first_cached_;  // of each planned sequence, before the step
+  std::vector<uint32_t> routing_;       // what the forward logged, while there are drafters
   std::vector<TokenLogprob> top_logprobs_;
   StepTelemetry telemetry_;
   EngineStats stats_;
@@ -219,22 +237,28 @@ bool Engine::Impl::step() {
   if (requests_.empty()) return false;
   now_ns_ = clock_.now_ns();
   admit();
-  const std::span<const PlannedRows> plan = scheduler_.plan();
+  const std::span<PlannedRows> plan = this->plan();
   if (plan.empty()) return true;  // everything was preempted: the next step admits it again
+  verify_.guess(plan);
   const ForwardOutput output = forward(plan);
   const float* logits = output.logits;
   for (const PlannedRows& planned : plan) {
     sample_and_emit(planned, logits);
-    logits += size_t{planned.n_logit_rows} * model_.info().n_vocab;
+    logits += size_t{planned.n_logit_rows()} * model_.info().n_vocab;
   }
+  learn(plan, output);
   retire();
   return true;
 }
 
 void Engine::Impl::admit() {
   scheduler_.admit();
-  for (Sequence* sequence : scheduler_.admitted()) {
+  for (Sequence* sequence : scheduler_.started()) {
+    verify_.begin(*sequence);
+    if (sequence->was_admitted) continue;  // it was preempted and comes back
     RequestState& request = *sequence->request;
+    sequence->was_admitted = true;
+    sequence->n_prompt_cached = sequence->n_cached;
     sequence->admit_ns = now_ns_;
     stats_.queue.observe(seconds_between(request.arrival_ns, now_ns_));
     stats_.n_prompt_tokens += sequence->n_prompt;
@@ -246,24 +270,38 @@ void Engine::Impl::admit() {
   }
 }
 
+std::span<PlannedRows> Engine::Impl::plan() {
+  const std::span<PlannedRows> plan = scheduler_.plan();
+  for (Sequence* sequence : scheduler_.preempted()) verify_.end(*sequence);
+  return plan;
+}
+
 ForwardOutput Engine::Impl::forward(std::span<const PlannedRows> plan) {
   rows_.clear();
   slots_.clear();
+  first_cached_.clear();
+  routing_.clear();
   uint32_t n_logit_rows = 0;
   for (const PlannedRows& planned : plan) {
     const Sequence& sequence = *planned.sequence;
     const uint32_t begin = sequence.n_cached;
     const uint32_t end = begin + planned.n_rows;
-    sequence.table->check_writable(begin, end);
+    const auto n_guesses = static_cast<uint32_t>(planned.guesses.size());
+    sequence.table->check_writable(begin, end + n_guesses);
     const auto index = static_cast<uint32_t>(slots_.size());
-    slots_.push_back(SequenceSlots{sequence.table->slots().first(end)});
+    slots_.push_back(SequenceSlots{sequence.table->slots().first(end + n_guesses)});
     for (uint32_t p = begin; p < end; ++p) {
-      rows_.push_back(ForwardRow{sequence.tokens[p], p, index, end - p <= planned.n_logit_rows});
+      rows_.push_back(
+          ForwardRow{sequence.tokens[p], p, index, planned.reaches_end && p + 1 == end});
     }
-    n_logit_rows += planned.n_logit_rows;
+    for (uint32_t i = 0; i < n_guesses; ++i) {
+      rows_.push_back(ForwardRow{planned.guesses[i].token, end + i, index, true});
+    }
+    first_cached_.push_back(begin);
+    n_logit_rows += planned.n_logit_rows();
   }
   const int64_t begin_ns = clock_.now_ns();
-  const ForwardOutput output = model_.forward(ForwardBatch{rows_, slots_}, cache_);
+  const ForwardOutput output = model_.forward(ForwardBatch{rows_, slots_}, *cache_);
   now_ns_ = clock_.now_ns();
   FLOE_CHECK(output.n_logit_rows == n_logit_rows);
   count_step(output, plan, begin_ns);
@@ -275,6 +313,15 @@ void Engine::Impl::count_step(const ForwardOutput& output, std::span<const Plann
   const ByteLedger& ledger = output.ledger;
   telemetry_.n_rows = static_cast<uint32_t>(rows_.size());
   telemetry_.n_sequences = static_cast<uint32_t>(plan.size());
+  telemetry_.n_accepted = 0;
+  telemetry_.n_draft_rows = 0;
+  telemetry_.predicted_seconds = 0.0;
+  for (const PlannedRows& planned : plan) {
+    telemetry_.n_draft_rows += static_cast<uint32_t>(planned.guesses.size());
+    if (!planned.decodes() || !verify_.active()) continue;
+    telemetry_.predicted_seconds = verify_.decision(*planned.sequence).predicted_seconds;
+  }
+  telemetry_.draft_seconds = verify_.guess_seconds();
   telemetry_.experts_union_mean = ledger.mean_union();
   telemetry_.total_bytes = ledger.total_bytes();
   telemetry_.routed_bytes = ledger.routed_bytes;
@@ -310,24 +357,19 @@ void Engine::Impl::count_step(const ForwardOutput& output, std::span<const Plann
   stats_.step.observe(telemetry_.seconds);
 }
 
-// logits f32 [planned.n_logit_rows][n_vocab]
+// logits f32 [planned.n_logit_rows()][n_vocab]
 void Engine::Impl::sample_and_emit(const PlannedRows& planned, const float* logits) {
   Sequence& sequence = *planned.sequence;
   if (sequence.state == Sequence::State::ended) return;  // a sibling's row was not finite
   const bool was_decoding = sequence.n_output() > 0;
   scheduler_.mark_cached(sequence, planned.n_rows);
-  if (planned.n_logit_rows == 0) return;
-  if (was_decoding) {
-    ChoiceTelemetry& sums = sequence.telemetry;
-    ++sums.n_steps;
-    sequence.n_telemetry_rows += telemetry_.n_rows;
-    sequence.sum_telemetry_union += telemetry_.experts_union_mean;
-    sums.total_bytes += telemetry_.total_bytes;
-    sums.routed_bytes += telemetry_.routed_bytes;
-    sums.seconds += telemetry_.seconds;
-  }
+  if (!planned.reaches_end) return;
+  if (was_decoding) count_decode_step(sequence);
+  if (verify_.active()) count_guesses(sequence, planned);
   const uint32_t n_vocab = model_.info().n_vocab;
-  for (uint32_t row = 0; row < planned.n_logit_rows; ++row) {
+  const uint32_t n_tokens_before = sequence.n_tokens();
+  uint32_t n_accepted = 0;
+  for (uint32_t row = 0; row < planned.n_logit_rows(); ++row) {
     const SampledToken sampled = sampler_.sample(
         {logits + size_t{row} * n_vocab, n_vocab}, sequence.tokens,
         sequence.request->request.sampling, sequence.seed, sequence.n_tokens(), top_logprobs_);
@@ -335,9 +377,62 @@ void Engine::Impl::sample_and_emit(const PlannedRows& planned, const float* logi
       end_request(*sequence.request, FinishReason::error, EndError::numeric);
       return;
     }
+    const bool accepted =
+        row < planned.guesses.size() && planned.guesses[row].token == sampled.token;
+    if (accepted) {
+      count_accepted(sequence, planned.guesses[row], n_accepted);
+      verify_.judge(planned, n_tokens_before, ++n_accepted);
+    }
     take_token(sequence, sampled);
-    if (sequence.state == Sequence::State::ended) return;
+    if (!accepted || sequence.state == Sequence::State::ended) return;
+    scheduler_.mark_cached(sequence, 1);  // the row of the guess
   }
+}
+
+void Engine::Impl::count_decode_step(Sequence& sequence) {
+  ChoiceTelemetry& sums = sequence.telemetry;
+  ++sums.n_steps;
+  sequence.n_telemetry_rows += telemetry_.n_rows;
+  sequence.sum_telemetry_union += telemetry_.experts_union_mean;
+  sums.total_bytes += telemetry_.total_bytes;
+  sums.routed_bytes += telemetry_.routed_bytes;
+  sums.seconds += telemetry_.seconds;
+}
+
+void Engine::Impl::count_guesses(Sequence& sequence, const PlannedRows& planned) {
+  ChoiceTelemetry& sums = sequence.telemetry;
+  const SpecDecision decision = verify_.decision(sequence);
+  const bool was_drafting = sequence.drafting;
+  sequence.drafting = !planned.guesses.empty();
+  stats_.n_spec_switches += sequence.drafting != was_drafting ? 1 : 0;
+  stats_.n_drafts += sequence.drafting ? 1 : 0;
+  sums.spec_state = decision.state;
+  sums.spec_reason = decision.reason;
+  sums.predicted_seconds += telemetry_.predicted_seconds;
+  sums.n_predicted_steps += telemetry_.predicted_seconds > 0.0 ? 1 : 0;
+  sums.n_drafted += planned.guesses.size();
+  for (const DraftToken& guess : planned.guesses) {
+    ++stats_.n_drafted[static_cast<size_t>(guess.source)];
+    // Until it turns out to be right.
+    sums.n_predicted_rejected += guess.source == DraftSource::prediction ? 1 : 0;
+  }
+}
+
+void Engine::Impl::count_accepted(Sequence& sequence, const DraftToken& guess, uint32_t position) {
+  ++telemetry_.n_accepted;
+  ++sequence.telemetry.n_accepted;
+  ++stats_.n_draft_accepted[static_cast<size_t>(guess.source)];
+  ++stats_.accepted_by_position[position];
+  if (guess.source != DraftSource::prediction) return;
+  ++sequence.telemetry.n_predicted_accepted;
+  --sequence.telemetry.n_predicted_rejected;
+}
+
+// What the step was good for: drafters and their economics, and the blocks that are final now.
+void Engine::Impl::learn(std::span<const PlannedRows> plan, const ForwardOutput& output) {
+  verify_.learn(plan, first_cached_, output, telemetry_.seconds, routing_);
+  stats_.draft_seconds += verify_.draft_seconds();
+  verify_.settle(plan);
 }
 
 // Appends the token and sends it, or ends the choice.
@@ -391,6 +486,7 @@ void Engine::Impl::end_request(RequestState& request, FinishReason reason, EndEr
 // Takes a choice out of the scheduler, gives its blocks back and counts it.
 void Engine::Impl::close(Sequence& sequence, FinishReason reason) {
   RequestState& request = *sequence.request;
+  if (sequence.known_to_drafters) left_.push_back(&sequence);
   scheduler_.remove(sequence);
   switch (reason) {
     case FinishReason::stop:
@@ -454,6 +550,8 @@ TokenEvent Engine::Impl::event_of(const Sequence& sequence) const {
 }
 
 void Engine::Impl::retire() {
+  for (Sequence* sequence : left_) verify_.end(*sequence);
+  left_.clear();
   for (const RequestId id : ended_) requests_.erase(id);
   ended_.clear();
 }
@@ -487,6 +585,10 @@ EngineStats Engine::Impl::stats() const {
   stats.n_waiting = n_unstarted_;
   stats.n_running = static_cast<uint32_t>(requests_.size()) - n_unstarted_;
   stats.n_sequences = static_cast<uint32_t>(scheduler_.running().size());
+  for (const Sequence* sequence : scheduler_.running()) {
+    stats.n_drafting += sequence->drafting ? 1 : 0;
+    stats.n_parked += std::string_view(sequence->telemetry.spec_state) == "parked" ? 1 : 0;
+  }
   stats.n_kv_blocks = scheduler_.pool().n_blocks();
   stats.n_kv_blocks_used = scheduler_.pool().n_used();
   stats.max_sequences = options_.max_sequences;
@@ -538,10 +640,21 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options, Mod
   }
   const auto n_slots = static_cast<uint32_t>(n_blocks * kKvBlockTokens);
   n_context = std::min(n_context, n_slots);
-  FLOE_TRY(KvCache cache, KvCache::create(model.kv_layout(), n_slots, options.kv_types));
-  auto impl = std::make_unique<Impl>(options, model, clock, std::move(cache),
-                                     static_cast<uint32_t>(n_blocks), n_context);
-  FLOE_TRY_VOID(model.reserve(impl->forward_limits()));
+  FLOE_TRY(KvCache created, KvCache::create(model.kv_layout(), n_slots, options.kv_types));
+  auto cache = std::make_unique<KvCache>(std::move(created));
+  ForwardLimits limits{Scheduler::max_rows(options), options.max_sequences, n_context};
+  std::vector<std::unique_ptr<Drafter>> drafters;
+  if (options.spec.mode != SpecMode::off && options.drafters) {
+    const DraftLimits draft_limits{options.max_sequences, n_context, limits.max_rows,
+                                   options.kv_types};
+    FLOE_TRY(drafters, options.drafters(model, *cache, draft_limits));
+    limits.max_rows += options.max_draft_rows;
+    limits.max_logit_rows += options.max_draft_rows;
+  }
+  FLOE_TRY_VOID(model.reserve(limits));
+  auto impl =
+      std::make_unique<Impl>(options, model, clock, std::move(cache),
+                             static_cast<uint32_t>(n_blocks), n_context, std::move(drafters));
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 

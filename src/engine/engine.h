@@ -14,6 +14,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "draft/economics.h"
+#include "draft/factory.h"
 #include "engine/request.h"
 #include "engine/stats.h"
 #include "kernels/kernel_table.h"
@@ -34,6 +36,10 @@ struct EngineOptions {
   uint32_t max_mixed_rows = 128;  // the same while a sequence decodes: bounds its wait
   // Output that admission sets aside per choice; what goes beyond may preempt.
   uint32_t reserve_output_tokens = 512;
+  // Speculation. Without drafters, or with the policy off, there is none.
+  SpecPolicy spec;
+  DrafterMaker drafters;         // may be empty
+  uint32_t max_draft_rows = 64;  // guesses that one forward verifies, of all sequences together
   KvTypes kv_types = KvType::F16;
   bool poison_freed_blocks = false;  // tests: freed cache slots become NaN
   ScheduleHooks* hooks = nullptr;    // tests: bends the scheduler's decisions; outlives the engine

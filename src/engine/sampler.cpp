@@ -103,9 +103,19 @@ Sampler::Sampler(uint32_t n_vocab) : n_vocab_(n_vocab), occurrences_(n_vocab, 0)
 SampledToken Sampler::sample(std::span<const float> logits, std::span<const int32_t> history,
                              const SamplingParams& params, uint64_t seed, uint64_t position,
                              std::vector<TokenLogprob>& top_logprobs) {
+  top_logprobs.clear();
+  SampledToken result = choose(logits, history, params, seed, position);
+  if (result.finite && params.logprobs) {
+    const uint32_t n_top = std::min({params.top_logprobs, kMaxTopLogprobs, n_vocab_});
+    result.logprob = raw_logprobs(logits, result.token, n_top, top_logprobs);
+  }
+  return result;
+}
+
+SampledToken Sampler::choose(std::span<const float> logits, std::span<const int32_t> history,
+                             const SamplingParams& params, uint64_t seed, uint64_t position) {
   FLOE_CHECK(logits.size() == n_vocab_ && n_vocab_ > 0);
   SampledToken result;
-  top_logprobs.clear();
   if (!all_finite(logits)) {
     result.finite = false;
     return result;
@@ -129,10 +139,6 @@ SampledToken Sampler::sample(std::span<const float> logits, std::span<const int3
       result.token = keeps_all ? draw_from_all(best_logit, temperature, uniform)
                                : draw_from_best(best_logit, params, temperature, uniform);
     }
-  }
-  if (params.logprobs) {
-    const uint32_t n_top = std::min({params.top_logprobs, kMaxTopLogprobs, n_vocab_});
-    result.logprob = raw_logprobs(logits, result.token, n_top, top_logprobs);
   }
   return result;
 }

@@ -22,8 +22,11 @@ class Sampler {
  public:
   explicit Sampler(uint32_t n_vocab);
 
-  // logits f32 [n_vocab]; history: the tokens of positions 0 .. position - 1, prompt included.
-  // top_logprobs, when asked for, is filled best first.
+  // logits f32 [n_vocab]; history: the tokens of positions 0 .. position - 1, prompt included. The
+  // token alone, whatever params say of logprobs.
+  SampledToken choose(std::span<const float> logits, std::span<const int32_t> history,
+                      const SamplingParams& params, uint64_t seed, uint64_t position);
+  // The same token, and what is to be reported of it: top_logprobs, when asked for, best first.
   SampledToken sample(std::span<const float> logits, std::span<const int32_t> history,
                       const SamplingParams& params, uint64_t seed, uint64_t position,
                       std::vector<TokenLogprob>& top_logprobs);

@@ -29,15 +29,15 @@ uint32_t shareable_blocks(const Sequence& sequence) {
 
 Scheduler::Scheduler(const EngineOptions& options, uint32_t n_blocks, ScheduleHooks* hooks)
     : max_sequences_(options.max_sequences),
-      // Every running sequence gets its decode row, and a prompt at least one more.
-      max_step_rows_(std::max(options.max_step_rows, options.max_sequences + 1)),
+      max_step_rows_(max_rows(options)),
       max_mixed_rows_(
           std::clamp(options.max_mixed_rows, options.max_sequences + 1, max_step_rows_)),
       reserve_output_tokens_(options.reserve_output_tokens),
       hooks_(hooks),
       pool_(n_blocks) {
   running_.reserve(max_sequences_);
-  admitted_.reserve(max_sequences_);
+  started_.reserve(max_sequences_);
+  preempted_.reserve(max_sequences_);
   plan_.reserve(max_sequences_);
   waiting_.reserve(size_t{options.max_waiting} * options.max_choices + max_sequences_);
 }
@@ -67,7 +67,7 @@ Scheduler::Turn Scheduler::find_donor(const Sequence& sequence, const Sequence*&
   bool in_progress = false;
   for (const auto& sibling : sequence.request->choices) {
     if (sibling->state != Sequence::State::running) continue;
-    if (sibling->n_cached >= n_shared * kKvBlockTokens) {
+    if (sibling->table->n_sealed() >= n_shared * kKvBlockTokens) {
       donor = sibling.get();
       return Turn::ready;
     }
@@ -107,15 +107,11 @@ void Scheduler::start(Sequence& sequence, const Sequence* donor) {
   }
   sequence.state = Sequence::State::running;
   insert_by_age(running_, sequence);
-  if (!sequence.was_admitted) {
-    sequence.was_admitted = true;
-    sequence.n_prompt_cached = sequence.n_cached;
-    admitted_.push_back(&sequence);
-  }
+  started_.push_back(&sequence);
 }
 
 void Scheduler::admit() {
-  admitted_.clear();
+  started_.clear();
   for (size_t i = 0; i < waiting_.size() && running_.size() < max_sequences_;) {
     Sequence& sequence = *waiting_[i];
     const Sequence* donor = nullptr;
@@ -136,6 +132,7 @@ void Scheduler::preempt(Sequence& sequence) {
   sequence.n_cached = 0;
   sequence.state = Sequence::State::waiting;
   enqueue(sequence);
+  preempted_.push_back(&sequence);
   ++n_preemptions_;
 }
 
@@ -150,8 +147,9 @@ bool Scheduler::take_blocks(Sequence& sequence, uint32_t n_tokens, uint32_t& n_r
   return true;
 }
 
-std::span<const PlannedRows> Scheduler::plan() {
+std::span<PlannedRows> Scheduler::plan() {
   plan_.clear();
+  preempted_.clear();
   if (hooks_ != nullptr) {
     for (size_t i = running_.size(); i > 0; --i) {
       if (hooks_->force_preemption(*running_[i - 1])) preempt(*running_[i - 1]);
@@ -180,17 +178,29 @@ std::span<const PlannedRows> Scheduler::plan() {
       FLOE_CHECK(sequence.table->grow(sequence.n_cached + n_rows));
     }
     const bool reaches_end = sequence.n_cached + n_rows == sequence.n_tokens();
-    plan_.push_back(PlannedRows{&sequence, n_rows, reaches_end ? 1u : 0u});
+    plan_.push_back(PlannedRows{&sequence, n_rows, reaches_end});
   }
   FLOE_CHECK(!plan_.empty() || running_.empty());
   if (hooks_ != nullptr) hooks_->order(plan_);
   return plan_;
 }
 
+uint32_t Scheduler::grow_for_guesses(Sequence& sequence, uint32_t n_wanted) {
+  const uint32_t n_planned = sequence.n_cached + 1;
+  const uint32_t n_tokens = std::min(n_planned + n_wanted, sequence.table->growable_tokens());
+  FLOE_CHECK(sequence.table->grow(n_tokens));
+  return n_tokens - n_planned;
+}
+
 void Scheduler::mark_cached(Sequence& sequence, uint32_t n_rows) {
   sequence.n_cached += n_rows;
   FLOE_CHECK(sequence.n_cached <= sequence.table->n_positions());
-  sequence.table->seal_full(sequence.n_cached);
+}
+
+void Scheduler::settle(Sequence& sequence, uint32_t n_settled) {
+  FLOE_CHECK(n_settled <= sequence.n_cached);
+  sequence.table->truncate(sequence.n_cached);
+  sequence.table->seal_full(n_settled);
 }
 
 void Scheduler::audit() const {

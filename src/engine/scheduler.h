@@ -5,6 +5,7 @@
 // blocks that run out are taken from the youngest first, and a preempted sequence waits at its old
 // place. The oldest sequence can therefore always run, which is why nothing starves and nothing
 // deadlocks.
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -28,22 +29,33 @@ class Scheduler {
   // Takes a sequence out of whatever it is in and gives its blocks back.
   void remove(Sequence& sequence);
 
-  // Moves waiting sequences to the running set while slots and the ledger allow. Those admitted for
-  // the first time are appended to admitted().
+  // Moves waiting sequences to the running set while slots and the ledger allow.
   void admit();
-  std::span<Sequence* const> admitted() const { return admitted_; }
+  std::span<Sequence* const> started() const { return started_; }  // by the last admit()
 
   // Chooses the rows of one forward and takes the blocks they need, preempting the youngest where
   // blocks run out. Valid until the next plan(). Empty only when nothing runs.
-  std::span<const PlannedRows> plan();
+  std::span<PlannedRows> plan();
+  std::span<Sequence* const> preempted() const { return preempted_; }  // by the last plan()
 
-  // The planned rows of a sequence are in the cache now.
+  // Takes free blocks for guesses behind the planned rows of a sequence; preempts nobody. Returns
+  // for how many of the n_wanted there is room.
+  uint32_t grow_for_guesses(Sequence& sequence, uint32_t n_wanted);
+
+  // The next n_rows tokens of the sequence are in the cache now.
   void mark_cached(Sequence& sequence, uint32_t n_rows);
+  // Ends the step for a sequence: gives back blocks that only guesses needed, and seals what is
+  // full of positions below n_settled.
+  void settle(Sequence& sequence, uint32_t n_settled);
 
   std::span<Sequence* const> waiting() const { return waiting_; }
   std::span<Sequence* const> running() const { return running_; }
   uint64_t n_preemptions() const { return n_preemptions_; }
-  uint32_t max_rows() const { return max_step_rows_; }
+  // Rows of one forward, guesses not counted. Every running sequence gets its decode row, and a
+  // prompt at least one more.
+  static uint32_t max_rows(const EngineOptions& options) {
+    return std::max(options.max_step_rows, options.max_sequences + 1);
+  }
 
   // Stops the process when block ownership or the lists contradict each other.
   void audit() const;
@@ -65,7 +77,8 @@ class Scheduler {
   KvBlockPool pool_;
   std::vector<Sequence*> waiting_;  // by age
   std::vector<Sequence*> running_;  // by age
-  std::vector<Sequence*> admitted_;
+  std::vector<Sequence*> started_;
+  std::vector<Sequence*> preempted_;
   std::vector<PlannedRows> plan_;
   uint64_t n_preemptions_ = 0;
 };

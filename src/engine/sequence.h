@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
+#include "draft/drafter.h"
 #include "engine/request.h"
 #include "kv/block_table.h"
 
@@ -32,6 +34,8 @@ struct Sequence {
   std::optional<KvBlockTable> table;
 
   bool was_admitted = false;
+  bool known_to_drafters = false;
+  bool drafting = false;         // its last step verified guesses
   uint32_t n_prompt_cached = 0;  // prompt tokens that the first admission found in the cache
   int64_t admit_ns = 0;
   int64_t first_token_ns = 0;
@@ -56,11 +60,19 @@ struct RequestState {
   std::vector<std::unique_ptr<Sequence>> choices;
 };
 
-// Rows of one sequence within a step. The last n_logit_rows of them want logits.
+// Rows of one sequence within a step: n_rows tokens that are known, the last of which may want
+// logits, and behind it guesses at those that follow, all of which do.
 struct PlannedRows {
   Sequence* sequence = nullptr;
   uint32_t n_rows = 0;
-  uint32_t n_logit_rows = 0;
+  bool reaches_end = false;  // the last known token is among them: its logits give the next
+  std::span<const DraftToken> guesses = {};
+
+  bool decodes() const { return reaches_end && n_rows == 1; }
+  uint32_t n_all_rows() const { return n_rows + static_cast<uint32_t>(guesses.size()); }
+  uint32_t n_logit_rows() const {
+    return reaches_end ? 1 + static_cast<uint32_t>(guesses.size()) : 0;
+  }
 };
 
 }  // namespace floe

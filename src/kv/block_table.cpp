@@ -52,6 +52,16 @@ void KvBlockTable::seal_full(uint32_t n_tokens) {
   while (n_sealed_blocks_ < n_full) pool_.seal(blocks_[n_sealed_blocks_++], owner_);
 }
 
+void KvBlockTable::truncate(uint32_t n_tokens) {
+  const uint32_t n_kept = kv_blocks_of(n_tokens);
+  FLOE_CHECK(n_kept >= n_sealed_blocks_);
+  while (n_blocks() > n_kept) {
+    pool_.release(blocks_.back(), owner_);
+    blocks_.pop_back();
+  }
+  slots_.resize(std::min(slots_.size(), size_t{n_kept} * kKvBlockTokens));
+}
+
 void KvBlockTable::release_all() {
   // Backwards, so that the next sequence takes them in position order.
   for (size_t i = blocks_.size(); i > 0; --i) pool_.release(blocks_[i - 1], owner_);

@@ -31,6 +31,8 @@ class KvBlockTable {
   void share_prefix(const KvBlockTable& donor, uint32_t n_blocks);
   // Seals the blocks whose positions are all below n_tokens: their contents are final.
   void seal_full(uint32_t n_tokens);
+  // Gives back the blocks behind those of positions 0 .. n_tokens - 1; none of them is sealed.
+  void truncate(uint32_t n_tokens);
   void release_all();
 
   uint32_t n_blocks() const { return static_cast<uint32_t>(blocks_.size()); }

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "engine/recorder.h"
+#include "sim/scripted_drafter.h"
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define FLOE_COUNTS_ALLOCATIONS 1
@@ -41,34 +42,59 @@ class CountingSink final : public TokenSink {
   uint64_t n_tokens = 0;
 };
 
-TEST(Allocations, NoneInADecodeStep) {
-  if (!FLOE_COUNTS_ALLOCATIONS) GTEST_SKIP() << "the sanitizer owns the allocator";
 #if FLOE_COUNTS_ALLOCATIONS
+// Of 300 steps, after a few that may allocate. Returns how many tokens came.
+uint64_t expect_no_allocations(SpecMode mode) {
   VirtualClock clock;
-  FakeModel model;
+  FakeModelOptions model_options;
+  model_options.after_forward = [&clock](size_t n_rows) {
+    clock.advance(1'000'000 + 10'000 * static_cast<int64_t>(n_rows));
+  };
+  FakeModel model(model_options);
   EngineOptions options;
   options.max_sequences = 4;
+  options.spec = {mode, 5};
+  uint64_t n_asked = 0;
+  options.drafters = scripted_drafters(
+      model, {[&n_asked] { return ++n_asked % 7 == 0; }, [](uint32_t n_room) { return n_room; },
+              [](uint32_t) { return 0u; }});
   auto engine = Engine::create(options, model, clock);
-  ASSERT_TRUE(engine.ok());
+  EXPECT_TRUE(engine.ok());
   auto sink = std::make_shared<CountingSink>();
   for (uint64_t i = 0; i < 4; ++i) {
     Request request;
     request.prompt = testing::make_prompt(i, 50);
-    request.max_tokens = 2000;
+    request.max_tokens = 4000;
     request.sampling.temperature = i == 0 ? 0.0f : 1.0f;
     request.sampling.top_k = i == 2 ? 10 : 0;
     request.sampling.top_p = i == 3 ? 0.9f : 1.0f;
     request.sampling.repetition_penalty = 1.1f;
     request.sink = sink;
-    ASSERT_EQ((*engine)->submit(std::move(request)).status, SubmitStatus::accepted);
+    EXPECT_EQ((*engine)->submit(std::move(request)).status, SubmitStatus::accepted);
   }
-  for (int i = 0; i < 5; ++i) (*engine)->step();
+  for (int i = 0; i < 40; ++i) (*engine)->step();
   const uint64_t n_tokens = sink->n_tokens;
   const uint64_t before = n_allocations.load();
-  for (int i = 0; i < 1000; ++i) (*engine)->step();
+  for (int i = 0; i < 300; ++i) (*engine)->step();
   EXPECT_EQ(n_allocations.load() - before, 0u);
-  EXPECT_EQ(sink->n_tokens - n_tokens, 4000u);
+  const uint64_t n_made = sink->n_tokens - n_tokens;
   (*engine)->abort_all();
+  return n_made;
+}
+#endif
+
+TEST(Allocations, NoneInADecodeStep) {
+  if (!FLOE_COUNTS_ALLOCATIONS) GTEST_SKIP() << "the sanitizer owns the allocator";
+#if FLOE_COUNTS_ALLOCATIONS
+  EXPECT_EQ(expect_no_allocations(SpecMode::off), 4u * 300);
+#endif
+}
+
+TEST(Allocations, NoneWhereGuessesAreVerified) {
+  if (!FLOE_COUNTS_ALLOCATIONS) GTEST_SKIP() << "the sanitizer owns the allocator";
+#if FLOE_COUNTS_ALLOCATIONS
+  EXPECT_GT(expect_no_allocations(SpecMode::fixed), 2 * 4u * 300);
+  EXPECT_GT(expect_no_allocations(SpecMode::adaptive), 4u * 300 - 1);
 #endif
 }
 

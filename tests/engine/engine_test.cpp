@@ -5,6 +5,7 @@
 #include "engine/recorder.h"
 #include "engine/schedule_hooks.h"
 #include "engine/sequence.h"
+#include "sim/scripted_drafter.h"
 
 namespace floe {
 namespace {
@@ -91,6 +92,56 @@ TEST_F(EngineTest, OneRequestGivesTheClosedForm) {
   EXPECT_EQ(stats.n_finished_length, 1u);
   EXPECT_EQ(stats.n_kv_blocks_used, 0u);
   EXPECT_EQ(stats.n_rows, 70u + 49u);
+}
+
+TEST_F(EngineTest, RightGuessesSaveStepsAndAreCounted) {
+  EngineOptions options;
+  options.spec = {SpecMode::fixed, 4};
+  uint32_t n_asked = 0;
+  // Drafts of four of which the third is wrong.
+  options.drafters = [&](Model& model, KvCache& cache, const DraftLimits& limits) {
+    EXPECT_EQ(limits.max_sequences, options.max_sequences);
+    return scripted_drafters(dynamic_cast<FakeModel&>(model),
+                             {[&n_asked] { return n_asked++ % 4 == 2; },
+                              [](uint32_t n_room) { return n_room; }, [](uint32_t) { return 0u; }})(
+        model, cache, limits);
+  };
+  start(options);
+  const Request request = greedy(make_prompt(1, 70), 31);
+  Handle handle = submit(request);
+  run_all();
+  EXPECT_EQ(handle.sink->only().tokens, expect(request).tokens);
+  // The prompt brings one token, every step two right guesses and the right third token.
+  const EngineStats stats = engine_->stats();
+  EXPECT_EQ(stats.n_steps, 1u + 10u);
+  EXPECT_EQ(stats.n_drafts, 10u);
+  EXPECT_EQ(stats.n_drafted[static_cast<size_t>(DraftSource::draft_model)], 9u * 4 + 2);
+  EXPECT_EQ(stats.n_draft_accepted[static_cast<size_t>(DraftSource::draft_model)], 20u);
+  EXPECT_EQ(stats.accepted_by_position[0], 10u);
+  EXPECT_EQ(stats.accepted_by_position[1], 10u);
+  EXPECT_EQ(stats.accepted_by_position[2], 0u);
+  const TokenEvent& last = handle.sink->only().events.back();
+  EXPECT_EQ(last.telemetry.n_accepted, 20u);
+  EXPECT_EQ(last.telemetry.n_drafted, 38u);
+  EXPECT_EQ(last.telemetry.n_steps, 10u);
+}
+
+TEST_F(EngineTest, ARequestMayForbidGuesses) {
+  EngineOptions options;
+  options.spec = {SpecMode::fixed, 4};
+  options.drafters = [](Model& model, KvCache& cache, const DraftLimits& limits) {
+    return scripted_drafters(dynamic_cast<FakeModel&>(model),
+                             {[] { return false; }, [](uint32_t n_room) { return n_room; },
+                              [](uint32_t) { return 0u; }})(model, cache, limits);
+  };
+  start(options);
+  Request request = greedy(make_prompt(1, 70), 31);
+  request.max_draft_tokens = 0;
+  Handle handle = submit(request);
+  run_all();
+  EXPECT_EQ(handle.sink->only().tokens, expect(request).tokens);
+  EXPECT_EQ(engine_->stats().n_drafts, 0u);
+  EXPECT_EQ(engine_->stats().n_steps, 31u);
 }
 
 TEST_F(EngineTest, LogprobsAreTheModelsOwn) {

@@ -144,6 +144,22 @@ TEST(KvBlockTable, GrowIsAllOrNothing) {
   EXPECT_TRUE(second.grow(96));
 }
 
+TEST(KvBlockTable, TruncateGivesBackWholeBlocksBehind) {
+  KvBlockPool pool(4);
+  KvBlockTable table(pool, 1, 4 * kKvBlockTokens);
+  ASSERT_TRUE(table.grow(2 * kKvBlockTokens + 5));
+  table.seal_full(kKvBlockTokens);
+  table.truncate(2 * kKvBlockTokens + 1);
+  EXPECT_EQ(table.n_blocks(), 3u);
+  table.truncate(2 * kKvBlockTokens);
+  EXPECT_EQ(table.n_blocks(), 2u);
+  EXPECT_EQ(table.n_positions(), 2 * kKvBlockTokens);
+  EXPECT_EQ(table.n_sealed(), kKvBlockTokens);
+  EXPECT_EQ(pool.n_free(), 2u);
+  ASSERT_TRUE(table.grow(3 * kKvBlockTokens));
+  table.check_writable(kKvBlockTokens, 3 * kKvBlockTokens);
+}
+
 TEST(KvBlockTable, SharedPrefixIsReadOnly) {
   KvBlockPool pool(6);
   KvBlockTable donor(pool, 1, 100);

@@ -28,6 +28,7 @@ std::vector<KvLayerSpec> FakeModel::kv_layout() const {
 Result<void> FakeModel::reserve(const ForwardLimits& limits) {
   limits_ = limits;
   logits_.resize(size_t{limits.max_logit_rows} * options_.n_vocab);
+  hidden_.resize(limits.max_rows);
   return {};
 }
 
@@ -72,6 +73,7 @@ ForwardOutput FakeModel::forward(const ForwardBatch& batch, KvCache& cache) {
     violate(fmt::format("forward of {} rows, at most {}", batch.rows.size(), limits_.max_rows));
   }
   prefixes_.assign(batch.sequences.size(), Prefix{});
+  hidden_.clear();
   for (const ForwardRow& row : batch.rows) {
     if (row.sequence >= batch.sequences.size() || row.position >= limits_.max_context ||
         row.token < 0 || static_cast<uint32_t>(row.token) >= options_.n_vocab) {
@@ -102,6 +104,7 @@ ForwardOutput FakeModel::forward(const ForwardBatch& batch, KvCache& cache) {
     }
     prefix.state = next(prefix.state, row.token, row.position);
     prefix.n_positions = row.position + 1;
+    hidden_.push_back(hidden(prefix.state));
     Slot slot{prefix.state.hash, row.position, row.token, 0};
     slot.checksum = checksum(slot);
     std::memcpy(cache.key_slot(0, 0, slots[row.position]), &slot, sizeof slot);
@@ -116,6 +119,7 @@ ForwardOutput FakeModel::forward(const ForwardBatch& batch, KvCache& cache) {
   }
   n_rows_ += batch.rows.size();
   output.logits = logits_.data();
+  output.hidden = hidden_.data();
   output.ledger.routed_bytes = 1000 * batch.rows.size();
   output.ledger.dense_bytes = 5000;
   output.ledger.experts_union = std::min<uint64_t>(16, 4 * batch.rows.size());

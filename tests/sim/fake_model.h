@@ -59,6 +59,7 @@ class FakeModel final : public Model {
   };
   State next(State state, int32_t token, uint32_t position) const;
   void logits(const State& state, std::span<float> out) const;  // f32 [n_vocab]
+  static float hidden(const State& state) { return static_cast<float>(state.hash >> 40); }
   int32_t greedy_token(const State& state) const;
   bool row_is_nan(const State& state) const;
 
@@ -81,6 +82,7 @@ class FakeModel final : public Model {
   ModelInfo info_;
   ForwardLimits limits_;
   std::vector<float> logits_;
+  std::vector<float> hidden_;  // [max_rows][1]
   std::vector<Prefix> prefixes_;
   std::string violation_;
   uint64_t n_rows_ = 0;

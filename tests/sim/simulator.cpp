@@ -9,6 +9,7 @@
 #include "engine/schedule_hooks.h"
 #include "sim/closed_form.h"
 #include "sim/fake_model.h"
+#include "sim/scripted_drafter.h"
 
 namespace floe::sim {
 
@@ -204,6 +205,7 @@ class Simulation {
       clock_.advance(100'000 + 7'000 * static_cast<int64_t>(n_rows));
     };
     model_ = std::make_unique<FakeModel>(model_options);
+    speculate();
     auto engine = Engine::create(options_, *model_, clock_);
     if (!engine.ok()) {
       fail("create: " + engine.error().message);
@@ -214,10 +216,29 @@ class Simulation {
     greedy_only_ = decisions_.one_in(3);
     result_.setup = fmt::format(
         "context={} kv={} sequences={} waiting={} step_rows={} mixed_rows={} reserve={} "
-        "requests={} {}",
+        "requests={} spec={}:{} draft_rows={} {}",
         options_.max_context, options_.n_kv_tokens, options_.max_sequences, options_.max_waiting,
         options_.max_step_rows, options_.max_mixed_rows, options_.reserve_output_tokens, n_left_,
+        static_cast<int>(options_.spec.mode), options_.spec.n_fixed, options_.max_draft_rows,
         chaos_.describe());
+  }
+
+  // Three runs in four have a drafter; how often it lies stays the same for a run.
+  void speculate() {
+    constexpr SpecMode kModes[] = {SpecMode::off, SpecMode::fixed, SpecMode::adaptive,
+                                   SpecMode::fixed};
+    options_.spec.mode = kModes[decisions_.below(4)];
+    options_.spec.n_fixed = decisions_.between(1, kMaxDraftTokens);
+    options_.max_draft_rows = decisions_.between(1, 64);
+    const uint32_t lie_one_in = decisions_.between(1, 12);
+    const uint32_t n_unsettled = decisions_.one_in(2) ? 0 : decisions_.between(1, 40);
+    ScriptedDrafter::Script script;
+    script.lies = [this, lie_one_in] { return decisions_.one_in(lie_one_in); };
+    script.n_guesses = [this](uint32_t n_room) { return decisions_.between(0, n_room); };
+    script.n_unsettled = [n_unsettled](uint32_t n_cached) {
+      return std::min(n_unsettled, n_cached);
+    };
+    options_.drafters = scripted_drafters(*model_, script, &drafter_);
   }
 
   void fail(std::string what) {
@@ -368,6 +389,7 @@ class Simulation {
 
   void collect_failures() {
     if (!model_->violation().empty()) fail("model: " + model_->violation());
+    if (drafter_ != nullptr && !drafter_->violation().empty()) fail(drafter_->violation());
     for (const auto& client : clients_) {
       if (!client->failure.empty()) fail(client->failure);
     }
@@ -408,6 +430,15 @@ class Simulation {
         stats.n_finished_error != by_reason[4] || stats.end_to_end.n_observations != n_choices) {
       fail("finish reasons counted and finish reasons sent differ");
     }
+    uint64_t n_drafted = 0;
+    for (size_t i = 0; i < kDraftSources; ++i) {
+      n_drafted += stats.n_drafted[i];
+      result_.n_accepted += stats.n_draft_accepted[i];
+    }
+    if (drafter_ != nullptr && drafter_->n_sequences() != 0) fail("a drafter keeps a sequence");
+    if (drafter_ == nullptr && n_drafted != 0) fail("guesses of nobody");
+    if (result_.n_accepted > n_drafted) fail("more guesses accepted than verified");
+    result_.n_drafted = n_drafted;
     result_.n_rows = model_->n_rows();
     result_.n_tokens = n_tokens;
     result_.n_preemptions = stats.n_preemptions;
@@ -423,6 +454,7 @@ class Simulation {
   EngineOptions options_;
   std::unique_ptr<FakeModel> model_;
   std::unique_ptr<Engine> engine_;
+  const ScriptedDrafter* drafter_ = nullptr;  // the engine's
   std::vector<std::shared_ptr<Client>> clients_;
   uint32_t n_left_ = 0;
   bool greedy_only_ = false;

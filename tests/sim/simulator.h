@@ -59,6 +59,8 @@ struct SimulationResult {
   uint64_t n_stopped = 0;
   uint64_t n_shared_prompt_tokens = 0;
   uint64_t n_refused = 0;
+  uint64_t n_drafted = 0;   // guesses verified
+  uint64_t n_accepted = 0;  // of those
 };
 
 SimulationResult simulate(Decisions& decisions);

@@ -1,0 +1,68 @@
+#include "draft/speculation.h"
+
+#include <algorithm>
+
+namespace floe {
+
+Speculation::Speculation(const SpecPolicy& policy, const ModelInfo& model,
+                         std::vector<std::unique_ptr<Drafter>> drafters, uint32_t max_sequences)
+    : policy_(policy), economics_(policy, model), drafters_(std::move(drafters)) {
+  tasks_.reserve(max_sequences);
+  candidates_.reserve(max_sequences);
+}
+
+void Speculation::begin(SequenceId sequence, std::span<const int32_t> tokens, uint32_t n_cached,
+                        std::span<const int32_t> prediction) {
+  economics_.begin(sequence);
+  for (const auto& drafter : drafters_) drafter->begin(sequence, tokens, n_cached, prediction);
+}
+
+void Speculation::end(SequenceId sequence) {
+  for (const auto& drafter : drafters_) drafter->end(sequence);
+  economics_.end(sequence);
+}
+
+void Speculation::propose(std::span<SpecTurn> turns, const StepShape& shape,
+                          TokenChooser& chooser) {
+  for (SpecTurn& turn : turns) turn.draft.clear();
+  for (const auto& drafter : drafters_) {
+    tasks_.clear();
+    for (SpecTurn& turn : turns) {
+      const auto n_drafted = static_cast<uint32_t>(turn.draft.size());
+      const uint32_t n_asked =
+          economics_.tokens_to_ask(turn.sequence, drafter->source(), drafter->is_free(), n_drafted);
+      const uint32_t max_tokens = std::min(n_drafted + n_asked, turn.max_tokens);
+      if (max_tokens <= n_drafted) continue;
+      tasks_.push_back({turn.sequence, turn.tokens, turn.slots, max_tokens, &turn.draft});
+    }
+    if (!tasks_.empty()) drafter->draft(tasks_, chooser);
+  }
+  candidates_.clear();
+  for (const SpecTurn& turn : turns) {
+    FLOE_CHECK(turn.draft.size() <= turn.max_tokens);
+    const auto position = static_cast<uint32_t>(turn.tokens.size() - 1);
+    candidates_.push_back({turn.sequence, position, turn.draft, 0});
+  }
+  economics_.allocate(candidates_, shape);
+  for (size_t i = 0; i < turns.size(); ++i) {
+    FLOE_CHECK(candidates_[i].n_verify <= turns[i].draft.size());
+    turns[i].n_verify = candidates_[i].n_verify;
+  }
+}
+
+void Speculation::accept(std::span<const CommittedRows> rows) {
+  if (rows.empty()) return;
+  for (const auto& drafter : drafters_) drafter->accept(rows);
+}
+
+void Speculation::learn(std::span<const SpecOutcome> outcomes, const StepMeasure& measure) {
+  economics_.observe(outcomes, measure);
+}
+
+uint32_t Speculation::n_settled(SequenceId sequence, uint32_t n_cached) const {
+  uint32_t n = n_cached;
+  for (const auto& drafter : drafters_) n = std::min(n, drafter->n_settled(sequence, n_cached));
+  return n;
+}
+
+}  // namespace floe
