@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "draft/drafter.h"
 #include "model/model.h"
@@ -27,6 +29,10 @@ struct SpecPolicy {
   uint32_t n_fixed = 0;    // K of "on:K", 1 .. kMaxDraftTokens
   double max_loss = 0.02;  // of the time that decoding without speculation takes
 };
+
+// "off", "on:K" ("on" is on:3), "auto", "report". ErrorKind::usage for anything else.
+Result<SpecPolicy> parse_spec_policy(std::string_view text);
+std::string to_string(const SpecPolicy& policy);
 
 // A sequence that decodes in the step to come.
 struct SpecCandidate {
