@@ -10,6 +10,7 @@
 #include "text/tokenizer.h"
 #include "verbs/model_flags.h"
 #include "verbs/sampling_flags.h"
+#include "verbs/spec_flags.h"
 #include "verbs/text_file.h"
 #include "verbs/verbs.h"
 
@@ -28,6 +29,7 @@ struct RunFlags {
   int64_t n_context = 0;
   int64_t seed = -1;
   SamplingFlags sampling;
+  SpecFlags spec;
   bool json = false;
 
   void add_to(OptionTable& table) {
@@ -42,6 +44,7 @@ struct RunFlags {
               "context in tokens; 0: the model's, at most what the prompt and -n need");
     table.add("-s,--seed", "N", &seed, -1, INT64_MAX, "seed of the sampler; -1: a random one");
     sampling.add_to(table);
+    spec.add_to(table);
     table.add("--json", &json, "print one JSON object at the end instead of streaming the text");
   }
 };
@@ -168,6 +171,9 @@ Result<int> run_run(std::span<const std::string> arguments) {
   }
   options.max_sequences = 1;
   options.kv_types = flags.model.kv_types();
+  FLOE_TRY(const Speculating speculating, prepare(flags.spec, loaded));
+  options.spec = speculating.policy;
+  options.drafters = speculating.drafters;
   const SteadyClock clock;
   FLOE_TRY(const auto engine, Engine::create(options, *loaded.model, clock));
 

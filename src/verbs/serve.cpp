@@ -9,6 +9,7 @@
 #include "store/gguf.h"
 #include "verbs/model_flags.h"
 #include "verbs/sampling_flags.h"
+#include "verbs/spec_flags.h"
 #include "verbs/verbs.h"
 
 namespace floe {
@@ -21,6 +22,7 @@ constexpr double kProbeSeconds = 0.1;
 struct ServeFlags {
   ModelFlags model;
   SamplingFlags sampling;
+  SpecFlags spec;
   std::string host = "127.0.0.1";
   int64_t port = 8080;
   std::string alias;
@@ -58,6 +60,7 @@ struct ServeFlags {
     table.add_choice("--chat-template", {"auto", "floe-nano", "chatml", "glm", "glm-compact"}, &chat_format,
                      "chat format; auto: by the vocabulary's special tokens");
     sampling.add_to(table);
+    spec.add_to(table);
     table.add("--api-key", "LIST", &api_key, "keys that requests must carry, separated by commas");
     table.add("--api-key-file", "FILE", &api_key_file, "file with one key a line");
     table.add("--insecure", &insecure, "allow other than loopback addresses without a key");
@@ -86,6 +89,7 @@ std::vector<std::string> split_list(const std::string& text) {
 struct Resources {
   SteadyClock clock;
   LoadedModel loaded;
+  Speculating speculating;
 };
 
 Result<ServedModel> load_served(const ServeFlags& flags) {
@@ -119,6 +123,9 @@ Result<ServedModel> load_served(const ServeFlags& flags) {
   options.max_step_rows = static_cast<uint32_t>(flags.step_rows);
   options.max_mixed_rows = std::min(options.max_mixed_rows, options.max_step_rows);
   options.kv_types = flags.model.kv_types();
+  FLOE_TRY(resources->speculating, prepare(flags.spec, resources->loaded));
+  options.spec = resources->speculating.policy;
+  options.drafters = resources->speculating.drafters;
   FLOE_TRY(auto engine, Engine::create(options, model, resources->clock));
   served.info = model.info();
   served.name = flags.alias.empty() ? served.info.name : flags.alias;
