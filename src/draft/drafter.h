@@ -58,7 +58,8 @@ struct CommittedRows {
 class TokenChooser {
  public:
   virtual ~TokenChooser() = default;
-  // The token after task.tokens and *task.draft. logits f32 [n_vocab]. -1: they are not finite.
+  // The token after task.tokens and *task.draft. logits f32 [n_vocab], or fewer where the drafter
+  // guesses only the first tokens of the vocabulary. -1: they are not finite.
   virtual int32_t choose(const DraftTask& task, std::span<const float> logits) = 0;
 };
 

@@ -25,6 +25,7 @@ using DrafterMaker = std::function<Result<std::vector<std::unique_ptr<Drafter>>>
 
 struct DrafterChoice {
   DraftSource source = DraftSource::prompt_lookup;
+  uint32_t mtp_vocab = 0;  // tokens that the draft head chooses from, the first ones; 0: all
 };
 
 // trunk and cache outlive the drafter. Fails where the choice does not fit the trunk

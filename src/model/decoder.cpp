@@ -85,6 +85,7 @@ ForwardOutput Decoder::forward_mtp(const ForwardBatch& batch, const float* hidde
 ForwardOutput Decoder::run(const ForwardBatch& batch, const float* mtp_hidden, KvCache& cache) {
   ForwardOutput output;
   if (batch.rows.empty()) return output;
+  FLOE_CHECK(batch.n_logits <= network_->n_vocab);
   prepare(batch);
   for (uint32_t i = 0; i < batch.rows.size(); ++i) {
     if (!batch.rows[i].wants_logits) continue;
@@ -100,7 +101,8 @@ ForwardOutput Decoder::run(const ForwardBatch& batch, const float* mtp_hidden, K
               cache,
               network_->rope.n_pairs(),
               worker.index() == 0 ? &output.ledger : nullptr,
-              routing_log_};
+              mtp_hidden == nullptr ? routing_log_ : nullptr,
+              batch.n_logits != 0 ? batch.n_logits : network_->n_vocab};
     if (mtp_hidden == nullptr) {
       walk_trunk(pass, output.n_logit_rows);
     } else {
@@ -167,9 +169,12 @@ void Decoder::project_logits(Pass& pass, Stage input, uint32_t n_logit_rows) {
     const PackedMatrix& embedding = network_->token_embedding;
     pass.ledger->head_bytes += pass.n_rows() * (embedding.group_bytes / kRowsPerGroup);
   }
+  PackedMatrix head = network_->lm_head();
+  head.n_rows = pass.n_logits;
+  head.n_groups = (head.n_rows + kRowsPerGroup - 1) / kRowsPerGroup;
   project(pass, {input},
-          {{network_->lm_head(), ws_.input.rows(), n_logit_rows, ws_.logits, network_->n_vocab,
-            kHeadClass, nullptr, ws_.logit_rows}});
+          {{head, ws_.input.rows(), n_logit_rows, ws_.logits, head.n_rows, kHeadClass, nullptr,
+            ws_.logit_rows}});
 }
 
 void Decoder::walk_trunk(Pass& pass, uint32_t n_logit_rows) {

@@ -51,12 +51,15 @@ struct SequenceSlots {
 struct ForwardBatch {
   std::span<const ForwardRow> rows;
   std::span<const SequenceSlots> sequences;
+  // Logits of the first n_logits tokens alone, for a drafter that guesses no others: the rest of
+  // the lm_head is not read. 0: of all.
+  uint32_t n_logits = 0;
 };
 
 // Valid until the next forward of the same model.
 struct ForwardOutput {
   const float* logits =
-      nullptr;  // f32 [n_logit_rows][n_vocab], rows with wants_logits in batch order
+      nullptr;  // f32 [n_logit_rows][n_vocab or n_logits], rows with wants_logits in batch order
   uint32_t n_logit_rows = 0;
   const float* hidden =
       nullptr;        // f32 [n_rows][hidden_dim] after the output norm: what an MTP head reads
@@ -96,8 +99,8 @@ class Model {
   // The packed weights: what forwards read, where they read it.
   virtual std::span<const std::byte> weights() const = 0;
 
-  // From now on every forward appends to the log the experts that its rows chose: u32 [MoE
-  // layer][row][n_active_experts], in rank order. nullptr: no log.
+  // From now on every forward of the trunk appends to the log the experts that its rows chose: u32
+  // [MoE layer][row][n_active_experts], in rank order. nullptr: no log.
   virtual void log_routing(std::vector<uint32_t>* log) = 0;
 };
 

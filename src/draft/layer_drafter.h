@@ -1,0 +1,101 @@
+#pragma once
+// What drafters that run layers of their own have in common: which rows of a sequence their layers
+// have not seen yet, and the chain in which every guess is fed back for the next.
+//
+// The layers run rows as the trunk does, a token at its position, and cache at the slot that the
+// trunk has for that position. Rows that the trunk has committed wait until a draft is asked for or
+// kMaxWaitingRows of a sequence have gathered; then those of all sequences run as one batch, so
+// that a step without a draft reads no weights. What waits is bounded, and so is how far
+// n_settled() falls behind.
+//
+// A guess that is fed back is cached as well, at a position that nobody has committed. Attention
+// reads no position beyond its own row's, and the row that is committed there runs before any later
+// one: a wrong guess is overwritten before it is read.
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/memory.h"
+#include "draft/drafter.h"
+#include "draft/factory.h"
+#include "model/model.h"
+
+namespace floe {
+
+// Of one sequence. More would make prompts wait, less would read the layers' weights more often
+// while nobody asks.
+inline constexpr uint32_t kMaxWaitingRows = 32;
+
+class LayerDrafter : public Drafter {
+ public:
+  bool is_free() const override { return false; }
+  void begin(SequenceId id, std::span<const int32_t> tokens, uint32_t n_cached,
+             std::span<const int32_t> prediction) override;
+  void draft(std::span<DraftTask> tasks, TokenChooser& chooser) override;
+  void accept(std::span<const CommittedRows> rows) override;
+  void end(SequenceId id) override;
+  uint32_t n_settled(SequenceId id, uint32_t n_cached) const override;
+
+ protected:
+  // hidden_dim: of the hidden state that a row takes along, the trunk's of the position before it;
+  // in a chain, the one that forward() gave for the row before it. 0: rows are tokens alone.
+  // n_logits: of one row of forward()'s logits. memory: memory_bytes() of it.
+  LayerDrafter(const DraftLimits& limits, uint32_t hidden_dim, uint32_t n_logits,
+               HugeBuffer memory);
+  static uint64_t memory_bytes(const DraftLimits& limits, uint32_t hidden_dim);
+
+  // Runs the rows, at most max_step_rows of them, caching their keys and values. hidden f32
+  // [n_rows][hidden_dim]; null where hidden_dim is 0.
+  virtual ForwardOutput forward(const ForwardBatch& batch, const float* hidden) = 0;
+
+ private:
+  struct Sequence {
+    SequenceId id = 0;
+    bool in_use = false;
+    uint32_t n_committed = 0;  // positions that the trunk has computed
+    // Positions whose cached values are final, the pending token's among them once a draft ran it.
+    uint32_t n_filled = 0;
+    // Guesses cached from position n_filled on. They are true where the guess turns out right,
+    // unless a hidden state belongs to the row: the guess was made with the drafter's own.
+    uint32_t n_guessed = 0;
+    std::array<int32_t, kMaxDraftTokens> guessed{};
+  };
+  struct Chain {
+    DraftTask* task = nullptr;
+    Sequence* sequence = nullptr;
+    bool ended = false;
+  };
+
+  bool takes_hidden() const { return hidden_dim_ != 0; }
+  const Sequence& find(SequenceId id) const;
+  Sequence& find(SequenceId id) { return const_cast<Sequence&>(std::as_const(*this).find(id)); }
+  // Of the row at position n_filled + i of a sequence. i = 0 .. n_committed - n_filled are there.
+  float* waiting_hidden(const Sequence& sequence, uint32_t i);
+  float* guess_hidden(const Sequence& sequence);
+  void wait(Sequence& sequence, const CommittedRows& rows);
+  void stage_waiting(Sequence& sequence, const CommittedRows& rows);
+  bool stage_task(DraftTask& task);
+  bool stage_guesses();
+  void stage(int32_t token, uint32_t position, const float* hidden);
+  void run_staged(TokenChooser* chooser);
+  void take(Chain& chain, TokenChooser& chooser, std::span<const float> logits,
+            const float* hidden);
+
+  const uint32_t hidden_dim_;
+  const uint32_t n_logits_;
+  const uint32_t max_batch_rows_;
+  std::vector<Sequence> sequences_;  // [max_sequences]
+
+  std::vector<ForwardRow> rows_;  // staged, those of one sequence one after the other
+  std::vector<SequenceSlots> slots_;
+  std::vector<Chain> chains_;  // in the order of their rows
+
+  HugeBuffer memory_;
+  float* waiting_ = nullptr;  // f32 [max_sequences][kMaxWaitingRows + 1][hidden_dim]
+  float* guesses_ = nullptr;  // f32 [max_sequences][hidden_dim], of the next row of a chain
+  float* staged_ = nullptr;   // f32 [max_staged_rows][hidden_dim]
+};
+
+}  // namespace floe
