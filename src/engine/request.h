@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "draft/drafter.h"
+
 namespace floe {
 
 using RequestId = uint64_t;  // unique for the life of the engine; 0 is never used
@@ -43,6 +45,9 @@ struct Request {
   uint32_t n = 1;                    // choices
   SamplingParams sampling;
   std::vector<int32_t> stop_tokens;  // end a choice; never part of its output
+  // What the output will probably be, for drafters to guess from; may be empty.
+  std::vector<int32_t> prediction;
+  uint32_t max_draft_tokens = kMaxDraftTokens;  // of one step; 0: no speculation
   std::shared_ptr<TokenSink> sink;
 };
 
@@ -76,7 +81,11 @@ struct StepTelemetry {
   uint64_t total_bytes = 0;
   uint64_t routed_bytes = 0;
   double seconds = 0.0;
-  double gb_s = 0.0;  // total_bytes / seconds / 1e9
+  double gb_s = 0.0;               // total_bytes / seconds / 1e9
+  uint32_t n_draft_rows = 0;       // of the rows: guesses
+  uint32_t n_accepted = 0;         // of the guesses
+  double draft_seconds = 0.0;      // guessing, before and after the forward; not in seconds
+  double predicted_seconds = 0.0;  // what the model of a step's time said; 0: it said nothing
 };
 
 // Means and sums over the decode steps that a choice took part in.
@@ -88,6 +97,14 @@ struct ChoiceTelemetry {
   uint64_t routed_bytes = 0;
   double seconds = 0.0;
   double gb_s = 0.0;
+  uint64_t n_drafted = 0;             // guesses that became rows
+  uint64_t n_accepted = 0;            // of those
+  uint64_t n_predicted_accepted = 0;  // the same, of guesses taken from Request::prediction
+  uint64_t n_predicted_rejected = 0;
+  const char* spec_state = "off";  // of the last step, as SpecDecision has them; static texts
+  const char* spec_reason = "no drafter";
+  uint64_t n_predicted_steps = 0;  // steps whose time was predicted
+  double predicted_seconds = 0.0;  // summed over those
 };
 
 struct TokenCounts {

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <span>
 
+#include "draft/drafter.h"
+
 namespace floe {
 
 // Fixed buckets, ready for Prometheus: counts[i] observations were <= bounds[i] (not cumulative),
@@ -24,6 +26,8 @@ struct EngineStats {
   uint32_t n_waiting = 0;    // requests not started yet (those still in the inbox included)
   uint32_t n_running = 0;    // requests started and not ended
   uint32_t n_sequences = 0;  // choices in the running batch
+  uint32_t n_drafting = 0;   // of those, by the state that speculation left them in: "draft"
+  uint32_t n_parked = 0;     // and "parked"
   uint32_t n_kv_blocks = 0;
   uint32_t n_kv_blocks_used = 0;
   uint32_t max_sequences = 0;
@@ -57,6 +61,12 @@ struct EngineStats {
   uint64_t head_bytes = 0;
   uint64_t kv_bytes = 0;
   uint64_t draft_bytes = 0;
+  uint64_t n_drafts = 0;  // drafts of which at least one guess became a row
+  std::array<uint64_t, kDraftSources> n_drafted{};  // guesses that became rows, by DraftSource
+  std::array<uint64_t, kDraftSources> n_draft_accepted{};
+  std::array<uint64_t, kMaxDraftTokens> accepted_by_position{};  // [i]: the (i+1)th of its draft
+  double draft_seconds = 0.0;
+  uint64_t n_spec_switches = 0;  // a sequence began or ceased to speculate
 
   // The last step.
   double last_gb_s = 0.0;
