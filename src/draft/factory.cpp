@@ -1,12 +1,16 @@
 #include "draft/factory.h"
 
 #include "draft/mtp.h"
+#include "draft/prompt_lookup.h"
 
 namespace floe {
 
 Result<std::unique_ptr<Drafter>> make_drafter(const DrafterChoice& choice, Model& trunk,
                                               KvCache& cache, const DraftLimits& limits) {
   switch (choice.source) {
+    case DraftSource::prompt_lookup:
+    case DraftSource::prediction:
+      return std::unique_ptr<Drafter>(std::make_unique<PromptLookup>(limits.max_context));
     case DraftSource::mtp:
       return MtpDrafter::create(trunk, cache, limits, choice.mtp_vocab);
     default:
