@@ -56,8 +56,7 @@ class Padder {
   // The row, out of a piece that is read when the row is not in it.
   Result<const std::byte*> source_row(uint64_t row) {
     if (row < first_read_row_ || row >= first_read_row_ + n_read_rows_) {
-      n_read_rows_ = std::clamp<uint64_t>(kPieceBytes / source_row_bytes_, 1,
-                                          n_source_rows_ - row);
+      n_read_rows_ = std::clamp<uint64_t>(kPieceBytes / source_row_bytes_, 1, n_source_rows_ - row);
       first_read_row_ = row;
       in_.resize(n_read_rows_ * source_row_bytes_);
       FLOE_TRY_VOID(file_.read(*plan_->source, row * source_row_bytes_, in_));
@@ -233,8 +232,7 @@ Result<InflateResult> inflate(const InflateOptions& options) {
   InflateResult result;
   for (const TensorView& tensor : file.tensors()) result.input_bytes += tensor.size_bytes;
   for (const auto& tensor : header.tensors()) result.output_bytes += tensor.size_bytes;
-  Progress progress("inflating", result.output_bytes, Progress::Unit::bytes,
-                    options.show_progress);
+  Progress progress("inflating", result.output_bytes, Progress::Unit::bytes, options.show_progress);
   FLOE_TRY(GgufWriter writer, GgufWriter::create(options.output_path, header));
   Padder padder(file, writer, progress, plan.norm_factor);
   for (const TensorPlan& tensor : plan.tensors) FLOE_TRY_VOID(padder.write(tensor));

@@ -12,8 +12,10 @@
 // its mean square is then the same, and the norms' weights, zero beyond the first copy, leave one
 // copy for the matrices to read.
 //
-// K = 4, 16, 64 scale by powers of two: every logit keeps its bits. Other K move them by rounding
-// errors of F32.
+// K = 4, 16, 64 scale by powers of two: every logit keeps its bits where the normed widths are
+// multiples of 32 and no norm is over a head. Elsewhere logits move by rounding errors of F32,
+// which 8-bit activations turn into a step of 1/127 here and there: the same text but for close
+// calls.
 #include <cstddef>
 #include <cstdint>
 #include <string>

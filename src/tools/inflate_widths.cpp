@@ -167,9 +167,9 @@ class Planner {
     const uint32_t block = format_traits(tensor.type).block_elems;
     for (const Run& run : plan.cols) {
       if (run.n % block == 0) continue;
-      return model_error("{}: tensor {}: expected widths in multiples of the {} block's {}, found {}",
-                         file_.source(), tensor.name, format_traits(tensor.type).name, block,
-                         run.n);
+      return model_error(
+          "{}: tensor {}: expected widths in multiples of the {} block's {}, found {}",
+          file_.source(), tensor.name, format_traits(tensor.type).name, block, run.n);
     }
     return plan;
   }
@@ -181,25 +181,34 @@ class Planner {
     return n;
   }
 
-  Run grown(uint64_t n, Padding padding = Padding::zeros) const {
-    return {n, n * times_, padding};
-  }
+  Run grown(uint64_t n, Padding padding = Padding::zeros) const { return {n, n * times_, padding}; }
 
   std::vector<Run> expected_runs(Width width, uint64_t n) const {
     const Hparams& h = hparams_;
     const uint64_t expert_ffn = h.expert_ffn_dim != 0 ? h.expert_ffn_dim : h.ffn_dim;
     switch (width) {
-      case Width::fixed: return {{n, n}};
-      case Width::hidden: return {grown(h.hidden_dim)};
-      case Width::residual: return {grown(h.hidden_dim, state_padding_)};
-      case Width::two_parts: return {grown(h.hidden_dim), grown(h.hidden_dim)};
-      case Width::q_lora: return {grown(h.q_lora_dim)};
-      case Width::kv_lora: return {grown(h.kv_lora_dim)};
-      case Width::latent_and_rope: return {grown(h.kv_lora_dim), {h.rope_dim, h.rope_dim}};
-      case Width::dense_ffn: return {grown(h.ffn_dim)};
-      case Width::expert_ffn: return {grown(expert_ffn)};
-      case Width::gate_and_up: return {grown(expert_ffn), grown(expert_ffn)};
-      case Width::shared_ffn: return {grown(expert_ffn * h.n_shared_experts)};
+      case Width::fixed:
+        return {{n, n}};
+      case Width::hidden:
+        return {grown(h.hidden_dim)};
+      case Width::residual:
+        return {grown(h.hidden_dim, state_padding_)};
+      case Width::two_parts:
+        return {grown(h.hidden_dim), grown(h.hidden_dim)};
+      case Width::q_lora:
+        return {grown(h.q_lora_dim)};
+      case Width::kv_lora:
+        return {grown(h.kv_lora_dim)};
+      case Width::latent_and_rope:
+        return {grown(h.kv_lora_dim), {h.rope_dim, h.rope_dim}};
+      case Width::dense_ffn:
+        return {grown(h.ffn_dim)};
+      case Width::expert_ffn:
+        return {grown(expert_ffn)};
+      case Width::gate_and_up:
+        return {grown(expert_ffn), grown(expert_ffn)};
+      case Width::shared_ffn:
+        return {grown(expert_ffn * h.n_shared_experts)};
     }
     return {};
   }
