@@ -19,7 +19,7 @@ expect() {
   "$@" >"$scratch/out" 2>"$scratch/err" </dev/null || status=$?
   if [ "$status" -ne "$code" ]; then
     fail "$*: exit code $status instead of $code: $(head -c 300 "$scratch/err")"
-  elif ! cat "$scratch/out" "$scratch/err" | grep -qE -- "$pattern"; then
+  elif ! grep -qE -- "$pattern" "$scratch/out" "$scratch/err"; then
     fail "$*: no /$pattern/ in: $(head -c 300 "$scratch/out") $(head -c 300 "$scratch/err")"
   elif [ "$code" -ne 0 ] && [ "$(grep -c . "$scratch/err")" -ne 1 ]; then
     fail "$*: $(grep -c . "$scratch/err") lines on stderr instead of one"
