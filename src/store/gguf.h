@@ -118,6 +118,8 @@ class GgufFile : public GgufMetadata {
   uint64_t size_bytes() const;  // of all files together
   uint32_t n_shards() const;
   uint32_t alignment() const;  // of the first shard
+  // Whether the path names a file of this model: whoever writes there destroys what it reads.
+  bool is_part(const std::string& path) const;
 
   // Reads out.size() bytes of the tensor's data from `begin` on. Any thread may call it. The file's
   // pages stay in the system's cache and count for nobody, so a second start is as fast as memory.

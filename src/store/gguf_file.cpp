@@ -361,6 +361,13 @@ uint32_t GgufFile::n_shards() const {
 uint32_t GgufFile::alignment() const {
   return impl_->shards.front()->index.alignment;
 }
+bool GgufFile::is_part(const std::string& path) const {
+  struct stat info = {};
+  if (stat(path.c_str(), &info) != 0) return false;
+  return std::any_of(impl_->shards.begin(), impl_->shards.end(), [&](const auto& shard) {
+    return shard->device == info.st_dev && shard->inode == info.st_ino;
+  });
+}
 
 Result<void> GgufFile::read(const TensorView& tensor, uint64_t begin,
                             std::span<std::byte> out) const {

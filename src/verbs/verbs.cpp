@@ -11,6 +11,7 @@ std::span<const Verb> verbs() {
       {"logits", "logits of given tokens, and a hash of their bits", run_logits},
       {"tokenize", "token ids of a text", run_tokenize},
       {"synth", "write a model of random weights in a published shape", run_synth},
+      {"inflate", "write a larger model with the same outputs", run_inflate},
       {"doctor", "measure this machine: bandwidth, compute peaks, warnings", run_doctor},
   };
   return table;

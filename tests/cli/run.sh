@@ -19,7 +19,7 @@ expect() {
   "$@" >"$scratch/out" 2>"$scratch/err" </dev/null || status=$?
   if [ "$status" -ne "$code" ]; then
     fail "$*: exit code $status instead of $code: $(head -c 300 "$scratch/err")"
-  elif ! cat "$scratch/out" "$scratch/err" | grep -qE -- "$pattern"; then
+  elif ! grep -qE -- "$pattern" "$scratch/out" "$scratch/err"; then
     fail "$*: no /$pattern/ in: $(head -c 300 "$scratch/out") $(head -c 300 "$scratch/err")"
   elif [ "$code" -ne 0 ] && [ "$(grep -c . "$scratch/err")" -ne 1 ]; then
     fail "$*: $(grep -c . "$scratch/err") lines on stderr instead of one"
@@ -44,7 +44,7 @@ sys.exit("missing " + ", ".join(missing) if missing else 0)' "$file" "$@"; then 
 expect 0 'floe VERB' "$floe" help
 expect 0 'floe [0-9.]+ \(' "$floe" version
 expect 2 "unknown verb 'frobnicate'" "$floe" frobnicate
-for verb in run serve bench batched-bench logits tokenize synth doctor; do
+for verb in run serve bench batched-bench logits tokenize synth inflate doctor; do
   expect 0 "environment: FLOE_ARG_" "$floe" help "$verb"
   expect 2 'unknown option --frobnicate' "$floe" "$verb" --frobnicate
 done
@@ -63,6 +63,14 @@ expect 2 '^floe: --prompts: .*found none' "$floe" batched-bench -m "$nano" --pro
 expect 1 'nothere.txt: cannot be read' "$floe" batched-bench -m "$nano" --prompts "$scratch/nothere.txt"
 expect 2 'port' "$floe" serve -m "$nano" --port 99999
 expect 2 'expected one of|expected .*qwen3' "$floe" synth --like gpt-9 -o "$scratch/x.gguf"
+expect 2 '^floe: -o: expected a file' "$floe" inflate -m "$nano" --times 4
+expect 2 '^floe: -m: expected a model file' "$floe" inflate --times 4 -o "$scratch/x.gguf"
+expect 2 '^floe: --times: expected' "$floe" inflate -m "$nano" --times 1 -o "$scratch/x.gguf"
+cp "$nano" "$scratch/own.gguf"
+expect 2 'expected another file than the model' "$floe" inflate -m "$scratch/own.gguf" --times 2 -o "$scratch/own.gguf"
+expect 1 'x.gguf: cannot (reserve [0-9]+ bytes|write): ' bash -c "trap '' XFSZ; ulimit -f 1000; exec '$floe' inflate -m '$nano' --times 2 -o '$scratch/x.gguf' --no-progress"
+expect 3 'nothere.gguf' "$floe" inflate -m "$scratch/nothere.gguf" --times 2 -o "$scratch/x.gguf"
+[ -e "$scratch/x.gguf" ] && fail "inflate left a file behind" || pass
 
 # models that cannot be read
 expect 3 'nothere.gguf' "$floe" logits -m "$scratch/nothere.gguf" --tokens 1
@@ -111,6 +119,11 @@ if [ "$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["tokens"
 else
   fail "greedy tokens differ between runs"
 fi
+
+expect 0 '13\.[0-9] times' "$floe" inflate -m "$nano" --times 4 -o "$scratch/nano4.gguf" --no-progress
+found=$("$floe" logits -m "$scratch/nano4.gguf" --tokens "$tokens" --no-progress 2>/dev/null | grep -o '"hash":"[0-9a-f]*"')
+if [ "$found" = "$reference" ]; then pass; else fail "inflated 4 times: $found instead of $reference"; fi
+rm -f "$scratch/nano4.gguf" "$scratch/own.gguf"
 
 expect 0 'B parameters' "$floe" synth --like qwen3-30b-a3b --layers 1 --experts 8 --vocab 512 --type Q4_0 -o "$scratch/synth.gguf"
 expect 0 '"test":"pp16"' "$floe" bench -m "$scratch/synth.gguf" -p 16 -n 2 -v 1,2 -r 1 -o json

@@ -164,6 +164,9 @@ TEST_F(SplitSet, OpensFromAnyShard) {
     const Result<GgufFile> file = GgufFile::open(path(number));
     ASSERT_TRUE(file.ok()) << file.error().message;
     EXPECT_EQ(file->n_shards(), 3u);
+    for (int shard : {1, 2, 3}) EXPECT_TRUE(file->is_part(path(shard)));
+    EXPECT_FALSE(file->is_part(path(4)));
+    EXPECT_FALSE(file->is_part("/dev/null"));
     ASSERT_EQ(file->tensors().size(), 3u);
     EXPECT_EQ(*file->require_string("general.architecture"), "llama");
     for (uint32_t i = 0; i < 3; ++i) {
