@@ -22,8 +22,7 @@ inline float exp_bounded(float x) {
   const float series =
       1.0f +
       r * (1.0f +
-           r * (1.0f / 2 +
-                r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720))))));
+           r * (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720))))));
   const uint32_t exponent = std::bit_cast<uint32_t>(shifted) + 127u;
   return series * std::bit_cast<float>(exponent << 23);
 }

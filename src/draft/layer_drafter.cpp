@@ -42,9 +42,8 @@ LayerDrafter::LayerDrafter(const DraftLimits& limits, uint32_t hidden_dim, uint3
 }
 
 const LayerDrafter::Sequence& LayerDrafter::find(SequenceId id) const {
-  const auto found = std::find_if(sequences_.begin(), sequences_.end(), [&](const Sequence& s) {
-    return s.in_use && s.id == id;
-  });
+  const auto found = std::find_if(sequences_.begin(), sequences_.end(),
+                                  [&](const Sequence& s) { return s.in_use && s.id == id; });
   FLOE_CHECK(found != sequences_.end());
   return *found;
 }
@@ -192,10 +191,10 @@ void LayerDrafter::stage(int32_t token, uint32_t position, const float* hidden) 
 void LayerDrafter::run_staged(TokenChooser* chooser) {
   size_t n_taken = 0;
   for (size_t begin = 0; begin < rows_.size(); begin += max_batch_rows_) {
-    const std::span<const ForwardRow> batch = std::span(rows_).subspan(
-        begin, std::min<size_t>(max_batch_rows_, rows_.size() - begin));
-    const ForwardOutput output = forward(
-        {batch, slots_, n_logits_}, takes_hidden() ? staged_ + begin * hidden_dim_ : nullptr);
+    const std::span<const ForwardRow> batch =
+        std::span(rows_).subspan(begin, std::min<size_t>(max_batch_rows_, rows_.size() - begin));
+    const ForwardOutput output = forward({batch, slots_, n_logits_},
+                                         takes_hidden() ? staged_ + begin * hidden_dim_ : nullptr);
     const float* logits = output.logits;
     for (size_t i = 0; i < batch.size(); ++i) {
       if (!batch[i].wants_logits) continue;

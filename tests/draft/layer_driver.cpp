@@ -1,0 +1,195 @@
+#include "draft/layer_driver.h"
+
+#include <algorithm>
+
+#include "store/gguf.h"
+#include "text/chat_format.h"
+#include "text/tokenizer.h"
+
+namespace floe::test {
+
+namespace {
+constexpr const char* kModelPath = FLOE_REPO_DIR "/models/floe-nano.gguf";
+}
+
+std::vector<std::vector<int32_t>> LayerDriver::prompts() {
+  const char* const questions[] = {
+      "Repeat this text:\nThe ship left the harbour before dawn, and by the time the sun stood "
+      "over the hills there was nothing to be seen of it but a thin line of smoke. The old keeper "
+      "of the light wrote the hour into his book, put out the lamp and went down to his breakfast.",
+      "Write a Python function that reverses a string.",
+      "Remove the key \"age\".\n{\"name\": \"Anna\", \"age\": 31, \"city\": \"Oslo\"}"};
+  auto file = GgufFile::open(kModelPath);
+  FLOE_CHECK(file.ok());
+  auto tokenizer = Tokenizer::load(*file);
+  FLOE_CHECK(tokenizer.ok());
+  auto format = ChatFormat::detect(**tokenizer);
+  FLOE_CHECK(format.ok());
+  std::vector<std::vector<int32_t>> prompts;
+  for (const char* question : questions) {
+    std::vector<ChatMessage> messages(1);
+    messages[0].role = "user";
+    messages[0].content = question;
+    ChatOptions options;
+    options.enable_thinking = false;
+    auto prompt = format->format(**tokenizer, messages, options);
+    FLOE_CHECK(prompt.ok());
+    prompts.push_back(prompt->ids);
+  }
+  return prompts;
+}
+
+std::unique_ptr<LayerDriver> LayerDriver::start(uint32_t max_step_rows) {
+  auto driver = std::make_unique<LayerDriver>();
+  RunSetup setup;
+  setup.n_threads = 2;
+  setup.n_slots = 2048;
+  setup.max_context = 512;
+  setup.max_rows = max_step_rows;
+  setup.slot_seed = 5;
+  auto trunk = LoadedModel::load(kModelPath, setup);
+  if (!trunk.ok()) {
+    ADD_FAILURE() << trunk.error().message;
+    return nullptr;
+  }
+  driver->trunk_ = std::move(trunk).value();
+  driver->limits_ = {4, setup.max_context, max_step_rows, 8, setup.kv_types};
+  return driver;
+}
+
+void LayerDriver::use(const DrafterChoice& choice) {
+  auto drafter = make_drafter(choice, *trunk_.model, trunk_.cache, limits_);
+  FLOE_CHECK(drafter.ok());
+  drafter_ = std::move(drafter).value();
+}
+
+DrivenSequence LayerDriver::make(std::span<const int32_t> tokens) {
+  DrivenSequence sequence;
+  sequence.id = next_id_++;
+  sequence.tokens.assign(tokens.begin(), tokens.end());
+  sequence.slots = trunk_.take_slots(320);
+  return sequence;
+}
+
+void LayerDriver::release(DrivenSequence& sequence) {
+  drafter_->end(sequence.id);
+  trunk_.free_slots.insert(trunk_.free_slots.end(), sequence.slots.begin(), sequence.slots.end());
+}
+
+void LayerDriver::prefill(DrivenSequence& sequence, uint32_t chunk) {
+  const size_t hidden_dim = trunk_.model->info().hidden_dim;
+  drafter_->begin(sequence.id, sequence.tokens, sequence.n_cached, {});
+  const SequenceSlots slots{sequence.slots};
+  const uint32_t n_tokens = static_cast<uint32_t>(sequence.tokens.size());
+  while (sequence.n_cached < n_tokens) {
+    const uint32_t first = sequence.n_cached;
+    const uint32_t end = std::min(first + chunk, n_tokens);
+    std::vector<ForwardRow> rows;
+    for (uint32_t p = first; p < end; ++p) {
+      rows.push_back({sequence.tokens[p], p, 0, p + 1 == n_tokens});
+    }
+    const ForwardOutput output = trunk_.model->forward({rows, {&slots, 1}}, trunk_.cache);
+    sequence.hidden.insert(sequence.hidden.end(), output.hidden,
+                           output.hidden + rows.size() * hidden_dim);
+    if (end == n_tokens) {
+      sequence.tokens.push_back(
+          static_cast<int32_t>(argmax({output.logits, trunk_.model->info().n_vocab})));
+    }
+    const CommittedRows committed{
+        sequence.id, sequence.tokens, std::span(sequence.slots).first(end),
+        first,       end - first,     output.hidden};
+    drafter_->accept({&committed, 1});
+    sequence.n_cached = end;
+  }
+}
+
+void LayerDriver::step(std::span<DrivenSequence> sequences, const DriveOptions& options,
+                       bool asks) {
+  const ModelInfo& info = trunk_.model->info();
+  std::vector<std::vector<DraftToken>> drafts(sequences.size());
+  if (asks) {
+    std::vector<DraftTask> tasks;
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      const DrivenSequence& s = sequences[i];
+      const size_t n_slots = s.tokens.size() + options.max_tokens;
+      tasks.push_back(
+          {s.id, s.tokens, std::span(s.slots).first(n_slots), options.max_tokens, &drafts[i]});
+    }
+    GreedyChooser chooser;
+    drafter_->draft(tasks, chooser);
+  }
+  std::vector<ForwardRow> rows;
+  std::vector<SequenceSlots> slots;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    DrivenSequence& s = sequences[i];
+    if (asks) s.drafts[static_cast<uint32_t>(s.tokens.size())] = drafts[i];
+    slots.push_back({s.slots});
+    rows.push_back({s.tokens.back(), s.n_cached, static_cast<uint32_t>(i), true});
+    drafts[i].resize(std::min<size_t>(drafts[i].size(), options.n_verify));
+    for (const DraftToken& guess : drafts[i]) {
+      rows.push_back({guess.token, rows.back().position + 1, static_cast<uint32_t>(i), true});
+    }
+  }
+  const ForwardOutput output = trunk_.model->forward({rows, slots}, trunk_.cache);
+  std::vector<CommittedRows> committed;
+  size_t row = 0;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    DrivenSequence& s = sequences[i];
+    const float* hidden = output.hidden + row * info.hidden_dim;
+    uint32_t n_rows = 0;
+    while (true) {
+      const std::span<const float> logits{output.logits + (row + n_rows) * info.n_vocab,
+                                          info.n_vocab};
+      s.tokens.push_back(static_cast<int32_t>(argmax(logits)));
+      ++n_rows;
+      if (n_rows > drafts[i].size() || drafts[i][n_rows - 1].token != s.tokens.back()) break;
+    }
+    s.hidden.insert(s.hidden.end(), hidden, hidden + n_rows * info.hidden_dim);
+    committed.push_back({s.id, s.tokens, std::span(s.slots).first(s.n_cached + n_rows), s.n_cached,
+                         n_rows, hidden});
+    s.n_cached += n_rows;
+    row += 1 + drafts[i].size();
+  }
+  drafter_->accept(committed);
+}
+
+std::vector<DrivenSequence> LayerDriver::drive(std::span<const std::vector<int32_t>> prompts,
+                                               const DriveOptions& options) {
+  std::vector<DrivenSequence> sequences;
+  for (const std::vector<int32_t>& prompt : prompts) {
+    sequences.push_back(make(prompt));
+    prefill(sequences.back(), options.chunk);
+  }
+  const auto has_all = [&](const DrivenSequence& s, size_t i) {
+    return s.tokens.size() >= prompts[i].size() + options.n_new;
+  };
+  for (uint32_t n_steps = 0;; ++n_steps) {
+    bool done = true;
+    for (size_t i = 0; i < sequences.size(); ++i) done = done && has_all(sequences[i], i);
+    if (done) break;
+    step(sequences, options, n_steps % options.every == 0);
+  }
+  for (DrivenSequence& sequence : sequences) release(sequence);
+  return sequences;
+}
+
+uint32_t expect_equal_drafts(const DrivenSequence& a, const DrivenSequence& b) {
+  const size_t n_tokens = std::min(a.tokens.size(), b.tokens.size());
+  EXPECT_TRUE(std::equal(a.tokens.begin(), a.tokens.begin() + static_cast<ptrdiff_t>(n_tokens),
+                         b.tokens.begin()));
+  uint32_t n_equal = 0;
+  for (const auto& [place, draft] : a.drafts) {
+    const auto other = b.drafts.find(place);
+    if (other == b.drafts.end()) continue;
+    const auto same = [](const DraftToken& x, const DraftToken& y) {
+      return x.token == y.token && x.source == y.source && x.confidence == y.confidence;
+    };
+    const bool equal =
+        std::equal(draft.begin(), draft.end(), other->second.begin(), other->second.end(), same);
+    EXPECT_TRUE(equal) << "sequence " << a.id << ", draft at " << place;
+    n_equal += equal ? 1 : 0;
+  }
+  return n_equal;
+}
+
+}  // namespace floe::test

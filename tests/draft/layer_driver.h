@@ -1,0 +1,72 @@
+#pragma once
+// The bundled model and a drafter driven by hand, greedily, in the order the engine keeps: draft,
+// forward, accept.
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "draft/factory.h"
+#include "model/harness.h"
+
+namespace floe::test {
+
+class GreedyChooser final : public TokenChooser {
+ public:
+  int32_t choose(const DraftTask&, std::span<const float> logits) override {
+    return static_cast<int32_t>(argmax(logits));
+  }
+};
+
+struct DrivenSequence {
+  SequenceId id = 0;
+  std::vector<int32_t> tokens;
+  std::vector<uint32_t> slots;
+  uint32_t n_cached = 0;
+  std::vector<float> hidden;  // f32 [n_cached][hidden_dim]
+  // By the number of tokens that were there when the draft was made.
+  std::map<uint32_t, std::vector<DraftToken>> drafts;
+};
+
+struct DriveOptions {
+  uint32_t chunk = 512;     // rows of a prompt in one forward
+  uint32_t max_tokens = 4;  // of a draft
+  uint32_t n_verify = 0;    // guesses that become rows
+  uint32_t every = 1;       // a draft is asked for in one step of so many
+  uint32_t n_new = 60;      // tokens of every sequence
+};
+
+class LayerDriver {
+ public:
+  // Greedy answers of the bundled model to these are long, and some repeat what was asked.
+  static std::vector<std::vector<int32_t>> prompts();
+  static std::unique_ptr<LayerDriver> start(uint32_t max_step_rows = 256);
+
+  LoadedModel& trunk() { return trunk_; }
+  const DraftLimits& limits() const { return limits_; }
+  void use(const DrafterChoice& choice);
+  Drafter& drafter() { return *drafter_; }
+
+  DrivenSequence make(std::span<const int32_t> tokens);
+  // From position n_cached on; ends with the token behind the last row where that is a new one.
+  void prefill(DrivenSequence& sequence, uint32_t chunk);
+  // asks: whether this step asks for drafts.
+  void step(std::span<DrivenSequence> sequences, const DriveOptions& options, bool asks);
+  // All prompts together, from begin to end.
+  std::vector<DrivenSequence> drive(std::span<const std::vector<int32_t>> prompts,
+                                    const DriveOptions& options);
+  void release(DrivenSequence& sequence);
+
+ private:
+  LoadedModel trunk_;
+  DraftLimits limits_;
+  std::unique_ptr<Drafter> drafter_;
+  SequenceId next_id_ = 7;
+};
+
+// Compares the drafts that both made at the same place; returns how many there were.
+uint32_t expect_equal_drafts(const DrivenSequence& a, const DrivenSequence& b);
+
+}  // namespace floe::test

@@ -1,0 +1,288 @@
+// The draft head of the bundled model: its drafts depend on the tokens alone, not on when they were
+// asked for, with whom, or what was guessed before.
+#include "draft/mtp.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "draft/confidence.h"
+#include "draft/layer_driver.h"
+#include "fuzz/allocation_count.h"
+
+namespace floe::test {
+namespace {
+
+class Mtp : public testing::Test {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "minutes under the thread sanitizer; the thread pool has tests of its own";
+#endif
+    start(256);
+  }
+  void start(uint32_t max_step_rows) {
+    driver_ = LayerDriver::start(max_step_rows);
+    ASSERT_NE(driver_, nullptr);
+    driver_->use({DraftSource::mtp});
+  }
+
+  // A sequence's drafts as the head makes them when it sees all rows at once, in slots of its own:
+  // row p with the hidden state of p - 1, zeros at the rows listed. Returns the slots.
+  std::vector<uint32_t> fill(const DrivenSequence& s, uint32_t n_rows,
+                             std::span<const uint32_t> zero_rows, Rows& rows) {
+    const size_t hidden_dim = driver_->trunk().model->info().hidden_dim;
+    std::vector<float> shifted(n_rows * hidden_dim, 0.0f);
+    for (uint32_t p = 1; p < n_rows; ++p) {
+      const bool zero = std::find(zero_rows.begin(), zero_rows.end(), p) != zero_rows.end();
+      if (zero) continue;
+      std::memcpy(shifted.data() + p * hidden_dim, s.hidden.data() + (p - 1) * hidden_dim,
+                  hidden_dim * sizeof(float));
+    }
+    const std::vector<uint32_t> slots = driver_->trunk().take_slots(320);
+    rows = run_mtp(driver_->trunk(), slots, std::span(s.tokens).first(n_rows), shifted, 64);
+    return slots;
+  }
+  std::vector<int32_t> chain(const DrivenSequence& s, uint32_t n_tokens, uint32_t n_guesses,
+                             std::span<const uint32_t> zero_rows) {
+    LoadedModel& trunk = driver_->trunk();
+    Rows rows;
+    const std::vector<uint32_t> slots = fill(s, n_tokens, zero_rows, rows);
+    std::vector<float> hidden(rows.hidden.end() - rows.hidden_dim, rows.hidden.end());
+    std::vector<int32_t> guesses{static_cast<int32_t>(argmax(rows.row(n_tokens - 1)))};
+    const SequenceSlots sequence{slots};
+    while (guesses.size() < n_guesses) {
+      const ForwardRow row{guesses.back(), n_tokens - 1 + static_cast<uint32_t>(guesses.size()), 0,
+                           true};
+      const ForwardOutput output =
+          trunk.model->forward_mtp({{&row, 1}, {&sequence, 1}}, hidden.data(), trunk.cache);
+      hidden.assign(output.hidden, output.hidden + rows.hidden_dim);
+      guesses.push_back(static_cast<int32_t>(argmax({output.logits, rows.n_vocab})));
+    }
+    trunk.free_slots.insert(trunk.free_slots.end(), slots.begin(), slots.end());
+    return guesses;
+  }
+  void expect_chain(const DrivenSequence& s, uint32_t n_tokens,
+                    std::span<const uint32_t> zero_rows) {
+    const std::vector<DraftToken>& draft = s.drafts.at(n_tokens);
+    ASSERT_FALSE(draft.empty());
+    const std::vector<int32_t> guesses =
+        chain(s, n_tokens, static_cast<uint32_t>(draft.size()), zero_rows);
+    for (size_t i = 0; i < draft.size(); ++i) {
+      EXPECT_EQ(draft[i].token, guesses[i]) << "guess " << i << " at " << n_tokens;
+    }
+  }
+
+  const std::vector<std::vector<int32_t>> prompts_ = LayerDriver::prompts();
+  std::unique_ptr<LayerDriver> driver_;
+};
+
+TEST_F(Mtp, ADraftDoesNotDependOnWhenOrWithWhomItIsMade) {
+  std::vector<DrivenSequence> alone;
+  for (const std::vector<int32_t>& prompt : prompts_) {
+    alone.push_back(std::move(driver_->drive({&prompt, 1}, {})[0]));
+  }
+  struct Way {
+    DriveOptions options;
+    uint32_t max_step_rows;
+  };
+  const Way ways[] = {
+      {{.chunk = 512, .every = 7}, 256},     // rows wait
+      {{.chunk = 5, .every = 55}, 256},      // and run without a draft when there are too many
+      {{.chunk = 100, .n_verify = 4}, 256},  // guesses become rows, right and wrong ones
+      {{.chunk = 29, .n_verify = 2, .every = 3}, 256},
+      {{.chunk = 20, .every = 13}, 24},  // more rows wait than one forward takes
+  };
+  for (const Way& way : ways) {
+    start(way.max_step_rows);
+    const std::vector<DrivenSequence> batched = driver_->drive(prompts_, way.options);
+    uint32_t n_equal = 0;
+    for (size_t i = 0; i < batched.size(); ++i) {
+      n_equal += expect_equal_drafts(batched[i], alone[i]);
+    }
+    EXPECT_GE(n_equal, 2 * prompts_.size()) << &way - ways;
+  }
+}
+
+TEST_F(Mtp, ADraftIsTheChainOfTheHeadOverAllRows) {
+  DrivenSequence s = std::move(driver_->drive({&prompts_[0], 1}, {.n_verify = 2, .n_new = 40})[0]);
+  const uint32_t n_prompt = static_cast<uint32_t>(prompts_[0].size());
+  uint32_t n_checked = 0;
+  for (const auto& [n_tokens, draft] : s.drafts) {
+    if ((n_tokens - n_prompt) % 5 != 1) continue;
+    expect_chain(s, n_tokens, {});
+    ++n_checked;
+  }
+  EXPECT_GE(n_checked, 3u);
+}
+
+TEST_F(Mtp, WrongGuessesLeaveNothingInTheCache) {
+  LoadedModel& trunk = driver_->trunk();
+  DrivenSequence s = driver_->make(prompts_[1]);
+  driver_->prefill(s, 16);
+  uint32_t n_wrong = 0;
+  for (int i = 0; i < 40; ++i) {
+    driver_->step({&s, 1}, {.max_tokens = 6, .n_verify = 2}, i % 3 != 2);
+    const uint32_t n_settled = driver_->drafter().n_settled(s.id, s.n_cached);
+    EXPECT_LE(n_settled, s.n_cached);
+    EXPECT_GE(n_settled + kMaxWaitingRows, s.n_cached);
+  }
+  for (const auto& [n_tokens, draft] : s.drafts) {
+    for (size_t i = 0; i < draft.size() && n_tokens + i < s.tokens.size(); ++i) {
+      n_wrong += draft[i].token != s.tokens[n_tokens + i] ? 1 : 0;
+    }
+  }
+  EXPECT_GT(n_wrong, 5u);
+  const uint32_t n_settled = driver_->drafter().n_settled(s.id, s.n_cached);
+  ASSERT_GT(n_settled, 32u);
+  Rows rows;
+  const std::vector<uint32_t> slots = fill(s, n_settled, {}, rows);
+  const uint32_t layer = trunk.model->info().n_layers;
+  const size_t key_bytes = trunk.model->kv_layout()[layer].key_dim * sizeof(float);
+  for (uint32_t p = 0; p < n_settled; ++p) {
+    EXPECT_EQ(std::memcmp(trunk.cache.key_slot(layer, 0, slots[p]),
+                          trunk.cache.key_slot(layer, 0, s.slots[p]), key_bytes),
+              0)
+        << "position " << p;
+  }
+}
+
+TEST_F(Mtp, APreemptedSequenceDraftsAsIfItHadNotBeen) {
+  const DrivenSequence whole = std::move(driver_->drive({&prompts_[0], 1}, {})[0]);
+  DrivenSequence s = driver_->make(prompts_[0]);
+  driver_->prefill(s, 64);
+  for (int i = 0; i < 20; ++i) driver_->step({&s, 1}, {}, true);
+  driver_->drafter().end(s.id);
+  DrivenSequence again = driver_->make(std::span(s.tokens).first(s.tokens.size() - 1));
+  driver_->prefill(again, 64);
+  for (int i = 0; i < 20; ++i) driver_->step({&again, 1}, {}, true);
+  EXPECT_EQ(expect_equal_drafts(again, whole), 20u);
+}
+
+TEST_F(Mtp, BehindASharedPrefixOneHiddenStateIsZero) {
+  DrivenSequence donor = driver_->make(prompts_[0]);
+  driver_->prefill(donor, 64);
+  const uint32_t n_shared = 32;
+  ASSERT_GE(driver_->drafter().n_settled(donor.id, donor.n_cached), n_shared);
+  DrivenSequence s = driver_->make(prompts_[0]);
+  std::copy_n(donor.slots.begin(), n_shared, s.slots.begin());
+  s.n_cached = n_shared;
+  s.hidden.assign(donor.hidden.begin(),
+                  donor.hidden.begin() + n_shared * driver_->trunk().model->info().hidden_dim);
+  driver_->prefill(s, 64);
+  for (int i = 0; i < 3; ++i) driver_->step({&s, 1}, {}, true);
+  for (const auto& [n_tokens, draft] : s.drafts) expect_chain(s, n_tokens, {&n_shared, 1});
+}
+
+TEST_F(Mtp, GuessesItsOwnTextWell) {
+  uint32_t n_right = 0;
+  uint32_t n_drafts = 0;
+  uint32_t n_sure_right = 0;
+  uint32_t n_sure = 0;
+  for (const DrivenSequence& s : driver_->drive(prompts_, {.n_verify = 4, .n_new = 80})) {
+    for (const auto& [n_tokens, draft] : s.drafts) {
+      if (n_tokens >= s.tokens.size()) continue;
+      ASSERT_FALSE(draft.empty());
+      const bool right = draft[0].token == s.tokens[n_tokens];
+      const bool sure = draft[0].confidence == kConfidenceLevels - 1;
+      n_right += right ? 1 : 0;
+      n_sure += sure ? 1 : 0;
+      n_sure_right += right && sure ? 1 : 0;
+      ++n_drafts;
+    }
+  }
+  EXPECT_GT(n_right, n_drafts / 2) << "of " << n_drafts;
+  // What it is sure of is right more often.
+  EXPECT_GT(n_sure_right * n_drafts, n_right * n_sure);
+  RecordProperty("first_right", std::to_string(n_right) + "/" + std::to_string(n_drafts));
+}
+
+TEST_F(Mtp, LeavesWhatOthersBegan) {
+  DrivenSequence s = driver_->make(prompts_[1]);
+  driver_->prefill(s, 64);
+  std::vector<DraftToken> draft{{5, DraftSource::prompt_lookup, 1}};
+  DraftTask task{s.id, s.tokens, s.slots, 4, &draft};
+  GreedyChooser chooser;
+  driver_->drafter().draft({&task, 1}, chooser);
+  EXPECT_EQ(draft.size(), 1u);
+  EXPECT_EQ(draft[0].token, 5);
+}
+
+TEST_F(Mtp, ASmallVocabularyGuessesOnlyItsTokens) {
+  constexpr uint32_t kVocab = 300;
+  driver_->use({.source = DraftSource::mtp, .mtp_vocab = kVocab});
+  const std::vector<DrivenSequence> small = driver_->drive(prompts_, {.n_verify = 4, .n_new = 20});
+  driver_->use({DraftSource::mtp});
+  const std::vector<DrivenSequence> all = driver_->drive(prompts_, {.n_new = 20});
+  uint32_t n_same = 0;
+  uint32_t n_other = 0;
+  for (size_t i = 0; i < small.size(); ++i) {
+    for (const auto& [n_tokens, draft] : small[i].drafts) {
+      for (const DraftToken& guess : draft) EXPECT_LT(guess.token, static_cast<int32_t>(kVocab));
+      const auto whole = all[i].drafts.find(n_tokens);
+      if (whole == all[i].drafts.end()) continue;
+      // Where the best token of all is one of the first, it is the best of them.
+      if (whole->second[0].token < static_cast<int32_t>(kVocab)) {
+        EXPECT_EQ(draft[0].token, whole->second[0].token);
+        ++n_same;
+      } else {
+        ++n_other;
+      }
+    }
+  }
+  EXPECT_GT(n_same, 0u);
+  EXPECT_GT(n_other, 0u);
+}
+
+TEST_F(Mtp, AllocatesNothingInAStep) {
+  DrivenSequence s = driver_->make(prompts_[0]);
+  driver_->prefill(s, 64);
+  std::vector<DraftToken> draft;
+  draft.reserve(kMaxDraftTokens);
+  GreedyChooser chooser;
+  const std::vector<float> hidden(40 * driver_->trunk().model->info().hidden_dim, 0.25f);
+  s.tokens.resize(300, 17);
+  const AllocationCount count;
+  for (const uint32_t n_rows : {1u, 1u, 2u, 30u, 3u, 1u}) {
+    const uint32_t end = s.n_cached + n_rows;
+    const CommittedRows rows{s.id, s.tokens, s.slots, s.n_cached, n_rows, hidden.data()};
+    driver_->drafter().accept({&rows, 1});
+    s.n_cached = end;
+    draft.clear();
+    DraftTask task{s.id, std::span(s.tokens).first(end + 1), s.slots, 4, &draft};
+    driver_->drafter().draft({&task, 1}, chooser);
+    EXPECT_FALSE(draft.empty());
+  }
+  EXPECT_EQ(count.bytes(), 0u);
+}
+
+TEST(Confidence, IsTheProbabilityOfTheToken) {
+  std::vector<float> logits(1000);
+  for (size_t i = 0; i < logits.size(); ++i) {
+    logits[i] = 9.0f * std::sin(static_cast<float>(i * i)) - 3.0f;
+  }
+  for (const size_t n : {1ul, 15ul, 16ul, 17ul, 1000ul}) {
+    double sum = 0;
+    for (size_t i = 0; i < n; ++i) sum += std::exp(double{logits[i]});
+    for (const size_t token : {size_t{0}, n / 2, n - 1}) {
+      const double expected = std::exp(double{logits[token]}) / sum;
+      EXPECT_NEAR(softmax_probability({logits.data(), n}, static_cast<int32_t>(token)) / expected,
+                  1.0, 1e-5);
+    }
+  }
+  logits[3] = 3000.0f;
+  EXPECT_NEAR(softmax_probability(logits, 3), 1.0f, 1e-6f);
+  EXPECT_LT(softmax_probability(logits, 4), 1e-30f);
+}
+
+TEST(Confidence, LevelsRiseWithTheProbability) {
+  EXPECT_EQ(confidence_level(0.0f), 0);
+  for (uint8_t level = 1; level < kConfidenceLevels; ++level) {
+    EXPECT_EQ(confidence_level(kConfidenceBegins[level - 1]), level);
+    EXPECT_LT(confidence_level(std::nextafter(kConfidenceBegins[level - 1], 0.0f)), level);
+  }
+  EXPECT_EQ(confidence_level(1.0f), kConfidenceLevels - 1);
+}
+
+}  // namespace
+}  // namespace floe::test
