@@ -53,7 +53,7 @@ std::unique_ptr<LayerDriver> LayerDriver::start(uint32_t max_step_rows) {
     return nullptr;
   }
   driver->trunk_ = std::move(trunk).value();
-  driver->limits_ = {4, setup.max_context, max_step_rows, 8, setup.kv_types};
+  driver->limits_ = {4, setup.max_context, max_step_rows, setup.kv_types};
   return driver;
 }
 
