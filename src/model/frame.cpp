@@ -55,9 +55,11 @@ Result<void> build_frame(const Hparams& hparams, WeightLoader& loader, uint32_t 
 BlockSplit split_blocks(const Hparams& hparams, const WeightLoader& loader) {
   BlockSplit split;
   split.n_trunk_layers = hparams.n_blocks - hparams.n_mtp_layers;
-  // A file may hold the trunk alone and still count the head's block.
-  split.has_mtp = hparams.n_mtp_layers != 0 &&
-                  loader.has(layer_prefix(split.n_trunk_layers) + "nextn.eh_proj.weight");
+  // A file may hold the trunk alone and still count the head's block. Another file is there for the
+  // head only.
+  split.has_mtp = loader.has_other_file() ||
+                  (hparams.n_mtp_layers != 0 &&
+                   loader.has(layer_prefix(split.n_trunk_layers) + "nextn.eh_proj.weight"));
   return split;
 }
 

@@ -1,4 +1,6 @@
+#include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "base/terminal_text.h"
 #include "model/architecture.h"
@@ -34,6 +36,40 @@ ModelInfo describe(const std::string& path, const GgufFile& file, const Hparams&
   return info;
 }
 
+// Whether a head's file is one of this model: the tensors' shapes do not tell all.
+Result<void> check_head(const GgufFile& head, const GgufFile& trunk, const Hparams& hparams) {
+  FLOE_TRY(const std::string_view name, head.require_string("general.architecture"));
+  if (name != hparams.architecture) {
+    return model_error("{}: general.architecture: expected {} as in {}, found {}", head.source(),
+                       hparams.architecture, trunk.source(), escape_for_terminal(name));
+  }
+  const std::string key = hparams.architecture + ".embedding_length";
+  FLOE_TRY(const uint64_t hidden_dim, head.require_uint(key, 0, UINT32_MAX));
+  if (hidden_dim != hparams.hidden_dim) {
+    return model_error("{}: {}: expected {} as in {}, found {}", head.source(), key,
+                       hparams.hidden_dim, trunk.source(), hidden_dim);
+  }
+  constexpr const char* kTokens = "tokenizer.ggml.tokens";
+  const MetadataEntry* expected = trunk.find(kTokens);
+  const MetadataEntry* found = head.find(kTokens);
+  if (expected != nullptr && found != nullptr) {
+    const bool equal = found->value_bytes == expected->value_bytes &&
+                       std::memcmp(found->value, expected->value, found->value_bytes) == 0;
+    if (!equal) {
+      return model_error("{}: {}: expected the {} tokens of {}, found {} that are not the same",
+                         head.source(), kTokens, expected->n_elements(), trunk.source(),
+                         found->n_elements());
+    }
+  }
+  const std::string size_key = hparams.architecture + ".vocab_size";
+  FLOE_TRY(const auto n_vocab, head.optional_uint(size_key, 0, UINT32_MAX));
+  if (n_vocab && hparams.n_vocab != 0 && *n_vocab != hparams.n_vocab) {
+    return model_error("{}: {}: expected {} as in {}, found {}", head.source(), size_key,
+                       hparams.n_vocab, trunk.source(), *n_vocab);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options,
@@ -48,10 +84,21 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   FLOE_TRY(const Hparams hparams,
            read_hparams(file, architecture->name, architecture->required_keys));
   WeightLoader loader(file);
+  std::optional<GgufFile> head;
+  if (!options.mtp_path.empty()) {
+    FLOE_TRY(head, GgufFile::open(options.mtp_path));
+    FLOE_TRY_VOID(check_head(*head, file, hparams));
+    loader.take_from(*head, layer_prefix(hparams.n_blocks - hparams.n_mtp_layers));
+  }
   auto network = std::make_unique<Network>();
   FLOE_TRY_VOID(architecture->build(hparams, loader, *network));
+  if (head && !network->mtp) {
+    return model_error("{}: general.architecture: expected one with a draft head, found {}",
+                       head->source(), hparams.architecture);
+  }
   FLOE_TRY_VOID(loader.check_complete());
   ModelInfo info = describe(path, file, hparams, loader, *network);
+  if (head) info.file_bytes += head->size_bytes();
   FLOE_TRY(HugeBuffer weights, loader.pack(pool, options.show_progress));
   info.weight_bytes = weights.size_bytes();
   const KernelTable& table = options.kernels != nullptr ? *options.kernels : kernels();

@@ -107,6 +107,9 @@ class Model {
 struct ModelOptions {
   bool show_progress = false;            // a bar on a terminal, lines elsewhere
   const KernelTable* kernels = nullptr;  // nullptr: the table chosen for this machine
+  // A GGUF file with the draft head of the model, which wins over a head in the model's own file.
+  // Of this file only the head's block is read: it may hold the whole model. Empty: none.
+  std::string mtp_path;
 };
 
 // Reads, checks and packs a GGUF model. The pool runs every forward of the model and outlives it.

@@ -63,7 +63,8 @@ Result<void> load_moe(const Hparams& hparams, const std::string& prefix, uint32_
   FLOE_TRY(const uint32_t n_experts, loader.count_rows(router_name, hidden_dim));
   if (n_experts < hparams.n_active_experts) {
     return model_error("{}: tensor {}: expected at least expert_used_count {} rows, found {}",
-                       hparams.source, router_name, hparams.n_active_experts, n_experts);
+                       loader.file_of(router_name).source(), router_name, hparams.n_active_experts,
+                       n_experts);
   }
   RouterRules& rules = moe.rules;
   rules.n_experts = n_experts;

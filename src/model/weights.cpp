@@ -30,14 +30,19 @@ bool same_shape(const TensorDims& a, const TensorDims& b) {
 
 }  // namespace
 
+void WeightLoader::take_from(const GgufFile& file, std::string prefix) {
+  other_file_ = &file;
+  other_prefix_ = std::move(prefix);
+}
+
 Result<const TensorView*> WeightLoader::require(const std::string& name, const TensorDims& dims) {
-  const TensorView* tensor = file_.find_tensor(name);
+  const TensorView* tensor = find(name);
   if (tensor == nullptr) {
-    return model_error("{}: tensor {}: expected {}, found no such tensor", file_.source(), name,
-                       dims.text());
+    return model_error("{}: tensor {}: expected {}, found no such tensor", file_of(name).source(),
+                       name, dims.text());
   }
   if (!same_shape(tensor->dims, dims)) {
-    return model_error("{}: tensor {}: expected shape {}, found {}", file_.source(), name,
+    return model_error("{}: tensor {}: expected shape {}, found {}", file_of(name).source(), name,
                        dims.text(), tensor->dims.text());
   }
   return tensor;
@@ -101,7 +106,7 @@ Result<void> WeightLoader::add_vector(const std::string& name, const TensorDims&
                                       const float*& target) {
   FLOE_TRY(const TensorView* tensor, require(name, dims));
   if (tensor->type != QuantType::F32) {
-    return model_error("{}: tensor {}: expected type F32, found {}", file_.source(), name,
+    return model_error("{}: tensor {}: expected type F32, found {}", file_of(name).source(), name,
                        format_traits(tensor->type).name);
   }
   use(*tensor);
@@ -112,26 +117,26 @@ Result<void> WeightLoader::add_vector(const std::string& name, const TensorDims&
 Result<std::vector<float>> WeightLoader::read_vector(const std::string& name, uint32_t n) {
   FLOE_TRY(const TensorView* tensor, require(name, TensorDims{n}));
   if (tensor->type != QuantType::F32) {
-    return model_error("{}: tensor {}: expected type F32, found {}", file_.source(), name,
+    return model_error("{}: tensor {}: expected type F32, found {}", file_of(name).source(), name,
                        format_traits(tensor->type).name);
   }
   use(*tensor);
   std::vector<float> values(n);
-  FLOE_TRY_VOID(file_.read(*tensor, 0, std::as_writable_bytes(std::span(values))));
+  FLOE_TRY_VOID(file_of(name).read(*tensor, 0, std::as_writable_bytes(std::span(values))));
   return values;
 }
 
 Result<uint32_t> WeightLoader::count_rows(const std::string& name, uint32_t n_cols) {
-  const TensorView* tensor = file_.find_tensor(name);
+  const TensorView* tensor = find(name);
   if (tensor == nullptr) {
-    return model_error("{}: tensor {}: expected [{}, rows], found no such tensor", file_.source(),
-                       name, n_cols);
+    return model_error("{}: tensor {}: expected [{}, rows], found no such tensor",
+                       file_of(name).source(), name, n_cols);
   }
   const uint64_t n_rows = tensor->dims.n_rows();
   const bool is_matrix = tensor->dims.size() <= 2 && tensor->dims.n_cols() == n_cols;
   if (!is_matrix || n_rows > (1u << 24)) {
-    return model_error("{}: tensor {}: expected shape [{}, rows], found {}", file_.source(), name,
-                       n_cols, tensor->dims.text());
+    return model_error("{}: tensor {}: expected shape [{}, rows], found {}", file_of(name).source(),
+                       name, n_cols, tensor->dims.text());
   }
   return static_cast<uint32_t>(n_rows);
 }
@@ -162,7 +167,7 @@ Result<void> WeightLoader::experts(const std::string& prefix, const std::string&
       if (i == 0) job.source_type = tensor->type;
       if (tensor->type != job.source_type) {
         return model_error("{}: tensor {}: expected type {} as the layer's other experts, found {}",
-                           file_.source(), name, format_traits(job.source_type).name,
+                           file_of(name).source(), name, format_traits(job.source_type).name,
                            format_traits(tensor->type).name);
       }
       job.planes.push_back({tensor, 0});
@@ -214,11 +219,13 @@ void WeightLoader::ignore(const std::string& name) {
 }
 
 Result<void> WeightLoader::check_complete() const {
-  for (const TensorView& tensor : file_.tensors()) {
-    if (n_uses_.find(tensor.name) == n_uses_.end()) {
+  for (const GgufFile* file : {&file_, other_file_}) {
+    if (file == nullptr) continue;
+    for (const TensorView& tensor : file->tensors()) {
+      if (&file_of(tensor.name) != file || n_uses_.contains(tensor.name)) continue;
       return model_error(
           "{}: tensor {}: expected only tensors of this architecture, found {} of {}",
-          file_.source(), escape_for_terminal(tensor.name), tensor.dims.text(),
+          file->source(), escape_for_terminal(tensor.name), tensor.dims.text(),
           format_traits(tensor.type).name);
     }
   }
@@ -237,12 +244,17 @@ QuantType WeightLoader::main_format() const {
   return static_cast<QuantType>(best);
 }
 
+Result<void> WeightLoader::read(const Source& source, uint64_t offset,
+                                std::span<std::byte> out) const {
+  return file_of(source.tensor->name).read(*source.tensor, source.begin + offset, out);
+}
+
 Result<void> WeightLoader::decode_plane(const Job& job, uint32_t plane, std::byte* packed_plane,
                                         std::vector<std::byte>& bytes) const {
   const PackedMatrix& target = *job.target;
   const size_t n_values = size_t{job.source_rows} * job.source_cols;
   bytes.resize(row_bytes(job.source_type, job.source_cols) * job.source_rows);
-  FLOE_TRY_VOID(file_.read(*job.planes[plane].tensor, job.planes[plane].begin, bytes));
+  FLOE_TRY_VOID(read(job.planes[plane], 0, bytes));
   std::vector<float> values(n_values);
   format_traits(job.source_type).decode(bytes.data(), values.data(), n_values);
   if (job.transform == Transform::transpose) {
@@ -266,8 +278,7 @@ Result<void> WeightLoader::pack_groups_of(const Job& job, uint32_t plane, uint32
   const uint32_t row_begin = group_begin * kRowsPerGroup;
   const uint32_t row_end = std::min(group_end * kRowsPerGroup, job.source_rows);
   bytes.resize((row_end - row_begin) * one_row);
-  const Source& source = job.planes[plane];
-  FLOE_TRY_VOID(file_.read(*source.tensor, source.begin + row_begin * one_row, bytes));
+  FLOE_TRY_VOID(read(job.planes[plane], row_begin * one_row, bytes));
   pack_groups(*job.target, bytes.data(), packed_plane, group_begin, group_end);
   return {};
 }
@@ -333,7 +344,7 @@ Result<HugeBuffer> WeightLoader::pack(ThreadPool& pool, bool show_progress) {
   }
   for (const VectorJob& job : vector_jobs_) {
     std::byte* values = buffer.data() + job.offset;
-    FLOE_TRY_VOID(file_.read(*job.tensor, 0, {values, job.tensor->size_bytes}));
+    FLOE_TRY_VOID(read({job.tensor, 0}, 0, {values, job.tensor->size_bytes}));
     *job.target = reinterpret_cast<const float*>(values);
     progress.advance(job.tensor->size_bytes);
   }

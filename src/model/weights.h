@@ -8,6 +8,7 @@
 // model that the forward silently leaves out.
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -31,8 +32,17 @@ class WeightLoader {
   // The file outlives the loader.
   explicit WeightLoader(const GgufFile& file) : file_(file) {}
 
+  // Tensors whose names begin with the prefix come from another file, which outlives the loader
+  // too; those that the first file has are not read. The other file's further tensors do not matter.
+  void take_from(const GgufFile& file, std::string prefix);
+
   const GgufFile& file() const { return file_; }
-  bool has(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
+  // Where a tensor of this name is looked for.
+  const GgufFile& file_of(std::string_view name) const {
+    return other_file_ != nullptr && name.starts_with(other_prefix_) ? *other_file_ : file_;
+  }
+  bool has(const std::string& name) const { return find(name) != nullptr; }
+  bool has_other_file() const { return other_file_ != nullptr; }
 
   // Every request remembers the address of its target, which pack() fills in: targets stay in place
   // until then. Until pack() only the shape of a matrix is known.
@@ -103,9 +113,12 @@ class WeightLoader {
 
   void add_tensor(const TensorView& tensor, uint32_t n_cols, uint32_t n_rows, uint32_t n_planes,
                   KeepAs keep, PackedMatrix& target);
+  const TensorView* find(const std::string& name) const { return file_of(name).find_tensor(name); }
   Result<const TensorView*> require(const std::string& name, const TensorDims& dims);
   Result<void> add_vector(const std::string& name, const TensorDims& dims, const float*& target);
   void use(const TensorView& tensor);
+  // Bytes of the source's tensor from `offset` behind the source's begin.
+  Result<void> read(const Source& source, uint64_t offset, std::span<std::byte> out) const;
   void add_job(Job job);
   Result<void> pack_job(const Job& job, std::byte* data, ThreadPool& pool,
                         Progress& progress) const;
@@ -116,6 +129,8 @@ class WeightLoader {
                             std::vector<std::byte>& bytes) const;
 
   const GgufFile& file_;
+  const GgufFile* other_file_ = nullptr;
+  std::string other_prefix_;
   std::vector<Job> jobs_;
   std::vector<VectorJob> vector_jobs_;
   std::unordered_map<std::string, uint32_t> n_uses_;  // by tensor name; ignored ones count as used

@@ -389,6 +389,31 @@ TEST_F(Forward, TheDraftHeadsBytesAreDraftBytes) {
   EXPECT_EQ(ledger.total_bytes(), ledger.draft_bytes + ledger.head_bytes);
 }
 
+TEST_F(Forward, LogitsOfTheFirstTokensAlone) {
+  for (const auto& [name, model] : all_tiny_models()) {
+    LoadedModel loaded = load(model);
+    ASSERT_NE(loaded.model, nullptr);
+    const std::vector<uint32_t> slots = loaded.take_slots(64);
+    const SequenceSlots sequence{slots};
+    std::vector<ForwardRow> rows;
+    for (uint32_t i = 0; i < 5; ++i) rows.push_back({tokens_[i], i, 0, i != 2});
+    const ForwardOutput all = loaded.model->forward({rows, {&sequence, 1}}, loaded.cache);
+    const std::vector<float> logits(all.logits, all.logits + 4 * kTinyVocab);
+    const uint64_t head_bytes = all.ledger.head_bytes;
+    for (const uint32_t n : {1u, 8u, 21u, kTinyVocab}) {
+      const ForwardOutput few = loaded.model->forward({rows, {&sequence, 1}, n}, loaded.cache);
+      ASSERT_EQ(few.n_logit_rows, 4u);
+      for (uint32_t row = 0; row < 4; ++row) {
+        EXPECT_EQ(std::memcmp(few.logits + row * n, logits.data() + row * kTinyVocab,
+                              n * sizeof(float)),
+                  0)
+            << name << ", " << n << " tokens, row " << row;
+      }
+      EXPECT_EQ(few.ledger.head_bytes < head_bytes, n < kTinyVocab) << name << ", " << n;
+    }
+  }
+}
+
 TEST_F(Forward, AllocatesNothing) {
   for (const auto& [name, model] : all_tiny_models()) {
     LoadedModel loaded = load(model);

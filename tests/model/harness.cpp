@@ -18,6 +18,7 @@ Result<LoadedModel> LoadedModel::load(const std::string& path, const RunSetup& s
   loaded.pool = std::make_unique<ThreadPool>(setup.n_threads, false);
   ModelOptions options;
   options.kernels = setup.kernels;
+  options.mtp_path = setup.mtp_path;
   FLOE_TRY(loaded.model, load_model(path, options, *loaded.pool));
   ForwardLimits limits;
   limits.max_rows = setup.max_rows;

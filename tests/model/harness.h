@@ -20,6 +20,7 @@ struct RunSetup {
   uint32_t n_threads = 1;
   KvTypes kv_types = KvType::F32;
   const KernelTable* kernels = nullptr;
+  std::string mtp_path;
   uint32_t n_slots = 256;
   uint32_t max_context = 64;
   uint32_t max_rows = 64;
