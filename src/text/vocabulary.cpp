@@ -1,10 +1,13 @@
 #include "text/vocabulary.h"
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
+#include "base/terminal_text.h"
 #include "store/gguf_metadata.h"
 
 namespace floe {
@@ -87,6 +90,30 @@ Result<Vocabulary> load_vocabulary(const GgufMetadata& metadata) {
   FLOE_TRY(const auto chat_template, metadata.optional_string("tokenizer.chat_template"));
   vocabulary.chat_template = chat_template.value_or("");
   return vocabulary;
+}
+
+Result<void> expect_same_tokens(const Vocabulary& vocabulary, const Vocabulary& reference) {
+  const size_t n_both = std::min(vocabulary.tokens.size(), reference.tokens.size());
+  for (size_t id = 0; id < n_both; ++id) {
+    if (vocabulary.tokens[id] == reference.tokens[id]) continue;
+    return model_error("{}: tokenizer.ggml.tokens: token {}: expected '{}' as in {}, found '{}'",
+                       vocabulary.source, id, escape_for_terminal(reference.tokens[id]),
+                       reference.source, escape_for_terminal(vocabulary.tokens[id]));
+  }
+  if (vocabulary.tokens.size() != reference.tokens.size()) {
+    return model_error("{}: tokenizer.ggml.tokens: expected {} tokens as in {}, found {}",
+                       vocabulary.source, reference.tokens.size(), reference.source,
+                       vocabulary.tokens.size());
+  }
+  const auto text = [](int32_t id) { return id < 0 ? std::string("none") : fmt::format("{}", id); };
+  const std::tuple<const char*, int32_t, int32_t> ids[] = {
+      {"bos", vocabulary.bos_id, reference.bos_id}, {"eos", vocabulary.eos_id, reference.eos_id}};
+  for (const auto& [name, found, expected] : ids) {
+    if (found == expected) continue;
+    return model_error("{}: tokenizer.ggml.{}_token_id: expected {} as in {}, found {}",
+                       vocabulary.source, name, text(expected), reference.source, text(found));
+  }
+  return {};
 }
 
 }  // namespace floe

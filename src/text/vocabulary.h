@@ -57,4 +57,9 @@ struct Vocabulary {
 // Whether the parts fit together is build()'s question (tokenizer.h).
 Result<Vocabulary> load_vocabulary(const GgufMetadata& metadata);
 
+// Whether every id means in one what it means in the other, so that a model can guess another's
+// tokens. ErrorKind::model, naming the first token that differs with both its texts, or the special
+// id.
+Result<void> expect_same_tokens(const Vocabulary& vocabulary, const Vocabulary& reference);
+
 }  // namespace floe

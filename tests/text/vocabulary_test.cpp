@@ -126,5 +126,47 @@ TEST(LoadVocabulary, RefusesWrongTypesAndRanges) {
   expect_refused(file, "tokenizer.ggml.token_type");
 }
 
+void expect_other(const Vocabulary& vocabulary, const std::string& message) {
+  Vocabulary reference = testing::small_byte_vocabulary({{"<|im_end|>", TokenType::control}});
+  reference.source = "trunk.gguf";
+  const auto same = expect_same_tokens(vocabulary, reference);
+  ASSERT_FALSE(same.ok()) << message;
+  EXPECT_EQ(same.error().kind, ErrorKind::model);
+  EXPECT_EQ(same.error().message, message);
+}
+
+TEST(SameTokens, NamesWhatDiffersFirst) {
+  Vocabulary reference = testing::small_byte_vocabulary({{"<|im_end|>", TokenType::control}});
+  reference.source = "trunk.gguf";
+  reference.eos_id = 5;
+  Vocabulary same = reference;
+  same.source = "draft.gguf";
+  same.scores.clear();
+  EXPECT_TRUE(expect_same_tokens(same, reference).ok());
+
+  reference.eos_id = -1;
+  same.eos_id = -1;
+  Vocabulary other = same;
+  const std::string left = other.tokens[40];
+  other.tokens[40] = "a\x1b";
+  other.tokens[41] = "b";
+  expect_other(other, "draft.gguf: tokenizer.ggml.tokens: token 40: expected '" + left +
+                          "' as in trunk.gguf, found 'a\\x1b'");
+  other = same;
+  other.tokens.push_back("more");
+  expect_other(other, fmt::format("draft.gguf: tokenizer.ggml.tokens: expected {} tokens as in "
+                                  "trunk.gguf, found {}",
+                                  same.tokens.size(), other.tokens.size()));
+  other = same;
+  other.bos_id = 3;
+  expect_other(other, fmt::format("draft.gguf: tokenizer.ggml.bos_token_id: expected {} as in "
+                                  "trunk.gguf, found 3",
+                                  same.bos_id < 0 ? "none" : std::to_string(same.bos_id)));
+  other = same;
+  other.eos_id = 7;
+  expect_other(other, "draft.gguf: tokenizer.ggml.eos_token_id: expected none as in trunk.gguf, "
+                      "found 7");
+}
+
 }  // namespace
 }  // namespace floe
