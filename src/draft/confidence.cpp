@@ -32,11 +32,12 @@ inline float exp_bounded(float x) {
 float softmax_probability(std::span<const float> logits, int32_t token) {
   constexpr size_t kLanes = 16;
   const float chosen = logits[static_cast<size_t>(token)];
+  const float* values = logits.data();
   float sums[kLanes] = {};
   size_t i = 0;
   for (; i + kLanes <= logits.size(); i += kLanes) {
     for (size_t lane = 0; lane < kLanes; ++lane) {
-      sums[lane] += exp_bounded(logits[i + lane] - chosen);
+      sums[lane] += exp_bounded(values[i + lane] - chosen);
     }
   }
   float sum = 0.0f;

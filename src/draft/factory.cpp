@@ -1,5 +1,6 @@
 #include "draft/factory.h"
 
+#include "draft/draft_model.h"
 #include "draft/mtp.h"
 #include "draft/prompt_lookup.h"
 
@@ -13,6 +14,9 @@ Result<std::unique_ptr<Drafter>> make_drafter(const DrafterChoice& choice, Model
       return std::unique_ptr<Drafter>(std::make_unique<PromptLookup>(limits.max_context));
     case DraftSource::mtp:
       return MtpDrafter::create(trunk, cache, limits, choice.mtp_vocab);
+    case DraftSource::draft_model:
+      if (choice.draft_model == nullptr) return usage_error("no draft model is loaded");
+      return ModelDrafter::create(*choice.draft_model, trunk, cache.n_slots(), limits);
     default:
       return usage_error("no drafter '{}'", to_string(choice.source));
   }

@@ -26,6 +26,7 @@ using DrafterMaker = std::function<Result<std::vector<std::unique_ptr<Drafter>>>
 struct DrafterChoice {
   DraftSource source = DraftSource::prompt_lookup;
   uint32_t mtp_vocab = 0;  // tokens that the draft head chooses from, the first ones; 0: all
+  Model* draft_model = nullptr;  // of DraftSource::draft_model; outlives the drafter
 };
 
 // trunk and cache outlive the drafter. Fails where the choice does not fit the trunk

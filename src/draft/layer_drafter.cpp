@@ -211,7 +211,7 @@ void LayerDrafter::take(Chain& chain, TokenChooser& chooser, std::span<const flo
   const DraftTask& task = *chain.task;
   chain.ended = true;
   const int32_t token = chooser.choose(task, logits);
-  if (token < 0) return;
+  if (token < 0 || static_cast<size_t>(token) >= logits.size()) return;
   const uint8_t level = confidence_level(softmax_probability(logits, token));
   task.draft->push_back({token, source(), level});
   // What follows a guess that is hardly ever right is never right.

@@ -8,8 +8,8 @@
 
 namespace floe::test {
 
-namespace {
-constexpr const char* kModelPath = FLOE_REPO_DIR "/models/floe-nano.gguf";
+const char* LayerDriver::model_path() {
+  return FLOE_REPO_DIR "/models/floe-nano.gguf";
 }
 
 std::vector<std::vector<int32_t>> LayerDriver::prompts() {
@@ -19,7 +19,7 @@ std::vector<std::vector<int32_t>> LayerDriver::prompts() {
       "of the light wrote the hour into his book, put out the lamp and went down to his breakfast.",
       "Write a Python function that reverses a string.",
       "Remove the key \"age\".\n{\"name\": \"Anna\", \"age\": 31, \"city\": \"Oslo\"}"};
-  auto file = GgufFile::open(kModelPath);
+  auto file = GgufFile::open(model_path());
   FLOE_CHECK(file.ok());
   auto tokenizer = Tokenizer::load(*file);
   FLOE_CHECK(tokenizer.ok());
@@ -47,7 +47,7 @@ std::unique_ptr<LayerDriver> LayerDriver::start(uint32_t max_step_rows) {
   setup.max_context = 512;
   setup.max_rows = max_step_rows;
   setup.slot_seed = 5;
-  auto trunk = LoadedModel::load(kModelPath, setup);
+  auto trunk = LoadedModel::load(model_path(), setup);
   if (!trunk.ok()) {
     ADD_FAILURE() << trunk.error().message;
     return nullptr;
@@ -115,7 +115,7 @@ void LayerDriver::step(std::span<DrivenSequence> sequences, const DriveOptions& 
       tasks.push_back(
           {s.id, s.tokens, std::span(s.slots).first(n_slots), options.max_tokens, &drafts[i]});
     }
-    GreedyChooser chooser;
+    GreedyChooser chooser(options.wrong_every);
     drafter_->draft(tasks, chooser);
   }
   std::vector<ForwardRow> rows;

@@ -13,11 +13,20 @@
 
 namespace floe::test {
 
+// The most likely token; at places that wrong_every divides (0: nowhere) another one.
 class GreedyChooser final : public TokenChooser {
  public:
-  int32_t choose(const DraftTask&, std::span<const float> logits) override {
-    return static_cast<int32_t>(argmax(logits));
+  explicit GreedyChooser(uint32_t wrong_every = 0) : wrong_every_(wrong_every) {}
+  static bool is_wrong(uint32_t wrong_every, size_t place) {
+    return wrong_every != 0 && place % wrong_every == 0;
   }
+  int32_t choose(const DraftTask& task, std::span<const float> logits) override {
+    const bool wrong = is_wrong(wrong_every_, task.tokens.size() + task.draft->size());
+    return static_cast<int32_t>((argmax(logits) + (wrong ? 1 : 0)) % logits.size());
+  }
+
+ private:
+  const uint32_t wrong_every_;
 };
 
 struct DrivenSequence {
@@ -36,12 +45,14 @@ struct DriveOptions {
   uint32_t n_verify = 0;    // guesses that become rows
   uint32_t every = 1;       // a draft is asked for in one step of so many
   uint32_t n_new = 60;      // tokens of every sequence
+  uint32_t wrong_every = 0;
 };
 
 class LayerDriver {
  public:
   // Greedy answers of the bundled model to these are long, and some repeat what was asked.
   static std::vector<std::vector<int32_t>> prompts();
+  static const char* model_path();
   static std::unique_ptr<LayerDriver> start(uint32_t max_step_rows = 256);
 
   LoadedModel& trunk() { return trunk_; }

@@ -1,0 +1,173 @@
+// The bundled model guesses for itself: what it is sure of is what the trunk says, so every guess
+// has to be right until the test itself makes one wrong.
+#include "draft/draft_model.h"
+
+#include <gtest/gtest.h>
+
+#include "draft/layer_driver.h"
+#include "fuzz/allocation_count.h"
+#include "store/scratch_folder.h"
+#include "tiny/tiny_model.h"
+
+namespace floe::test {
+namespace {
+
+class DraftModel : public testing::Test {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "minutes under the thread sanitizer; the thread pool has tests of its own";
+#endif
+    start(256);
+  }
+  void start(uint32_t max_step_rows) {
+    model_.reset();
+    driver_ = LayerDriver::start(max_step_rows);
+    ASSERT_NE(driver_, nullptr);
+    auto model = load_model(LayerDriver::model_path(), {}, *driver_->trunk().pool);
+    ASSERT_TRUE(model.ok()) << model.error().message;
+    model_ = std::move(model).value();
+    driver_->use({.source = DraftSource::draft_model, .draft_model = model_.get()});
+  }
+
+  // Returns the number of guesses that were as they should.
+  static uint32_t expect_right(const DrivenSequence& s, uint32_t wrong_every) {
+    uint32_t n_right = 0;
+    for (const auto& [place, draft] : s.drafts) {
+      for (size_t i = 0; i < draft.size() && place + i < s.tokens.size(); ++i) {
+        EXPECT_EQ(draft[i].source, DraftSource::draft_model);
+        const bool right = draft[i].token == s.tokens[place + i];
+        const bool spoilt = GreedyChooser::is_wrong(wrong_every, place + i);
+        EXPECT_NE(right, spoilt) << "guess " << i << " at " << place;
+        if (spoilt) break;
+        ++n_right;
+      }
+    }
+    return n_right;
+  }
+
+  const std::vector<std::vector<int32_t>> prompts_ = LayerDriver::prompts();
+  std::unique_ptr<LayerDriver> driver_;
+  std::unique_ptr<Model> model_;
+};
+
+TEST_F(DraftModel, TheTrunkItselfIsAlwaysRight) {
+  for (const DrivenSequence& s : driver_->drive(prompts_, {.n_verify = 4})) {
+    EXPECT_GT(expect_right(s, 0), 40u);
+    // Nothing was verified in vain, so the steps were few.
+    EXPECT_LT(s.drafts.size(), 40u);
+  }
+}
+
+TEST_F(DraftModel, RowsThatWaitAndWrongGuessesChangeNothing) {
+  struct Way {
+    DriveOptions options;
+    uint32_t max_step_rows;
+  };
+  const Way ways[] = {
+      {{.chunk = 512, .every = 7, .wrong_every = 3}, 256},
+      {{.chunk = 5, .every = 55, .n_new = 120}, 256},  // more wait than may
+      {{.chunk = 29, .max_tokens = 6, .n_verify = 6, .wrong_every = 4}, 256},
+      {{.chunk = 100, .max_tokens = 6, .n_verify = 2, .every = 3, .wrong_every = 5}, 256},
+      {{.chunk = 20, .every = 13}, 24},  // more wait than one forward takes
+  };
+  for (const Way& way : ways) {
+    start(way.max_step_rows);
+    for (const DrivenSequence& s : driver_->drive(prompts_, way.options)) {
+      EXPECT_GT(expect_right(s, way.options.wrong_every), 4u) << &way - ways;
+    }
+  }
+}
+
+TEST_F(DraftModel, GoesOnFromAnothersGuesses) {
+  const DrivenSequence told = std::move(driver_->drive({&prompts_[0], 1}, {.n_new = 40})[0]);
+  DrivenSequence s = driver_->make(prompts_[0]);
+  driver_->prefill(s, 64);
+  GreedyChooser chooser;
+  for (uint32_t step = 0; step < 12; ++step) {
+    const size_t place = s.tokens.size();
+    std::vector<DraftToken> draft;
+    for (uint32_t i = 0; i < 2; ++i) {
+      draft.push_back({told.tokens[place + i], DraftSource::prompt_lookup, 3});
+    }
+    const bool spoilt = step % 3 == 1;
+    if (spoilt) draft[1].token = (draft[1].token + 1) % 300;
+    DraftTask task{s.id, s.tokens, s.slots, 5, &draft};
+    driver_->drafter().draft({&task, 1}, chooser);
+    ASSERT_GT(draft.size(), 2u);
+    EXPECT_EQ(draft[1].source, DraftSource::prompt_lookup);
+    EXPECT_EQ(draft[2].source, DraftSource::draft_model);
+    for (size_t i = 2; i < draft.size() && !spoilt; ++i) {
+      EXPECT_EQ(draft[i].token, told.tokens[place + i]) << "guess " << i << " at " << place;
+    }
+    driver_->step({&s, 1}, {}, false);
+  }
+}
+
+TEST_F(DraftModel, APreemptedSequenceAndASharedPrefixStayRight) {
+  DrivenSequence donor = driver_->make(prompts_[0]);
+  driver_->prefill(donor, 64);
+  for (int i = 0; i < 10; ++i) driver_->step({&donor, 1}, {.n_verify = 2, .wrong_every = 3}, true);
+  const uint32_t n_shared = 64;
+  ASSERT_GE(driver_->drafter().n_settled(donor.id, donor.n_cached), n_shared);
+  driver_->drafter().end(donor.id);
+  DrivenSequence s = driver_->make(std::span(donor.tokens).first(donor.tokens.size() - 1));
+  std::copy_n(donor.slots.begin(), n_shared, s.slots.begin());
+  s.n_cached = n_shared;
+  driver_->prefill(s, 64);
+  for (int i = 0; i < 10; ++i) {
+    driver_->step({&s, 1}, {.n_verify = 4}, i % 2 == 0);
+    const uint32_t n_settled = driver_->drafter().n_settled(s.id, s.n_cached);
+    EXPECT_LE(n_settled, s.n_cached);
+    EXPECT_GE(n_settled + kMaxWaitingRows, s.n_cached);
+  }
+  EXPECT_GT(expect_right(s, 0), 10u);
+}
+
+TEST_F(DraftModel, AllocatesNothingInAStep) {
+  DrivenSequence s = driver_->make(prompts_[0]);
+  driver_->prefill(s, 64);
+  s.tokens.resize(300, 17);
+  std::vector<DraftToken> draft;
+  draft.reserve(kMaxDraftTokens);
+  GreedyChooser chooser;
+  const AllocationCount count;
+  for (const uint32_t n_rows : {1u, 1u, 2u, 30u, 3u, 1u}) {
+    const uint32_t end = s.n_cached + n_rows;
+    const CommittedRows rows{s.id, s.tokens, s.slots, s.n_cached, n_rows, nullptr};
+    driver_->drafter().accept({&rows, 1});
+    s.n_cached = end;
+    draft.clear();
+    DraftTask task{s.id, std::span(s.tokens).first(end + 1), s.slots, 4, &draft};
+    driver_->drafter().draft({&task, 1}, chooser);
+    EXPECT_FALSE(draft.empty());
+  }
+  EXPECT_EQ(count.bytes(), 0u);
+}
+
+TEST_F(DraftModel, WhatDoesNotFitIsRefused) {
+  const Model& trunk = *driver_->trunk().model;
+  DraftLimits limits = driver_->limits();
+  const auto endless = ModelDrafter::create(*model_, trunk, UINT32_MAX, limits);
+  ASSERT_FALSE(endless.ok());
+  EXPECT_EQ(endless.error().kind, ErrorKind::memory);
+  EXPECT_NE(endless.error().message.find("bytes"), std::string::npos) << endless.error().message;
+
+  const ScratchFolder folder;
+  auto tiny =
+      load_model(folder.write("tiny.gguf", tiny_llama().bytes()), {}, *driver_->trunk().pool);
+  ASSERT_TRUE(tiny.ok()) << tiny.error().message;
+  const auto other = ModelDrafter::create(**tiny, trunk, 256, limits);
+  ASSERT_FALSE(other.ok());
+  EXPECT_EQ(other.error().kind, ErrorKind::model);
+  EXPECT_NE(other.error().message.find("expected 8192 tokens"), std::string::npos)
+      << other.error().message;
+  EXPECT_NE(other.error().message.find("found 48"), std::string::npos) << other.error().message;
+
+  const auto headless = make_drafter({DraftSource::mtp}, **tiny, driver_->trunk().cache, limits);
+  ASSERT_FALSE(headless.ok());
+  EXPECT_EQ(headless.error().kind, ErrorKind::model);
+}
+
+}  // namespace
+}  // namespace floe::test
