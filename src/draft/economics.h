@@ -8,11 +8,13 @@
 // formulas are those of 2.2 to 2.7 of the physics sheet: see docs/speculation.md.
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "draft/drafter.h"
+#include "draft/time_model.h"
 #include "model/model.h"
 
 namespace floe {
@@ -79,7 +81,10 @@ struct SpecDecision {
 // Not thread-safe. Allocates while it sees its first sequences, not in every step.
 class Economics {
  public:
-  Economics(const SpecPolicy& policy, const ModelInfo& model);
+  // Without rates the cost of further rows is taken as that of the bytes they read until forwards
+  // with guesses have been timed.
+  Economics(const SpecPolicy& policy, const ModelInfo& model,
+            std::optional<MachineRates> rates = std::nullopt);
   ~Economics();
   Economics(const Economics&) = delete;
   Economics& operator=(const Economics&) = delete;

@@ -9,8 +9,9 @@
 
 #include "base/progress.h"
 #include "base/rng.h"
+#include "draft/time_model.h"
 #include "kernels/kernel_table.h"
-#include "lab/time_model.h"
+#include "lab/kernel_rates.h"
 
 namespace floe {
 

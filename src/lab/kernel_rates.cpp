@@ -9,20 +9,6 @@
 
 namespace floe {
 
-double KernelRates::macs_per_second(double rows) const {
-  if (rows <= points_.front().rows) return points_.front().macs_per_second;
-  for (size_t i = 1; i < points_.size(); ++i) {
-    const Point& low = points_[i - 1];
-    const Point& high = points_[i];
-    if (rows > high.rows) continue;
-    const double share = (rows - low.rows) / (high.rows - low.rows);
-    const double seconds =
-        (1 - share) * low.rows / low.macs_per_second + share * high.rows / high.macs_per_second;
-    return rows / seconds;
-  }
-  return points_.back().macs_per_second;
-}
-
 KernelRates measure_kernel_rates(ThreadPool& pool, QuantType format) {
   using Clock = std::chrono::steady_clock;
   constexpr uint32_t kRows[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64};

@@ -5,14 +5,39 @@
 // A class waits for memory or for the arithmetic units, whichever is slower; C is what the kernels
 // reach on weights in cache, which depends on how many rows share a weight. t0 is what neither
 // explains (norms, waits, sampling of the clock), taken from the forward of one row.
-#include "lab/kernel_rates.h"
+//
+// The lab measures the rates (lab/kernel_rates.h, lab/floor.h).
+#include <utility>
+#include <vector>
+
 #include "model/ledger.h"
 
 namespace floe {
 
+// Multiply-adds per second of all threads together, with weights that stay in the second-level
+// cache, by the number of activation rows that share a weight.
+class KernelRates {
+ public:
+  struct Point {
+    double rows = 1;
+    double macs_per_second = 0;
+  };
+  // points: at least one, rows ascending. bytes_per_weight: as packed.
+  KernelRates(std::vector<Point> points, double bytes_per_weight)
+      : points_(std::move(points)), bytes_per_weight_(bytes_per_weight) {}
+
+  double bytes_per_weight() const { return bytes_per_weight_; }
+  // Between two points the time that a weight takes runs straight; beyond the ends the rate stays.
+  double macs_per_second(double rows) const;
+
+ private:
+  std::vector<Point> points_;
+  double bytes_per_weight_;
+};
+
 struct MachineRates {
   double bytes_per_second = 0;
-  const KernelRates& kernels;      // products with weights, all taken as the model's main format
+  KernelRates kernels;             // products with weights, all taken as the model's main format
   double f32_macs_per_second = 0;  // products with cached keys and values
 };
 

@@ -1,8 +1,22 @@
-#include "lab/time_model.h"
+#include "draft/time_model.h"
 
 #include <algorithm>
 
 namespace floe {
+
+double KernelRates::macs_per_second(double rows) const {
+  if (rows <= points_.front().rows) return points_.front().macs_per_second;
+  for (size_t i = 1; i < points_.size(); ++i) {
+    const Point& low = points_[i - 1];
+    const Point& high = points_[i];
+    if (rows > high.rows) continue;
+    const double share = (rows - low.rows) / (high.rows - low.rows);
+    const double seconds =
+        (1 - share) * low.rows / low.macs_per_second + share * high.rows / high.macs_per_second;
+    return rows / seconds;
+  }
+  return points_.back().macs_per_second;
+}
 
 double floor_seconds(const ByteLedger& ledger, const MachineRates& rates) {
   double seconds = 0;

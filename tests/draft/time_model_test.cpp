@@ -1,4 +1,4 @@
-#include "lab/time_model.h"
+#include "draft/time_model.h"
 
 #include <gtest/gtest.h>
 
@@ -17,19 +17,6 @@ TEST(KernelRates, TimesPerWeightRunStraightBetweenThePoints) {
   EXPECT_DOUBLE_EQ(kKernels.macs_per_second(1.5), 1.5 / 0.0045);
   EXPECT_DOUBLE_EQ(kKernels.macs_per_second(2), 500);
   EXPECT_DOUBLE_EQ(kKernels.macs_per_second(100), 500);
-}
-
-TEST(KernelRates, AreMeasuredForEveryFormat) {
-  ThreadPool pool(1);
-  for (const QuantType format :
-       {QuantType::Q4_0, QuantType::Q6_K, QuantType::MXFP4, QuantType::F32}) {
-    const KernelRates rates = measure_kernel_rates(pool, format);
-    EXPECT_GT(rates.macs_per_second(1), 1e6);
-    EXPECT_GT(rates.macs_per_second(16), rates.macs_per_second(1) / 4);
-    const FormatTraits& traits = format_traits(format);
-    EXPECT_NEAR(rates.bytes_per_weight(), double{1} * traits.block_bytes / traits.block_elems,
-                0.05);
-  }
 }
 
 TEST(TimeModel, EachClassWaitsForTheSlowerOfMemoryAndArithmetic) {

@@ -1,0 +1,178 @@
+#include "economics_sim.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <set>
+
+namespace floe {
+
+namespace {
+
+constexpr uint32_t kLayers = 4, kExperts = 77, kActive = 8;
+constexpr double kStay = 0.15;
+// 19.772 GB are one second.
+constexpr double kDenseBytes = 9.86e9, kExpertBytes = 1.239e9, kBytesPerSecond = 19.772e9;
+
+double unit(uint64_t key) {
+  return static_cast<double>(mix64(key) >> 11) * 0x1p-53;
+}
+
+}  // namespace
+
+StickyRouter::StickyRouter(uint32_t n_layers, uint32_t n_experts, uint32_t n_active, double stay,
+                           uint64_t seed)
+    : n_layers_(n_layers),
+      n_experts_(n_experts),
+      n_active_(n_active),
+      stay_(stay),
+      state_(seed << 32) {
+  double sum = 0;
+  for (uint32_t e = 0; e < n_experts; ++e) popularity_.push_back(sum += 1.0 / (20.0 + e));
+  for (double& value : popularity_) value /= sum;
+}
+
+const std::vector<uint32_t>& StickyRouter::at(uint32_t position) {
+  while (tokens_.size() <= position) {
+    std::vector<uint32_t> chosen;
+    for (uint32_t layer = 0; layer < n_layers_; ++layer) {
+      std::set<uint32_t> set;
+      if (!tokens_.empty()) {
+        const uint32_t* last = tokens_.back().data() + layer * n_active_;
+        for (uint32_t i = 0; i < n_active_; ++i) {
+          if (uniform() < stay_) set.insert(last[i]);
+        }
+      }
+      while (set.size() < n_active_) {
+        const auto at = std::lower_bound(popularity_.begin(), popularity_.end(), uniform());
+        const auto expert = static_cast<uint32_t>(at - popularity_.begin());
+        // Every layer has favourites of its own.
+        set.insert((std::min(expert, n_experts_ - 1) + 7 * layer) % n_experts_);
+      }
+      chosen.insert(chosen.end(), set.begin(), set.end());
+    }
+    tokens_.push_back(std::move(chosen));
+  }
+  return tokens_[position];
+}
+
+double SimResult::slowest(uint32_t n_window) const {
+  double longest = 0;
+  for (size_t i = n_window; i < token_seconds.size(); ++i) {
+    longest = std::max(longest, token_seconds[i] - token_seconds[i - n_window]);
+  }
+  return longest > 0 ? n_window / longest : 0;
+}
+
+SimResult simulate(const SimOptions& options) {
+  ModelInfo info;
+  info.n_layers = kLayers;
+  info.n_experts = kExperts;
+  info.n_active_experts = kActive;
+  Economics economics(options.policy, info, options.rates);
+  const uint32_t n_sequences = options.n_sequences;
+  std::vector<StickyRouter> routers;
+  std::vector<uint32_t> position(n_sequences, 0);  // of the next row
+  for (uint32_t s = 0; s < n_sequences; ++s) {
+    routers.emplace_back(kLayers, kExperts, kActive, kStay, options.seed * 1000 + s);
+    economics.begin(s + 1);
+  }
+  const auto truth = [&](uint32_t s, uint32_t p) {
+    return static_cast<int32_t>(mix64((options.seed << 48) ^ (uint64_t{s} << 32) ^ p) & 0xffff);
+  };
+  uint64_t noise_state = options.seed << 40;
+  const auto gauss = [&] {
+    const double u = 1 - unit(noise_state++), v = unit(noise_state++);
+    return std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v);
+  };
+
+  SimResult result;
+  result.n_accepted_of.resize(n_sequences);
+  std::vector<std::vector<DraftToken>> drafts(n_sequences);
+  std::vector<std::vector<int32_t>> committed(n_sequences);
+  std::vector<uint32_t> routing;
+  const double step_of_one = kDenseBytes + kActive * kExpertBytes;
+  while (result.n_tokens < double{1} * options.n_tokens * n_sequences) {
+    double draft_seconds = 0;
+    std::vector<SpecCandidate> candidates;
+    for (uint32_t s = 0; s < n_sequences; ++s) {
+      std::vector<DraftToken>& draft = drafts[s];
+      draft.clear();
+      for (size_t d = 0; d < options.drafters.size(); ++d) {
+        const SimDrafter& drafter = options.drafters[d];
+        const auto n_before = static_cast<uint32_t>(draft.size());
+        const uint32_t n_asked =
+            std::min(options.max_draft - n_before,
+                     economics.tokens_to_ask(s + 1, drafter.source, drafter.is_free, n_before));
+        draft_seconds += n_asked * drafter.cost * step_of_one / kBytesPerSecond;
+        for (uint32_t j = 0; j < n_asked; ++j) {
+          const uint32_t p = position[s] + static_cast<uint32_t>(draft.size()) + 1;
+          const uint64_t key =
+              (options.seed << 52) ^ (uint64_t{d + 1} << 44) ^ (uint64_t{s} << 32) ^ p;
+          const bool is_right = unit(key) < drafter.acceptance(s, p);
+          draft.push_back({truth(s, p) + (is_right ? 0 : 1), drafter.source,
+                           drafter.confidence ? drafter.confidence(s, p) : uint8_t{0}});
+        }
+      }
+      candidates.push_back({s + 1, position[s], draft});
+    }
+    economics.allocate(candidates, {0, 8 * n_sequences});
+
+    uint32_t n_rows = 0;
+    for (const SpecCandidate& candidate : candidates) n_rows += 1 + candidate.n_verify;
+    routing.assign(size_t{kLayers} * n_rows * kActive, 0);
+    uint32_t row = 0;
+    for (uint32_t s = 0; s < n_sequences; ++s) {
+      for (uint32_t j = 0; j <= candidates[s].n_verify; ++j, ++row) {
+        const std::vector<uint32_t>& chosen = routers[s].at(position[s] + j);
+        for (uint32_t layer = 0; layer < kLayers; ++layer) {
+          std::copy_n(chosen.begin() + layer * kActive, kActive,
+                      routing.begin() + (size_t{layer} * n_rows + row) * kActive);
+        }
+      }
+    }
+    ByteLedger ledger;
+    for (uint32_t layer = 0; layer < kLayers; ++layer) {
+      const auto begin = routing.begin() + size_t{layer} * n_rows * kActive;
+      ledger.experts_union += std::set<uint32_t>(begin, begin + n_rows * kActive).size();
+    }
+    ledger.n_moe_layers = kLayers;
+    ledger.dense_bytes = static_cast<uint64_t>(kDenseBytes);
+    ledger.dense_macs = static_cast<uint64_t>(kDenseBytes) * n_rows;
+    ledger.routed_bytes = static_cast<uint64_t>(ledger.mean_union() * kExpertBytes);
+    ledger.routed_macs = static_cast<uint64_t>(kActive * kExpertBytes) * n_rows;
+    const MachineRates machine{kBytesPerSecond, KernelRates({{1, options.macs_per_second}}, 1.0),
+                               1e30};
+    double seconds = options.overhead + floor_seconds(ledger, machine);
+    if (n_rows > n_sequences) seconds *= options.verify_surprise;
+    seconds *= std::max(0.5, 1 + options.noise * gauss());
+    if (options.disturb) options.disturb(static_cast<uint32_t>(result.n_steps), &seconds);
+
+    result.seconds += seconds + draft_seconds;
+    ++result.n_steps;
+    std::vector<SpecOutcome> outcomes;
+    uint32_t first_row = 0;
+    for (uint32_t s = 0; s < n_sequences; ++s) {
+      uint32_t n_accepted = 0;
+      committed[s].clear();
+      for (;; ++n_accepted) {
+        const int32_t token = truth(s, position[s] + n_accepted + 1);
+        committed[s].push_back(token);
+        if (n_accepted == candidates[s].n_verify || drafts[s][n_accepted].token != token) break;
+      }
+      outcomes.push_back(
+          {s + 1, drafts[s], candidates[s].n_verify, n_accepted, committed[s], first_row});
+      first_row += 1 + candidates[s].n_verify;
+      position[s] += n_accepted + 1;
+      result.n_verified += candidates[s].n_verify;
+      result.n_accepted += n_accepted;
+      result.n_accepted_of[s] += n_accepted;
+      result.n_tokens += n_accepted + 1;
+      for (uint32_t i = 0; i <= n_accepted; ++i) result.token_seconds.push_back(result.seconds);
+    }
+    economics.observe(outcomes, {n_rows, 0, seconds, draft_seconds, &ledger, routing});
+  }
+  return result;
+}
+
+}  // namespace floe
