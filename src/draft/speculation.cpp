@@ -5,8 +5,9 @@
 namespace floe {
 
 Speculation::Speculation(const SpecPolicy& policy, const ModelInfo& model,
+                         const std::optional<MachineRates>& rates,
                          std::vector<std::unique_ptr<Drafter>> drafters, uint32_t max_sequences)
-    : policy_(policy), economics_(policy, model), drafters_(std::move(drafters)) {
+    : policy_(policy), economics_(policy, model, rates), drafters_(std::move(drafters)) {
   tasks_.reserve(max_sequences);
   candidates_.reserve(max_sequences);
 }

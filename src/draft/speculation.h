@@ -5,6 +5,7 @@
 // took is part of what is learnt. A sequence is known from begin() to end();
 // a preempted one ends and begins again when it comes back.
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,6 +29,7 @@ class Speculation {
  public:
   // Without drafters it does nothing. They are asked in their order.
   Speculation(const SpecPolicy& policy, const ModelInfo& model,
+              const std::optional<MachineRates>& rates,
               std::vector<std::unique_ptr<Drafter>> drafters, uint32_t max_sequences);
 
   bool active() const { return !drafters_.empty(); }

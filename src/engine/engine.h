@@ -10,12 +10,14 @@
 // computed again.
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "draft/economics.h"
 #include "draft/factory.h"
+#include "draft/time_model.h"
 #include "engine/request.h"
 #include "engine/stats.h"
 #include "kernels/kernel_table.h"
@@ -38,7 +40,8 @@ struct EngineOptions {
   uint32_t reserve_output_tokens = 512;
   // Speculation. Without drafters, or with the policy off, there is none.
   SpecPolicy spec;
-  DrafterMaker drafters;         // may be empty
+  std::optional<MachineRates> rates;  // what forwards are predicted from before they were timed
+  DrafterMaker drafters;              // may be empty
   uint32_t max_draft_rows = 64;  // guesses that one forward verifies, of all sequences together
   KvTypes kv_types = KvType::F16;
   bool poison_freed_blocks = false;  // tests: freed cache slots become NaN

@@ -23,7 +23,7 @@ Verify::Verify(const EngineOptions& options, const ModelInfo& model,
       scheduler_(scheduler),
       sampler_(sampler),
       clock_(clock),
-      speculation_(options.spec, model, std::move(drafters), options.max_sequences) {
+      speculation_(options.spec, model, options.rates, std::move(drafters), options.max_sequences) {
   if (!active()) return;
   turns_.reserve(options.max_sequences);
   spec_turns_.resize(options.max_sequences);

@@ -14,12 +14,13 @@ void ModelFlags::add_to(OptionTable& table) {
                    "type of cached values; models with latent attention (MLA) have none");
 }
 
-Result<LoadedModel> load(const ModelFlags& flags) {
+Result<LoadedModel> load(const ModelFlags& flags, const std::string& mtp_path) {
   if (flags.model_path.empty()) return usage_error("-m: expected a model file");
   LoadedModel loaded;
   loaded.pool = std::make_unique<ThreadPool>(static_cast<uint32_t>(flags.n_threads));
   ModelOptions options;
   options.show_progress = flags.progress;
+  options.mtp_path = mtp_path;
   FLOE_TRY(loaded.model, load_model(flags.model_path, options, *loaded.pool));
   return loaded;
 }

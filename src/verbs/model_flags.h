@@ -28,8 +28,8 @@ struct LoadedModel {
   std::unique_ptr<Model> model;
 };
 
-// ErrorKind::usage when -m is missing.
-Result<LoadedModel> load(const ModelFlags& flags);
+// ErrorKind::usage when -m is missing. mtp_path: a draft head in a file of its own, or empty.
+Result<LoadedModel> load(const ModelFlags& flags, const std::string& mtp_path = {});
 
 // Prints the help and returns true when it was asked for.
 bool printed_help(const OptionTable& table);

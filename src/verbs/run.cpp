@@ -160,7 +160,7 @@ Result<int> run_run(std::span<const std::string> arguments) {
   FLOE_TRY(ChatPrompt prompt, make_prompt(flags, *tokenizer, parser));
   if (prompt.ids.empty()) return usage_error("the prompt is empty");
   FLOE_TRY(ResponseStream stream, ResponseStream::create(*tokenizer, parser, {}));
-  FLOE_TRY(LoadedModel loaded, load(flags.model));
+  FLOE_TRY(LoadedModel loaded, load(flags.model, flags.spec));
 
   EngineOptions options;
   const uint32_t model_context = loaded.model->info().context_length;
@@ -171,8 +171,9 @@ Result<int> run_run(std::span<const std::string> arguments) {
   }
   options.max_sequences = 1;
   options.kv_types = flags.model.kv_types();
-  FLOE_TRY(const Speculating speculating, prepare(flags.spec, loaded));
+  FLOE_TRY(const Speculating speculating, prepare(flags.spec, flags.model, loaded));
   options.spec = speculating.policy;
+  options.rates = speculating.rates;
   options.drafters = speculating.drafters;
   const SteadyClock clock;
   FLOE_TRY(const auto engine, Engine::create(options, *loaded.model, clock));

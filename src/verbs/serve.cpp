@@ -110,9 +110,8 @@ Result<ServedModel> load_served(const ServeFlags& flags) {
     FLOE_TRY(served.chat_format, ChatFormat::by_name(*served.tokenizer, flags.chat_format));
   }
   auto resources = std::make_shared<Resources>();
-  FLOE_TRY(resources->loaded, load(flags.model));
+  FLOE_TRY(resources->loaded, load(flags.model, flags.spec));
   Model& model = *resources->loaded.model;
-  FLOE_TRY(const ReadBandwidth read, measure_read_bandwidth(*resources->loaded.pool, kProbeSeconds));
 
   EngineOptions options;
   options.max_context =
@@ -123,15 +122,23 @@ Result<ServedModel> load_served(const ServeFlags& flags) {
   options.max_step_rows = static_cast<uint32_t>(flags.step_rows);
   options.max_mixed_rows = std::min(options.max_mixed_rows, options.max_step_rows);
   options.kv_types = flags.model.kv_types();
-  FLOE_TRY(resources->speculating, prepare(flags.spec, resources->loaded));
+  FLOE_TRY(resources->speculating, prepare(flags.spec, flags.model, resources->loaded));
   options.spec = resources->speculating.policy;
+  options.rates = resources->speculating.rates;
+  double bytes_per_second = 0;
+  if (options.rates) {
+    bytes_per_second = options.rates->bytes_per_second;
+  } else {
+    FLOE_TRY(ReadProbe probe, ReadProbe::over(*resources->loaded.pool, model.weights()));
+    bytes_per_second = probe.calibrate(kProbeSeconds).bytes_per_second;
+  }
   options.drafters = resources->speculating.drafters;
   FLOE_TRY(auto engine, Engine::create(options, model, resources->clock));
   served.info = model.info();
   served.name = flags.alias.empty() ? served.info.name : flags.alias;
   served.file_name = std::filesystem::path(flags.model.model_path).filename();
   served.n_slots = options.max_sequences;
-  served.read_gb_s = read.bytes_per_second / 1e9;
+  served.read_gb_s = bytes_per_second / 1e9;
   served.engine = std::make_unique<EngineThread>(std::move(engine), resources->clock);
   served.resources = std::move(resources);
   return served;

@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "lab/machine_rates.h"
+#include "store/gguf.h"
+#include "text/vocabulary.h"
+
 namespace floe {
 
 namespace {
@@ -45,31 +49,86 @@ void SpecFlags::add_to(OptionTable& table) {
       "--spec", "MODE", &spec,
       "speculation: off, on:K (K guesses a step), auto (as many as pay), report (decide as auto, "
       "verify none)");
+  add_drafters_to(table);
+}
+
+void SpecFlags::add_drafters_to(OptionTable& table) {
   table.add(
       "--spec-type", "LIST", &types,
       "drafters in the order they are asked: ngram, mtp, draft, eagle3; auto: those there are");
+  table.add("-md,--model-draft", "FILE", &draft_model_path,
+            "GGUF of a smaller model with the same tokenizer, to guess with");
+  table.add("--model-mtp", "FILE", &mtp_path,
+            "GGUF of the model's draft head (nextn), where it is a file of its own");
+  table.add("--mtp-vocab", "N", &mtp_vocab, 0, 1 << 24,
+            "tokens that the draft head chooses from, the first N ids; 0: all");
 }
 
-Result<Speculating> prepare(const SpecFlags& flags, const LoadedModel& loaded) {
+namespace {
+
+// Below this the weights stay in cache, and what the machine reads from memory says nothing.
+constexpr uint64_t kLeastWeightBytes = uint64_t{256} << 20;
+
+Result<std::vector<DraftSource>> choose_sources(const SpecFlags& flags, const ModelInfo& info) {
+  const bool has_draft_model = !flags.draft_model_path.empty();
+  if (flags.types != "auto") {
+    FLOE_TRY(std::vector<DraftSource> sources, parse_types(flags.types));
+    const auto asks = [&](DraftSource source) {
+      return std::find(sources.begin(), sources.end(), source) != sources.end();
+    };
+    if (asks(DraftSource::mtp) && !info.has_mtp) {
+      return usage_error("--spec-type mtp: {} has no draft head; --model-mtp names one in a file",
+                         info.name);
+    }
+    if (asks(DraftSource::draft_model) != has_draft_model) {
+      return usage_error("--spec-type draft and -md go together");
+    }
+    return sources;
+  }
+  std::vector<DraftSource> sources = {DraftSource::prompt_lookup};
+  if (info.has_mtp) sources.push_back(DraftSource::mtp);
+  if (has_draft_model) sources.push_back(DraftSource::draft_model);
+  return sources;
+}
+
+Result<std::unique_ptr<Model>> load_draft_model(const SpecFlags& flags,
+                                                const ModelFlags& model_flags,
+                                                const LoadedModel& loaded) {
+  FLOE_TRY(const GgufFile trunk, GgufFile::open(model_flags.model_path));
+  FLOE_TRY(const GgufFile draft, GgufFile::open(flags.draft_model_path));
+  FLOE_TRY(const Vocabulary reference, load_vocabulary(trunk));
+  FLOE_TRY(const Vocabulary vocabulary, load_vocabulary(draft));
+  FLOE_TRY_VOID(expect_same_tokens(vocabulary, reference));
+  ModelOptions options;
+  options.show_progress = model_flags.progress;
+  return load_model(flags.draft_model_path, options, *loaded.pool);
+}
+
+}  // namespace
+
+Result<LoadedModel> load(const ModelFlags& flags, const SpecFlags& spec) {
+  return load(flags, spec.mtp_path);
+}
+
+Result<Speculating> prepare(const SpecFlags& flags, const ModelFlags& model_flags,
+                            const LoadedModel& loaded) {
   Speculating speculating;
   auto policy = parse_spec_policy(flags.spec);
   if (!policy.ok()) return usage_error("--spec: {}", policy.error().message);
   speculating.policy = *policy;
-  const ModelInfo& info = loaded.model->info();
-  std::vector<DraftSource> sources;
-  if (flags.types == "auto") {
-    sources.push_back(DraftSource::prompt_lookup);
-    if (info.has_mtp) sources.push_back(DraftSource::mtp);
-  } else {
-    FLOE_TRY(sources, parse_types(flags.types));
-  }
+  FLOE_TRY(const std::vector<DraftSource> sources, choose_sources(flags, loaded.model->info()));
   if (policy->mode == SpecMode::off) return speculating;
   std::vector<DrafterChoice> choices;
   for (const DraftSource source : sources) {
-    if (source == DraftSource::mtp && !info.has_mtp) {
-      return usage_error("--spec-type mtp: the model has no MTP layer");
-    }
-    choices.push_back({source});
+    DrafterChoice& choice = choices.emplace_back();
+    choice.source = source;
+    choice.mtp_vocab = static_cast<uint32_t>(flags.mtp_vocab);
+    if (source != DraftSource::draft_model) continue;
+    FLOE_TRY(speculating.draft_model, load_draft_model(flags, model_flags, loaded));
+    choice.draft_model = speculating.draft_model.get();
+  }
+  if (policy->mode != SpecMode::fixed && loaded.model->info().weight_bytes >= kLeastWeightBytes) {
+    FLOE_TRY(speculating.rates, measure_machine_rates(*loaded.pool, *loaded.model));
   }
   speculating.drafters =
       [choices](Model& trunk, KvCache& cache,

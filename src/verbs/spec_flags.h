@@ -1,6 +1,7 @@
 #pragma once
 // The flags of speculation, for every verb that generates.
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,18 +16,28 @@ namespace floe {
 struct SpecFlags {
   std::string spec = "auto";
   std::string types = "auto";
+  std::string draft_model_path;
+  std::string mtp_path;
+  int64_t mtp_vocab = 0;
 
   void add_to(OptionTable& table);
+  // All of them but --spec, for a verb that tries several modes.
+  void add_drafters_to(OptionTable& table);
 };
 
 // What an engine needs to speculate; outlives the engine.
 struct Speculating {
   SpecPolicy policy;
+  std::optional<MachineRates> rates;   // where the policy asks for predictions
+  std::unique_ptr<Model> draft_model;  // of -md
   DrafterMaker drafters;
 };
 
+// The model with the draft head that the flags name.
+Result<LoadedModel> load(const ModelFlags& flags, const SpecFlags& spec);
 // Checks the flags against the model and loads what drafters need. ErrorKind::usage, model or
 // memory.
-Result<Speculating> prepare(const SpecFlags& flags, const LoadedModel& loaded);
+Result<Speculating> prepare(const SpecFlags& flags, const ModelFlags& model_flags,
+                            const LoadedModel& loaded);
 
 }  // namespace floe

@@ -1,0 +1,23 @@
+#include "lab/machine_rates.h"
+
+#include "kernels/kernel_table.h"
+#include "lab/floor.h"
+#include "lab/kernel_rates.h"
+
+namespace floe {
+
+namespace {
+
+constexpr double kProbeSeconds = 0.1;
+
+}  // namespace
+
+Result<MachineRates> measure_machine_rates(ThreadPool& pool, const Model& model) {
+  FLOE_TRY(ReadProbe probe, ReadProbe::over(pool, model.weights()));
+  const double bytes_per_second = probe.calibrate(kProbeSeconds).bytes_per_second;
+  const QuantType format = parse_format(model.info().format).value_or(QuantType::F32);
+  return MachineRates{bytes_per_second, measure_kernel_rates(pool, format),
+                      measure_compute_peaks(pool, kernels().isa).f32_macs_per_second};
+}
+
+}  // namespace floe

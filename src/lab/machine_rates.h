@@ -1,0 +1,14 @@
+#pragma once
+// The constants of the time model (draft/time_model.h), measured on this machine with the model's
+// own weights and its most frequent format.
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "draft/time_model.h"
+#include "model/model.h"
+
+namespace floe {
+
+// In about half a second. The pool is the model's.
+Result<MachineRates> measure_machine_rates(ThreadPool& pool, const Model& model);
+
+}  // namespace floe
