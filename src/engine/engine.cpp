@@ -49,6 +49,19 @@ SubmitOutcome RequestLimits::check(const Request& request) const {
       return invalid("logit_bias", fmt::format("token ids must be in 0..{}", n_vocab_ - 1));
     }
   }
+  if (request.prediction.size() > n_context_) {
+    return invalid("prediction", fmt::format("the prediction has {} tokens; it may have {}",
+                                             request.prediction.size(), n_context_));
+  }
+  for (const int32_t token : request.prediction) {
+    if (token < 0 || static_cast<uint32_t>(token) >= n_vocab_) {
+      return invalid("prediction", fmt::format("token ids must be in 0..{}", n_vocab_ - 1));
+    }
+  }
+  if (request.max_draft_tokens > kMaxDraftTokens) {
+    return invalid("max_draft_tokens",
+                   fmt::format("max_draft_tokens must be in 0..{}", kMaxDraftTokens));
+  }
   SubmitOutcome outcome;
   outcome.n_prompt_tokens = static_cast<uint32_t>(
       std::min<size_t>(request.prompt.size(), std::numeric_limits<uint32_t>::max()));

@@ -133,12 +133,17 @@ void Generation::start() {
                            {"X-Accel-Buffering", "no"},
                            {"X-Content-Type-Options", "nosniff"}});
   }
+  // It is plain text: what looks like a marker in it is none.
+  const std::vector<int32_t> prediction =
+      services_.tokenizer->encode(request_.prediction, false, false);
   for (uint32_t i = 0; i < prompts_.size() && !ended_; ++i) {
     Request request;
     request.prompt = std::move(prompts_[i].ids);
     request.max_tokens = request_.max_tokens;
     request.n = request_.n;
     request.sampling = request_.sampling;
+    request.prediction = prediction;
+    request.max_draft_tokens = request_.max_draft_tokens;
     if (!request_.ignore_eos) request.stop_tokens = services_.end_tokens;
     request.sink = std::make_shared<Sink>(shared_from_this(), i);
     const SubmitOutcome outcome = services_.engine->submit(std::move(request));
@@ -377,6 +382,8 @@ AnswerUsage Generation::usage() const {
     usage.completion_tokens += choice.counts.completion_tokens;
     usage.reasoning_tokens +=
         std::min<uint64_t>(choice.stream->n_reasoning_tokens(), choice.counts.completion_tokens);
+    usage.accepted_prediction_tokens += choice.telemetry.n_predicted_accepted;
+    usage.rejected_prediction_tokens += choice.telemetry.n_predicted_rejected;
   }
   return usage;
 }
@@ -393,7 +400,8 @@ AnswerFigures Generation::figures(const Choice& choice) const {
   return numbers;
 }
 
-// Tokens of all choices over the time of the slowest; telemetry of the choice that saw most steps.
+// Tokens of all choices over the time of the slowest; telemetry of the choice that saw most steps,
+// but for the guesses, which are each choice's own.
 AnswerFigures Generation::total_figures() const {
   const auto by_steps = [](const Choice& a, const Choice& b) {
     return a.telemetry.n_steps < b.telemetry.n_steps;
@@ -403,7 +411,11 @@ AnswerFigures Generation::total_figures() const {
   numbers.prompt_tokens = total.prompt_tokens;
   numbers.cached_tokens = total.cached_tokens;
   numbers.completion_tokens = total.completion_tokens;
+  numbers.telemetry.n_drafted = 0;
+  numbers.telemetry.n_accepted = 0;
   for (const Choice& choice : choices_) {
+    numbers.telemetry.n_drafted += choice.telemetry.n_drafted;
+    numbers.telemetry.n_accepted += choice.telemetry.n_accepted;
     numbers.timings.prefill_ms = std::max(numbers.timings.prefill_ms, choice.timings.prefill_ms);
     numbers.timings.decode_ms = std::max(numbers.timings.decode_ms, choice.timings.decode_ms);
   }

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <numeric>
 
 namespace floe {
 namespace {
@@ -43,9 +45,20 @@ void add_llamacpp(const EngineStats& s, MetricsText& out) {
   out.counter("llamacpp:tokens_predicted_seconds_total", "Time in steps of generation only.",
               s.decode_seconds);
   out.counter("llamacpp:n_decode_total", "Forwards.", static_cast<double>(s.n_steps));
-  out.counter("llamacpp:spec_decode_num_drafts_total", "Drafts verified.", 0);
-  out.counter("llamacpp:spec_decode_num_draft_tokens_total", "Tokens drafted.", 0);
-  out.counter("llamacpp:spec_decode_num_accepted_tokens_total", "Drafted tokens accepted.", 0);
+  const auto sum = [](std::span<const uint64_t> counts) {
+    return static_cast<double>(std::accumulate(counts.begin(), counts.end(), uint64_t{0}));
+  };
+  out.counter("llamacpp:spec_decode_num_drafts_total", "Drafts verified.",
+              static_cast<double>(s.n_drafts));
+  out.counter("llamacpp:spec_decode_num_draft_tokens_total", "Drafted tokens verified.",
+              sum(s.n_drafted));
+  out.counter("llamacpp:spec_decode_num_accepted_tokens_total", "Drafted tokens accepted.",
+              sum(s.n_draft_accepted));
+  out.family("llamacpp:spec_decode_num_accepted_tokens_per_pos_total", "counter",
+             "Drafted tokens accepted, by their position in the draft.");
+  for (size_t i = 0; i < s.accepted_by_position.size(); ++i) {
+    out.sample(static_cast<double>(s.accepted_by_position[i]), {{"position", std::to_string(i)}});
+  }
   out.gauge("llamacpp:prompt_tokens_seconds", "Prompt tokens per second since the start.",
             per_second(n_prompt, s.prefill_seconds));
   out.gauge("llamacpp:predicted_tokens_seconds", "Generated tokens per second since the start.",
@@ -124,6 +137,26 @@ void add_own(const MetricsInput& input, MetricsText& out) {
               static_cast<double>(s.n_preemptions));
   out.counter("floe_recomputed_tokens_total", "Rows computed again after a preemption.",
               static_cast<double>(s.n_recomputed_tokens));
+  out.family("floe_spec_drafted_tokens_total", "counter",
+             "Drafted tokens verified, by what guessed them.");
+  const auto by_source = [&](std::span<const uint64_t> counts) {
+    for (size_t i = 0; i < counts.size(); ++i) {
+      out.sample(static_cast<double>(counts[i]),
+                 {{"source", to_string(static_cast<DraftSource>(i))}});
+    }
+  };
+  by_source(s.n_drafted);
+  out.family("floe_spec_accepted_tokens_total", "counter",
+             "Drafted tokens accepted, by what guessed them.");
+  by_source(s.n_draft_accepted);
+  out.counter("floe_spec_draft_seconds_total", "Time spent on guessing.", s.draft_seconds);
+  out.counter("floe_spec_switches_total", "Times that a choice began or ceased to speculate.",
+              static_cast<double>(s.n_spec_switches));
+  out.family("floe_spec_sequences", "gauge", "Choices in the running batch, by what they do.");
+  out.sample(s.n_drafting, {{"state", "draft"}});
+  out.sample(s.n_parked, {{"state", "parked"}});
+  out.sample(s.n_sequences - std::min(s.n_sequences, s.n_drafting + s.n_parked),
+             {{"state", "plain"}});
   out.gauge("floe_sequences", "Choices in the running batch.", s.n_sequences);
   out.family("floe_kv_blocks", "gauge", "Blocks of the KV cache.");
   out.sample(s.n_kv_blocks_used, {{"state", "used"}});

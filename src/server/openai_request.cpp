@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -63,6 +64,11 @@ constexpr std::array kFields = {
         [](GenerationRequest& r, double v) { r.sampling.repeat_last_n = static_cast<int32_t>(v); }},
     RequestField{"top_logprobs", Type::integer, 0, kMaxTopLogprobs, true, false,
                  [](GenerationRequest& r, double v) { r.sampling.top_logprobs = to_count(v); }},
+    // As llama.cpp and ik_llama.cpp have it: one name with a dot. 0: no speculation.
+    RequestField{"speculative.n_max", Type::integer, 0, kInt32Max, true, true,
+                 [](GenerationRequest& r, double v) {
+                   r.max_draft_tokens = std::min(to_count(v), kMaxDraftTokens);
+                 }},
     RequestField{"ignore_eos", Type::boolean, 0, 1, true, true,
                  [](GenerationRequest& r, double v) { r.ignore_eos = v != 0; }},
     RequestField{"timings_per_token", Type::boolean, 0, 1, true, true,
@@ -250,6 +256,34 @@ std::optional<ApiError> read_stream_options(const Json& body, GenerationRequest&
   return std::nullopt;
 }
 
+// {"type": "content", "content": ...}, the content a string or an array of text parts.
+std::optional<ApiError> read_prediction(const Json& body, GenerationRequest& request) {
+  const Json* value = member(body, "prediction");
+  if (value == nullptr) return std::nullopt;
+  const auto fault = [] {
+    return ApiError::invalid(
+        "prediction",
+        "prediction must be an object of type \"content\" whose content is a string or an array of "
+        "text parts");
+  };
+  const Json* type = value->is_object() ? member(*value, "type") : nullptr;
+  if (type == nullptr || *type != "content") return fault();
+  const Json* content = member(*value, "content");
+  if (content == nullptr) return fault();
+  if (content->is_string()) {
+    request.prediction = content->get<std::string>();
+    return std::nullopt;
+  }
+  if (!content->is_array()) return fault();
+  for (const Json& part : *content) {
+    const Json* kind = part.is_object() ? member(part, "type") : nullptr;
+    const Json* text = kind != nullptr && *kind == "text" ? member(part, "text") : nullptr;
+    if (text == nullptr || !text->is_string()) return fault();
+    request.prediction += text->get_ref<const std::string&>();
+  }
+  return std::nullopt;
+}
+
 // What would change the answer and is not there yet is refused, never quietly dropped.
 std::optional<ApiError> refuse_unsupported(const Json& body, const GenerationRequest& request) {
   if (const Json* format = member(body, "response_format")) {
@@ -293,6 +327,7 @@ std::optional<ApiError> read_common(const Json& body, const RequestContext& cont
   if (auto fault = read_logit_bias(body, context, request)) return fault;
   if (auto fault = read_logprobs(body, request)) return fault;
   if (auto fault = read_stream_options(body, request)) return fault;
+  if (auto fault = read_prediction(body, request)) return fault;
   return refuse_unsupported(body, request);
 }
 

@@ -47,6 +47,8 @@ struct GenerationRequest {
   bool seed_given = false;
   uint32_t max_tokens = UINT32_MAX;
   uint32_t n = 1;
+  std::string prediction;  // text that the answer will probably be like; may be empty
+  uint32_t max_draft_tokens = kMaxDraftTokens;
   std::vector<std::string> stop;
   bool ignore_eos = false;
 

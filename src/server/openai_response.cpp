@@ -119,10 +119,11 @@ std::string usage_json(const AnswerUsage& usage) {
   return fmt::format(
       "{{\"prompt_tokens\":{},\"completion_tokens\":{},\"total_tokens\":{},"
       "\"prompt_tokens_details\":{{\"cached_tokens\":{}}},"
-      "\"completion_tokens_details\":{{\"reasoning_tokens\":{},\"accepted_prediction_tokens\":0,"
-      "\"rejected_prediction_tokens\":0}}}}",
+      "\"completion_tokens_details\":{{\"reasoning_tokens\":{},\"accepted_prediction_tokens\":{},"
+      "\"rejected_prediction_tokens\":{}}}}}",
       usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens + usage.completion_tokens,
-      usage.cached_tokens, usage.reasoning_tokens);
+      usage.cached_tokens, usage.reasoning_tokens, usage.accepted_prediction_tokens,
+      usage.rejected_prediction_tokens);
 }
 
 std::string figures_json(const AnswerFigures& f) {
@@ -139,12 +140,15 @@ std::string figures_json(const AnswerFigures& f) {
       "\"timings\":{{\"cache_n\":{},\"prompt_n\":{},\"prompt_ms\":{:.3f},\"prompt_per_token_ms\":{:"
       ".3f},"
       "\"prompt_per_second\":{:.3f},\"predicted_n\":{},\"predicted_ms\":{:.3f},"
-      "\"predicted_per_token_ms\":{:.3f},\"predicted_per_second\":{:.3f}}}",
+      "\"predicted_per_token_ms\":{:.3f},\"predicted_per_second\":{:.3f}",
       f.cached_tokens, prompt_n, prompt_ms, per_token(prompt_ms, static_cast<double>(prompt_n)),
       per_second(prompt_ms, static_cast<double>(prompt_n)), f.completion_tokens, predicted_ms,
       per_token(predicted_ms, n_intervals), per_second(predicted_ms, n_intervals));
+  if (t.n_drafted > 0) {
+    append_format(out, ",\"draft_n\":{},\"draft_n_accepted\":{}", t.n_drafted, t.n_accepted);
+  }
   append_format(out,
-                ",\"moe\":{{\"experts_union_mean\":{:.3f},\"routed_bytes\":{},\"dense_bytes\":{},"
+                "}},\"moe\":{{\"experts_union_mean\":{:.3f},\"routed_bytes\":{},\"dense_bytes\":{},"
                 "\"gb_s\":{:.3f},\"pct_floor\":",
                 finite(t.experts_union_mean), t.routed_bytes,
                 t.total_bytes - std::min(t.total_bytes, t.routed_bytes), finite(t.gb_s));
@@ -153,10 +157,20 @@ std::string figures_json(const AnswerFigures& f) {
   } else {
     out += "null";
   }
-  append_format(out,
-                ",\"batch_mean\":{:.3f},\"spec_state\":\"off\",\"spec_reason\":\"no drafter\","
-                "\"think_state\":\"{}\"}}",
-                finite(t.batch_mean), f.thinking ? "on" : "off");
+  append_format(
+      out, ",\"batch_mean\":{:.3f},\"step_ms\":{:.3f},\"predicted_step_ms\":", finite(t.batch_mean),
+      per_token(1000.0 * finite(t.seconds), static_cast<double>(t.n_steps)));
+  if (t.n_predicted_steps > 0) {
+    append_format(out, "{:.3f}",
+                  1000.0 * finite(t.predicted_seconds) / static_cast<double>(t.n_predicted_steps));
+  } else {
+    out += "null";
+  }
+  out += ",\"spec_state\":";
+  append_string(t.spec_state, out);
+  out += ",\"spec_reason\":";
+  append_string(t.spec_reason, out);
+  append_format(out, ",\"think_state\":\"{}\"}}", f.thinking ? "on" : "off");
   return out;
 }
 

@@ -40,6 +40,8 @@ struct AnswerUsage {
   uint64_t completion_tokens = 0;
   uint64_t cached_tokens = 0;
   uint64_t reasoning_tokens = 0;
+  uint64_t accepted_prediction_tokens = 0;  // guesses taken from the request's prediction
+  uint64_t rejected_prediction_tokens = 0;  // computed, and not part of the completion
 };
 
 // The figures beside an answer: timings of its slowest choice, telemetry of its steps.

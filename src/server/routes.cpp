@@ -372,6 +372,7 @@ void Service::get_props(const HttpRequest&, const Exchange& exchange) {
           {"presence_penalty", s.presence_penalty},
           {"frequency_penalty", s.frequency_penalty}}}}},
       {"total_slots", l.model.n_slots},
+      {"speculation", l.model.speculation},
       {"model_alias", l.model.name},
       {"model_path", l.model.file_name},
       {"chat_template", l.model.tokenizer->chat_template()},

@@ -51,6 +51,7 @@ struct ServedModel {
   // Absent: chat requests are refused, completions work.
   std::optional<ChatFormat> chat_format;
   uint32_t n_slots = 1;             // sequences that run at the same time
+  std::string speculation = "off";  // the setting, for /props
   double read_gb_s = 0.0;           // what this machine reads at best; 0: not measured
   std::shared_ptr<void> resources;  // whatever the engine refers to; released after it
   std::unique_ptr<EngineThread> engine;

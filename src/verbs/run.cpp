@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "engine/engine.h"
+#include "server/openai_response.h"
 #include "store/gguf.h"
 #include "text/chat_format.h"
 #include "text/output_parser.h"
@@ -55,29 +56,20 @@ struct Output {
   TokenEvent last;
 };
 
-Json output_json(const Output& output) {
-  const TokenTimings& times = output.last.timings;
-  const TokenCounts& counts = output.last.counts;
-  const auto per_second = [](double n, double ms) { return ms > 0 ? 1000 * n / ms : 0.0; };
-  // The first token comes out of the prefill, so decode made the others.
-  const uint32_t n_decoded = counts.completion_tokens > 0 ? counts.completion_tokens - 1 : 0;
+// timings and moe are those of the server's answers.
+Json output_json(const Output& output, bool thinking) {
+  AnswerFigures figures;
+  figures.prompt_tokens = output.last.counts.prompt_tokens;
+  figures.cached_tokens = output.last.counts.cached_tokens;
+  figures.completion_tokens = output.last.counts.completion_tokens;
+  figures.timings = output.last.timings;
+  figures.telemetry = output.last.telemetry;
+  figures.thinking = thinking;
   Json json;
   json["text"] = output.text;
   json["tokens"] = output.tokens;
   json["finish_reason"] = to_string(output.last.finish);
-  json["timings"] = {{"cache_n", counts.cached_tokens},
-                     {"prompt_n", counts.prompt_tokens - counts.cached_tokens},
-                     {"prompt_ms", times.prefill_ms},
-                     {"prompt_per_second", per_second(counts.prompt_tokens, times.prefill_ms)},
-                     {"predicted_n", counts.completion_tokens},
-                     {"predicted_ms", times.decode_ms},
-                     {"predicted_per_second", per_second(n_decoded, times.decode_ms)}};
-  const ChoiceTelemetry& moe = output.last.telemetry;
-  json["moe"] = {{"experts_union_mean", moe.experts_union_mean},
-                 {"routed_bytes", moe.routed_bytes},
-                 {"total_bytes", moe.total_bytes},
-                 {"gb_s", moe.gb_s},
-                 {"batch_mean", moe.batch_mean}};
+  json.update(Json::parse('{' + figures_json(figures) + '}'));
   return json;
 }
 
@@ -200,10 +192,10 @@ Result<int> run_run(std::span<const std::string> arguments) {
   }
   FLOE_TRY(const Output output, generate(*engine, *events, outcome.id, stream, !flags.json));
   if (flags.json) {
-    fmt::print("{}\n", dump_json(output_json(output)));
+    fmt::print("{}\n", dump_json(output_json(output, flags.think)));
     return 0;
   }
-  const Json json = output_json(output);
+  const Json json = output_json(output, flags.think);
   fmt::print(stdout, "\n");
   fmt::print(stderr, "{} prompt tokens at {:.1f}/s, {} tokens at {:.1f}/s, {:.2f} GB/s\n",
              output.last.counts.prompt_tokens, json["timings"]["prompt_per_second"].get<double>(),

@@ -257,6 +257,16 @@ TEST_F(EngineTest, BadFieldsAreNamed) {
   request = good;
   request.sampling.logit_bias = {{64, 1.0f}};
   EXPECT_EQ(status_of(request).param, "logit_bias");
+  request = good;
+  request.prediction = {1, 64};
+  EXPECT_EQ(status_of(request).param, "prediction");
+  request.prediction = {-1};
+  EXPECT_EQ(status_of(request).param, "prediction");
+  request.prediction.assign(engine_->limits().n_context() + 1, 1);
+  EXPECT_EQ(status_of(request).param, "prediction");
+  request = good;
+  request.max_draft_tokens = kMaxDraftTokens + 1;
+  EXPECT_EQ(status_of(request).param, "max_draft_tokens");
   EXPECT_TRUE(engine_->idle());
 }
 

@@ -1,4 +1,4 @@
-// Run: build/fuzz/fuzz/fuzz_lookup -max_len=4096 -timeout=5 -rss_limit_mb=1024 SCRATCH
+// Run: build/fuzz/fuzz/fuzz_lookup -max_len=1024 -timeout=5 -rss_limit_mb=1024 SCRATCH
 // tests/fuzz/corpus/lookup
 #include <cstdint>
 #include <cstdio>

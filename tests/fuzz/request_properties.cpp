@@ -32,6 +32,7 @@ std::string check_accepted(const GenerationRequest& r) {
   const SamplingParams& s = r.sampling;
   if (r.n < 1 || r.n > kMaxChoices) return "n is out of range";
   if (r.max_tokens == 0) return "max_tokens is 0";
+  if (r.max_draft_tokens > kMaxDraftTokens) return "max_draft_tokens is out of range";
   if (!in_range(s.temperature, 0, 100) || !in_range(s.top_p, 0, 1) || !in_range(s.min_p, 0, 1) ||
       !in_range(s.frequency_penalty, -2, 2) || !in_range(s.presence_penalty, -2, 2) ||
       !in_range(s.repetition_penalty, 0.01, 100)) {
@@ -82,8 +83,9 @@ std::string check_accepted(const GenerationRequest& r) {
 
 bool same(const GenerationRequest& a, const GenerationRequest& b) {
   return a.n == b.n && a.max_tokens == b.max_tokens && a.sampling.seed == b.sampling.seed &&
-         a.stop == b.stop && a.prompts == b.prompts && a.messages.size() == b.messages.size() &&
-         a.stream == b.stream && a.sampling.logit_bias == b.sampling.logit_bias &&
+         a.stop == b.stop && a.prediction == b.prediction && a.prompts == b.prompts &&
+         a.messages.size() == b.messages.size() && a.stream == b.stream &&
+         a.sampling.logit_bias == b.sampling.logit_bias &&
          a.chat_options.tools == b.chat_options.tools;
 }
 

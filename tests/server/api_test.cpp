@@ -206,8 +206,9 @@ TEST_F(Api, TimingsAndTelemetryStandBesideEachOther) {
   EXPECT_EQ(timings["cache_n"], 0);
   EXPECT_EQ(timings["predicted_n"], 20);
   EXPECT_GT(timings["predicted_per_second"], 0);
-  for (const char* name : {"experts_union_mean", "routed_bytes", "dense_bytes", "gb_s", "pct_floor",
-                           "batch_mean", "spec_state", "spec_reason", "think_state"}) {
+  for (const char* name :
+       {"experts_union_mean", "routed_bytes", "dense_bytes", "gb_s", "pct_floor", "batch_mean",
+        "step_ms", "predicted_step_ms", "spec_state", "spec_reason", "think_state"}) {
     EXPECT_TRUE(body["moe"].contains(name)) << name;
   }
   // The fake model reads 1000 routed and 5000 other bytes for one row.
@@ -215,6 +216,29 @@ TEST_F(Api, TimingsAndTelemetryStandBesideEachOther) {
   EXPECT_EQ(body["moe"]["batch_mean"], 1.0);
   EXPECT_EQ(body["moe"]["routed_bytes"].get<double>() * 5,
             body["moe"]["dense_bytes"].get<double>());
+}
+
+// A prediction is a hint: the answer is the same with it, with another one and without guessing.
+TEST_F(Api, PredictionsChangeNoAnswer) {
+  for (const char* path : {"/v1/completions", "/v1/chat/completions"}) {
+    Json body = std::string_view(path) == "/v1/completions" ? text("hello") : chat();
+    body.update({{"max_tokens", 40}, {"n", 2}, {"seed", 3}, {"ignore_eos", true}});
+    const Json plain = server_.post(path, body).json()["choices"];
+    ASSERT_EQ(plain.size(), 2u);
+    const std::string said =
+        body.contains("prompt") ? plain[0]["text"].get<std::string>() : "something else";
+    for (const std::string& prediction : {said, std::string("<|im_end|> no"), std::string()}) {
+      body["prediction"] = {{"type", "content"}, {"content", prediction}};
+      EXPECT_EQ(server_.post(path, body).json()["choices"], plain);
+    }
+    body["speculative.n_max"] = 0;
+    EXPECT_EQ(server_.post(path, body).json()["choices"], plain);
+    body["prediction"]["content"] = std::string(2049, 'a');  // the context holds one less
+    const Response refused = server_.post(path, body);
+    EXPECT_EQ(refused.status, 400);
+    EXPECT_EQ(refused.json()["error"]["param"], "prediction");
+    EXPECT_EQ(error_object_fault(refused), "");
+  }
 }
 
 TEST_F(Api, UsageChunkComesLastWhenAskedFor) {
@@ -484,7 +508,7 @@ TEST_F(Api, ModelsPropsHealth) {
   const Json props = server_.get("/props").json();
   for (const char* name :
        {"default_generation_settings", "total_slots", "model_path", "chat_template",
-        "chat_template_caps", "modalities", "build_info", "is_sleeping"}) {
+        "chat_template_caps", "modalities", "build_info", "is_sleeping", "speculation"}) {
     EXPECT_TRUE(props.contains(name)) << name;
   }
   EXPECT_EQ(props["model_path"], "fake.gguf");

@@ -249,6 +249,50 @@ TEST(RequestSchema, PromptsInAllTheirForms) {
   EXPECT_EQ(prompts("[[1],[2,299]]"), (std::vector<PromptInput>{Ids{1}, Ids{2, 299}}));
 }
 
+TEST(RequestSchema, PredictionInAllItsForms) {
+  for (const bool chat : {true, false}) {
+    const auto text = [&](const char* json) {
+      Json body = chat ? chat_body() : text_body();
+      body["prediction"] = Json::parse(json);
+      const auto result = parse(chat, body);
+      EXPECT_TRUE(result.ok()) << json;
+      return result.ok() ? result.value().prediction : "refused";
+    };
+    EXPECT_EQ(text("null"), "");
+    EXPECT_EQ(text(R"({"type":"content","content":"as <|before|>"})"), "as <|before|>");
+    EXPECT_EQ(text(R"({"type":"content","content":""})"), "");
+    EXPECT_EQ(text(R"({"type":"content","content":[]})"), "");
+    EXPECT_EQ(
+        text(
+            R"({"type":"content","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]})"),
+        "ab");
+    for (const char* json :
+         {"true", "1", R"("text")", "[]", "{}", R"({"type":"content"})", R"({"content":"a"})",
+          R"({"type":"content","content":null})", R"({"type":"content","content":1})",
+          R"({"type":"content","content":{"type":"text","text":"a"}})",
+          R"({"type":"content","content":["a"]})", R"({"type":"content","content":[null]})",
+          R"({"type":"content","content":[{"type":"text"}]})",
+          R"({"type":"content","content":[{"text":"a"}]})",
+          R"({"type":"content","content":[{"type":"text","text":1}]})",
+          R"({"type":"content","content":[{"type":"image_url","text":"a"}]})",
+          R"({"type":"text","content":"a"})", R"({"type":1,"content":"a"})"}) {
+      EXPECT_FALSE(accepted(chat, "prediction", Json::parse(json))) << json;
+    }
+  }
+}
+
+TEST(RequestSchema, SpeculationIsLimitedPerRequest) {
+  const auto limit = [](const char* json) {
+    Json body = chat_body();
+    body.update(Json::parse(json));
+    return parse(true, body).value().max_draft_tokens;
+  };
+  EXPECT_EQ(limit("{}"), kMaxDraftTokens);
+  EXPECT_EQ(limit(R"({"speculative.n_max":0})"), 0u);
+  EXPECT_EQ(limit(R"({"speculative.n_max":5})"), 5u);
+  EXPECT_EQ(limit(R"({"speculative.n_max":1000})"), kMaxDraftTokens);
+}
+
 TEST(RequestSchema, FuzzCorpusHolds) {
   size_t n_files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(std::string(FLOE_REPO_DIR) +

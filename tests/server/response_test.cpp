@@ -1,0 +1,86 @@
+// What answers and metrics say about speculation, from figures as the engine gives them.
+#include <gtest/gtest.h>
+
+#include "base/json.h"
+#include "server/metrics.h"
+#include "server/openai_response.h"
+
+namespace floe {
+namespace {
+
+Json rendered(const AnswerFigures& figures) {
+  return Json::parse('{' + figures_json(figures) + '}');
+}
+
+TEST(Figures, GuessesAreCountedWhereThereWereSome) {
+  AnswerFigures figures;
+  figures.completion_tokens = 20;
+  figures.telemetry.n_steps = 10;
+  figures.telemetry.seconds = 0.5;
+  Json json = rendered(figures);
+  EXPECT_FALSE(json["timings"].contains("draft_n"));
+  EXPECT_FALSE(json["timings"].contains("draft_n_accepted"));
+  EXPECT_EQ(json["moe"]["spec_state"], "off");
+  EXPECT_EQ(json["moe"]["spec_reason"], "no drafter");
+  EXPECT_EQ(json["moe"]["step_ms"], 50.0);
+  EXPECT_TRUE(json["moe"]["predicted_step_ms"].is_null());
+
+  figures.telemetry.n_drafted = 12;
+  figures.telemetry.n_accepted = 9;
+  figures.telemetry.spec_state = "draft";
+  figures.telemetry.spec_reason = "pays";
+  figures.telemetry.n_predicted_steps = 8;
+  figures.telemetry.predicted_seconds = 0.36;
+  json = rendered(figures);
+  EXPECT_EQ(json["timings"]["draft_n"], 12);
+  EXPECT_EQ(json["timings"]["draft_n_accepted"], 9);
+  EXPECT_EQ(json["moe"]["spec_state"], "draft");
+  EXPECT_EQ(json["moe"]["spec_reason"], "pays");
+  EXPECT_EQ(json["moe"]["step_ms"], 50.0);
+  EXPECT_EQ(json["moe"]["predicted_step_ms"], 45.0);
+}
+
+TEST(Usage, NamesThePredictionsTokens) {
+  AnswerUsage usage;
+  usage.prompt_tokens = 5;
+  usage.completion_tokens = 7;
+  usage.accepted_prediction_tokens = 4;
+  usage.rejected_prediction_tokens = 2;
+  const Json details = Json::parse(usage_json(usage))["completion_tokens_details"];
+  EXPECT_EQ(details["accepted_prediction_tokens"], 4);
+  EXPECT_EQ(details["rejected_prediction_tokens"], 2);
+}
+
+TEST(Metrics, CountGuessesBySourceAndPosition) {
+  MetricsInput input;
+  EngineStats& s = input.engine;
+  s.n_drafts = 9;
+  s.n_drafted = {1, 20, 300, 0, 0};
+  s.n_draft_accepted = {0, 10, 200, 0, 0};
+  s.accepted_by_position[0] = 150;
+  s.accepted_by_position[1] = 60;
+  s.draft_seconds = 1.5;
+  s.n_spec_switches = 3;
+  s.n_sequences = 6;
+  s.n_drafting = 3;
+  s.n_parked = 1;
+  const std::string text = metrics_text(input);
+  for (const char* line :
+       {"llamacpp:spec_decode_num_drafts_total 9",
+        "llamacpp:spec_decode_num_draft_tokens_total 321",
+        "llamacpp:spec_decode_num_accepted_tokens_total 210",
+        "llamacpp:spec_decode_num_accepted_tokens_per_pos_total{position=\"0\"} 150",
+        "llamacpp:spec_decode_num_accepted_tokens_per_pos_total{position=\"1\"} 60",
+        "llamacpp:spec_decode_num_accepted_tokens_per_pos_total{position=\"31\"} 0",
+        "floe_spec_drafted_tokens_total{source=\"ngram\"} 1",
+        "floe_spec_drafted_tokens_total{source=\"prediction\"} 20",
+        "floe_spec_accepted_tokens_total{source=\"mtp\"} 200",
+        "floe_spec_accepted_tokens_total{source=\"eagle3\"} 0", "floe_spec_draft_seconds_total 1.5",
+        "floe_spec_switches_total 3", "floe_spec_sequences{state=\"draft\"} 3",
+        "floe_spec_sequences{state=\"parked\"} 1", "floe_spec_sequences{state=\"plain\"} 2"}) {
+    EXPECT_NE(text.find(std::string("\n") + line + "\n"), std::string::npos) << line;
+  }
+}
+
+}  // namespace
+}  // namespace floe
