@@ -23,7 +23,9 @@ double chance_of(uint32_t length, uint32_t n_places, uint32_t n_alike) {
   return n_alike == n_places ? chance : 0.85 * chance * n_alike / n_places;
 }
 
-// Bounds between the confidence levels.
+// Bounds between the confidence levels. In what the bundled model itself writes (24 outputs of some
+// 900 tokens, half of them greedy), guesses of levels 0 to 7 were right in 0.56, 0.73, 0.77, 0.88,
+// 0.94, 0.93, 0.99 and 1.00 of the cases.
 constexpr std::array<double, kConfidenceLevels - 1> kChances = {0.6,  0.7,  0.8,  0.87,
                                                                 0.92, 0.95, 0.975};
 constexpr double kLeastChance = 0.5;
