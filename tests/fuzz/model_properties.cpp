@@ -17,6 +17,7 @@ namespace {
 struct Seed {
   std::vector<std::byte> bytes;
   uint64_t header_bytes = 0;
+  bool has_head = false;
 };
 
 const std::vector<Seed>& seeds() {
@@ -28,6 +29,7 @@ const std::vector<Seed>& seeds() {
       const auto index = parse_gguf(seed.bytes, name);
       FLOE_CHECK(index.ok());
       seed.header_bytes = index->data_begin;
+      seed.has_head = name == "glm_dsa";
       made.push_back(std::move(seed));
     }
     return made;
@@ -62,22 +64,9 @@ std::string check_error(const Error& error) {
   return "";
 }
 
-}  // namespace
-
-std::string check_model_properties(std::span<const uint8_t> input) {
-  if (input.empty()) return "";
-  const Seed& seed = seeds()[input[0] % seeds().size()];
-  std::vector<std::byte> bytes = seed.bytes;
-  for (size_t at = 1; at + 4 <= input.size(); at += 4) {
-    const uint32_t place =
-        input[at] | (uint32_t{input[at + 1]} << 8) | (uint32_t{input[at + 2]} << 16);
-    const bool in_header = (place & 0x800000u) != 0;
-    const uint64_t range = in_header ? seed.header_bytes : bytes.size();
-    bytes[(place & 0x7fffffu) % range] = static_cast<std::byte>(input[at + 3]);
-  }
+std::string check_load(const std::string& path, const ModelOptions& options) {
   static ThreadPool pool(1, false);
-  const MemoryFile file(bytes);
-  auto loaded = load_model(file.path(), {}, pool);
+  auto loaded = load_model(path, options, pool);
   if (!loaded.ok()) return check_error(loaded.error());
   Model& model = **loaded;
 
@@ -109,6 +98,29 @@ std::string check_model_properties(std::span<const uint8_t> input) {
     model.forward_mtp({std::span(rows).first(1), {&sequence, 1}}, hidden.data(), *cache);
   }
   return "";
+}
+
+}  // namespace
+
+std::string check_model_properties(std::span<const uint8_t> input) {
+  if (input.empty()) return "";
+  const Seed& seed = seeds()[input[0] % seeds().size()];
+  std::vector<std::byte> bytes = seed.bytes;
+  for (size_t at = 1; at + 4 <= input.size(); at += 4) {
+    const uint32_t place =
+        input[at] | (uint32_t{input[at + 1]} << 8) | (uint32_t{input[at + 2]} << 16);
+    const bool in_header = (place & 0x800000u) != 0;
+    const uint64_t range = in_header ? seed.header_bytes : bytes.size();
+    bytes[(place & 0x7fffffu) % range] = static_cast<std::byte>(input[at + 3]);
+  }
+  const MemoryFile file(bytes);
+  if (std::string broken = check_load(file.path(), {}); !broken.empty()) return broken;
+  if (!seed.has_head) return "";
+  // The same bytes as the file of the head of a model that is whole.
+  const MemoryFile trunk(seed.bytes);
+  ModelOptions options;
+  options.mtp_path = file.path();
+  return check_load(trunk.path(), options);
 }
 
 }  // namespace floe::test
