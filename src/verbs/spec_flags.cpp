@@ -45,6 +45,10 @@ void SpecFlags::add_to(OptionTable& table) {
       "--spec", "MODE", &spec,
       "speculation: off, on:K (K guesses a step), auto (as many as pay), report (decide as auto, "
       "verify none)");
+  add_drafters_to(table);
+}
+
+void SpecFlags::add_drafters_to(OptionTable& table) {
   table.add(
       "--spec-type", "LIST", &types,
       "drafters in the order they are asked: ngram, mtp, draft, eagle3; auto: those there are");

@@ -17,6 +17,8 @@ struct SpecFlags {
   std::string types = "auto";
 
   void add_to(OptionTable& table);
+  // All of them but --spec, for a verb that tries several modes.
+  void add_drafters_to(OptionTable& table);
 };
 
 // What an engine needs to speculate; outlives the engine.

@@ -8,6 +8,7 @@ std::span<const Verb> verbs() {
       {"serve", "OpenAI-compatible HTTP server", run_serve},
       {"bench", "speed of prefill, decode and verify beside the machine's floor", run_bench_verb},
       {"batched-bench", "speed of many sequences at once, with the experts their steps share", run_batched_bench_verb},
+      {"spec-bench", "speed with guesses beside speed without, on prompts of many kinds", run_spec_bench_verb},
       {"logits", "logits of given tokens, and a hash of their bits", run_logits},
       {"tokenize", "token ids of a text", run_tokenize},
       {"synth", "write a model of random weights in a published shape", run_synth},
