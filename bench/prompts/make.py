@@ -139,12 +139,15 @@ def arithmetic(gen):
     """Sums and word problems, thinking on: the steps are what is generated."""
     maths = tasks_math.MathTasks(gen)
     maths.list_tasks()
-    kinds = [maths.add, maths.multiply, maths.gsm, maths.word_problem, maths.subtract]
     out = []
     while len(out) < N_PROMPTS:
-        ask, think, _ = kinds[len(out) % len(kinds)]()
-        if think and len(think) > 20:
-            out.append(user(ask, think=True, n=300))
+        if len(out) % 3 == 2:
+            a, b = gen.rng.randrange(100000, 1000000), gen.rng.randrange(100000, 1000000)
+            out.append(user("What is %d + %d?" % (a, b), think=True, n=300))
+            continue
+        problem = gen.rng.choice(maths.problems)
+        if 150 <= len(problem["reasoning"]) <= 600:
+            out.append(user(problem["question"], think=True, n=300))
     return out
 
 
