@@ -96,10 +96,33 @@ const KernelTable& choose() {
   return *tables.front();
 }
 
+#if defined(FLOE_PER_ROW_EXPERTS)
+// The experiment: a weight block is unpacked again for each row.
+void matmul_row_by_row(const PackedMatrix& weights, uint32_t plane, uint32_t group_begin,
+                       uint32_t group_end, const ActivationRows& x, const uint32_t* ids,
+                       uint32_t n_ids, float* out, size_t out_stride) {
+  static const auto matmul = choose().matmul;
+  for (uint32_t i = 0; i < n_ids; ++i) {
+    const uint32_t id = ids != nullptr ? ids[i] : i;
+    matmul(weights, plane, group_begin, group_end, x, &id, 1, out + i * out_stride, out_stride);
+  }
+}
+
+KernelTable choose_row_by_row() {
+  KernelTable table = choose();
+  table.matmul = matmul_row_by_row;
+  return table;
+}
+#endif
+
 }  // namespace
 
 const KernelTable& kernels() {
+#if defined(FLOE_PER_ROW_EXPERTS)
+  static const KernelTable table = choose_row_by_row();
+#else
   static const KernelTable& table = choose();
+#endif
   return table;
 }
 

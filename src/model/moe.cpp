@@ -40,11 +40,35 @@ uint32_t sort_pairs(Pass& pass, const MoeFfn& moe) {
   return n_used;
 }
 
-void count_experts(Pass& pass, const MoeFfn& moe, uint64_t n_used) {
+// What one read of an expert's weights serves: the rows that chose it.
+struct ExpertRead {
+  uint32_t expert, first_pair, n_pairs;
+};
+
+#if defined(FLOE_PER_ROW_EXPERTS)
+// The experiment: every pair reads for itself, rows ascending.
+uint32_t count_reads(const Pass& pass, const MoeFfn& moe, uint32_t) {
+  return pass.n_rows() * moe.rules.n_active;
+}
+ExpertRead expert_read(const Workspace& ws, uint32_t index) {
+  return {ws.chosen[index], ws.pair_of[index], 1};
+}
+#else
+uint32_t count_reads(const Pass&, const MoeFfn&, uint32_t n_used) {
+  return n_used;
+}
+ExpertRead expert_read(const Workspace& ws, uint32_t index) {
+  const uint32_t expert = ws.used_experts[index];
+  const uint32_t first = ws.expert_begin[expert];
+  return {expert, first, ws.expert_begin[expert + 1] - first};
+}
+#endif
+
+void count_experts(Pass& pass, const MoeFfn& moe, uint64_t n_used, uint64_t n_reads) {
   ByteLedger& ledger = *pass.ledger;
   const GatedFfn& experts = moe.experts;
   ledger.routed_bytes +=
-      n_used * (experts.gate.plane_bytes() + experts.up.plane_bytes() + experts.down.plane_bytes());
+      n_reads * (experts.gate.plane_bytes() + experts.up.plane_bytes() + experts.down.plane_bytes());
   ledger.routed_macs +=
       uint64_t{pass.n_rows()} * moe.rules.n_active * 3 * experts.ffn_dim() * experts.gate.n_cols;
   ledger.experts_union += n_used;
@@ -135,20 +159,20 @@ Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe) {
   // workers may come here when the next layer is sorting: nothing of this layer's sort is read
   // without an item in hand.
   const uint32_t n_used = worker.value(sorted);
+  const uint32_t n_reads = count_reads(pass, moe, n_used);
   struct Item {
     uint32_t expert, begin, end, first_pair, n_pairs;
   };
   const auto item_of = [&](uint32_t item, const PackedMatrix& matrix, uint32_t step) {
     const uint32_t n_tiles = (matrix.n_groups + step - 1) / step;
-    const uint32_t expert = ws.used_experts[item / n_tiles];
+    const ExpertRead read = expert_read(ws, item / n_tiles);
     const uint32_t begin = item % n_tiles * step;
-    const uint32_t first = ws.expert_begin[expert];
-    return Item{expert, begin, std::min(begin + step, matrix.n_groups), first,
-                ws.expert_begin[expert + 1] - first};
+    return Item{read.expert, begin, std::min(begin + step, matrix.n_groups), read.first_pair,
+                read.n_pairs};
   };
   const uint32_t inner_step = inner_groups_per_item(experts, worker.count());
   const uint32_t n_inner_tiles = (experts.gate.n_groups + inner_step - 1) / inner_step;
-  const Stage inner = worker.chunks(n_used * n_inner_tiles, 1, [&](uint32_t index, uint32_t) {
+  const Stage inner = worker.chunks(n_reads * n_inner_tiles, 1, [&](uint32_t index, uint32_t) {
     const Item item = item_of(index, experts.gate, inner_step);
     gate_up_item(pass, experts, item.expert, item.begin, item.end, x,
                  ws.pair_rows + item.first_pair, item.n_pairs, ws.routed_inner, item.first_pair);
@@ -162,7 +186,7 @@ Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe) {
   const uint32_t down_step = groups_per_item(experts.down, worker.count());
   const uint32_t n_down_tiles = (experts.down.n_groups + down_step - 1) / down_step;
   const Stage outputs = worker.chunks(
-      {inner, shared_outputs}, n_used * n_down_tiles, 1,
+      {inner, shared_outputs}, n_reads * n_down_tiles, 1,
       [&](uint32_t index, uint32_t) {
         const Item item = item_of(index, experts.down, down_step);
         float* out = ws.pair_outputs + size_t{item.first_pair} * hidden_dim;
@@ -176,7 +200,7 @@ Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe) {
         const Item item = item_of(index, experts.down, down_step);
         return fetch_ahead(experts.down, item.expert, item.begin, item.end, k);
       });
-  if (pass.ledger != nullptr) count_experts(pass, moe, n_used);
+  if (pass.ledger != nullptr) count_experts(pass, moe, n_used, n_reads);
   return outputs;
 }
 

@@ -44,7 +44,7 @@ sys.exit("missing " + ", ".join(missing) if missing else 0)' "$file" "$@"; then 
 expect 0 'floe VERB' "$floe" help
 expect 0 'floe [0-9.]+ \(' "$floe" version
 expect 2 "unknown verb 'frobnicate'" "$floe" frobnicate
-for verb in run serve bench batched-bench logits tokenize synth inflate doctor; do
+for verb in run serve bench batched-bench spec-bench logits tokenize synth inflate doctor; do
   expect 0 "environment: FLOE_ARG_" "$floe" help "$verb"
   expect 2 'unknown option --frobnicate' "$floe" "$verb" --frobnicate
 done
@@ -63,6 +63,15 @@ expect 2 '^floe: --prompts: .*found none' "$floe" batched-bench -m "$nano" --pro
 expect 1 'nothere.txt: cannot be read' "$floe" batched-bench -m "$nano" --prompts "$scratch/nothere.txt"
 expect 2 'port' "$floe" serve -m "$nano" --port 99999
 expect 2 'expected one of|expected .*qwen3' "$floe" synth --like gpt-9 -o "$scratch/x.gguf"
+expect 2 '^floe: --prompts: expected' "$floe" spec-bench -m "$nano"
+expect 2 "^floe: --arms: .*found 'on:0x'" "$floe" spec-bench -m "$nano" --prompts bench/prompts --arms off,on:0x
+expect 2 "^floe: --arms: 'on:2' comes twice" "$floe" spec-bench -m "$nano" --prompts bench/prompts --arms on:2,on:2
+expect 1 'nothere.jsonl: cannot be read' "$floe" spec-bench -m "$nano" --prompts "$scratch/nothere.jsonl"
+printf '{"text":"a"}\n{"text":1}\n' >"$scratch/bad.jsonl"
+expect 2 'bad.jsonl: line 2: text: expected a string' "$floe" spec-bench -m "$nano" --prompts "$scratch/bad.jsonl"
+mkdir "$scratch/none"
+expect 2 'expected .jsonl files, found none' "$floe" spec-bench -m "$nano" --prompts "$scratch/none"
+expect 2 '^floe: -np: class bad has 1 prompts' bash -c "printf '{\"text\":\"a\"}\\n' >'$scratch/bad.jsonl'; exec '$floe' spec-bench -m '$nano' --prompts '$scratch/bad.jsonl' -np 2 --no-progress"
 expect 2 '^floe: -o: expected a file' "$floe" inflate -m "$nano" --times 4
 expect 2 '^floe: -m: expected a model file' "$floe" inflate --times 4 -o "$scratch/x.gguf"
 expect 2 '^floe: --times: expected' "$floe" inflate -m "$nano" --times 1 -o "$scratch/x.gguf"
@@ -141,6 +150,11 @@ expect 0 '2 prompts for 3 sequences' "$floe" batched-bench -m "$nano" -npp 8 -nt
 expect 0 'S_TG t/s' "$floe" batched-bench -m "$scratch/synth.gguf" -npp 8 -ntg 2 -npl 1,2 -pps --no-progress
 expect 2 '^floe: -npp and -ntg: 4097 tokens' "$floe" batched-bench -m "$nano" -npp 4096 -ntg 1 -npl 1 --no-progress
 rm -f "$scratch/synth.gguf"
+head -n 2 bench/prompts/dialogue.jsonl >"$scratch/none/talk.jsonl"
+expect 0 '"class":"talk"' "$floe" spec-bench -m "$nano" --prompts "$scratch/none" --arms on:2 -np 1,2 -n 12 -r 1 -o json --no-progress
+has_keys "$scratch/out" model_type class np arm tokens_per_second ratio ratios tokens_per_forward drafted accepted acceptance \
+  accepted_by_position mean_rows mean_union forward_ms predicted_ms draft_share worst_window_ratio
+expect 0 '\| talk \| 1 \| on:2 \|' "$floe" spec-bench -m "$nano" --prompts "$scratch/none/talk.jsonl" --arms off,on:2 -n 12 -r 1 --no-progress
 expect 0 '"read_gb_s"' "$floe" doctor
 has_keys "$scratch/out" cpu isa cores ram_bytes read_gb_s int8_gmac_s hugepages numa warnings
 
