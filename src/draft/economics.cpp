@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "draft/acceptance.h"
+#include "draft/choice.h"
 #include "draft/loss_account.h"
 #include "draft/reuse.h"
+#include "draft/shadow.h"
 #include "draft/step_cost.h"
 
 namespace floe {
@@ -16,65 +19,46 @@ namespace {
 
 // A gain below this is within the errors of the prediction.
 constexpr double kMinGain = 1.03;
-// How much longer than predicted a forward may well take.
-constexpr double kWorstOverPredicted = 1.05;
 // Plain steps that a batch size is timed for before it speculates, and verifies between two later.
 constexpr uint32_t kFirstPlainSteps = 3;
 constexpr uint32_t kVerifiesPerPlain = 64;
 // Guesses that will hardly ever be reached are not worth a look.
 constexpr double kLeastReach = 0.01;
-// A drafter that costs and does not pay is still asked for this many tokens, every so many steps.
-constexpr uint32_t kShadowTokens = 2;
-constexpr uint32_t kMinShadowInterval = 8;
-constexpr uint32_t kMaxShadowInterval = 64;
+// A drafter that costs and does not pay is asked on the side, for this many tokens every so many
+// steps, ever less often while its guesses are wrong.
+constexpr uint32_t kSideTokens = 2;
+constexpr uint32_t kMinSideInterval = 8;
+constexpr uint32_t kMaxSideInterval = 64;
 constexpr uint32_t kMaxPaidTokens = 8;
+// Guesses less likely than this pay nowhere: they give way to a drafter that is asked on the side.
+constexpr double kLeastPromise = 0.2;
 // What a token of a drafter that was never timed is taken to cost, in plain steps.
 constexpr double kUnknownDraftCost = 0.05;
-// Tokens per sequence that speculation rests after its account ran dry twice within kDipTokens.
+// Speculation that runs its account dry twice within kDipTokens (of a sequence) and has not been
+// paying rests, for kFirstPark tokens first and twice as long every time.
 constexpr double kDipTokens = 256;
 constexpr double kFirstPark = 256;
 constexpr double kLongestPark = 4096;
+constexpr double kGainDecay = 0.98;  // per verify
 constexpr uint32_t kDraftSamples = 16;
 constexpr uint32_t kPromptSamples = 16;
-constexpr uint32_t kShadows = 8;
 
-// Guesses that no forward verified, waiting for the tokens that they are guesses of.
-struct Shadow {
-  std::array<DraftToken, kMaxDraftTokens> draft;
-  std::array<uint8_t, kDraftSources> recent{};  // when they were made, the compared ones since
-  uint32_t n_tokens = 0;
-  uint32_t n_compared = 0;  // all right
-};
-
-// How often a drafter that costs is asked on the side.
 struct SideAsking {
-  uint32_t interval = kMinShadowInterval;
+  uint32_t interval = kMinSideInterval;
   uint32_t countdown = 0;
 };
 
 struct Sequence {
   SequenceId id = 0;
   bool is_live = false;
+  bool in_batch = false;  // of the last step
   RouterMemory router;
   SequenceAcceptance acceptance;
-  std::array<Shadow, kShadows> shadows;
+  ShadowScores shadows;
   std::array<SideAsking, kDraftSources> side;
-  // Of the last allocation.
-  uint32_t n_rows = 1;
-  double n_expected = 1;  // tokens
+  std::array<uint32_t, kDraftSources> n_paying{};  // tokens of a drafter that costs, this step
   SpecDecision decision;
 };
-
-std::array<uint8_t, kDraftSources> recent_of(const SequenceAcceptance& acceptance) {
-  std::array<uint8_t, kDraftSources> recent;
-  for (uint32_t s = 0; s < kDraftSources; ++s) recent[s] = acceptance.of_source[s].recent;
-  return recent;
-}
-
-// Tokens at the places that a draft's are compared at move on by source.
-uint8_t& recent_at(std::array<uint8_t, kDraftSources>& recent, DraftSource source) {
-  return recent[static_cast<size_t>(source)];
-}
 
 }  // namespace
 
@@ -84,36 +68,42 @@ class Economics::Impl {
       : policy_(policy),
         router_(model.n_layers, model.n_experts, model.n_active_experts),
         cost_(std::move(rates)),
-        account_(policy.max_loss) {}
+        account_(policy.max_loss),
+        rows_(router_),
+        planned_rows_(router_) {}
 
   void begin(SequenceId id);
   void end(SequenceId id);
+  uint32_t tokens_to_keep(SequenceId id, DraftSource source, bool is_free,
+                          std::span<const DraftToken> draft);
   uint32_t tokens_to_ask(SequenceId id, DraftSource source, bool is_free, uint32_t n_drafted);
   void allocate(std::span<SpecCandidate> candidates, const StepShape& shape);
   void observe(std::span<const SpecOutcome> outcomes, const StepMeasure& measure);
-  SpecDecision decision(SequenceId id) const;
+  SpecDecision decision(SequenceId id) const {
+    const Sequence* sequence = find(id);
+    return sequence != nullptr ? sequence->decision : SpecDecision{};
+  }
 
  private:
-  struct Chance {
-    double reach = 0;  // probability that the forward gets as far as accepting this guess
-    uint32_t candidate = 0;
-  };
-
-  Sequence* find(SequenceId id);
-  bool decides() const {
-    return policy_.mode == SpecMode::adaptive || policy_.mode == SpecMode::report;
+  Sequence* find(SequenceId id) const {
+    for (const auto& sequence : sequences_) {
+      if (sequence->is_live && sequence->id == id) return sequence.get();
+    }
+    return nullptr;
   }
-  double missed_by_row(uint32_t n_rows) const;
+  bool is_parked() const { return n_tokens_ < parked_until_; }
   double draft_seconds_of(DraftSource source) const;
-  uint32_t paid_tokens_that_pay(const Sequence& sequence, DraftSource source) const;
+  double expected_draft_seconds() const;
+  void plan_paid(DraftSource source);
   void take_stock(std::span<const SpecCandidate> candidates);
   void list_chances(std::span<const SpecCandidate> candidates);
-  const char* choose(const StepShape& shape, uint32_t n_candidates, uint32_t* n_chosen);
-  const char* choose_beside_prompts(uint32_t n_candidates, uint32_t n_most, uint32_t* n_chosen);
-  void decide(std::span<SpecCandidate> candidates, const char* reason);
-  void note_denial(bool is_denied);
-  void score(Sequence& sequence, const SpecOutcome& outcome);
+  const char* choose(const StepShape& shape, uint32_t* n_chosen);
+  const char* choose_beside_prompts(uint32_t n_most, uint32_t* n_chosen);
+  void take_first(std::span<SpecCandidate> candidates, uint32_t n_left);
+  void explain(std::span<const SpecCandidate> candidates, std::string_view reason);
+  void run_dry();
   void learn_draft_cost(double seconds);
+  void learn_from_prompts(const StepMeasure& measure, uint32_t n_verified, uint32_t n_accepted);
 
   const SpecPolicy policy_;
   RouterHistory router_;
@@ -127,39 +117,43 @@ class Economics::Impl {
   RunningMean prompt_row_seconds_;  // of a row in forwards with prompts
   std::vector<uint32_t> n_verifies_, n_plains_;  // by batch size; verifies since the last plain one
 
-  // Of the step at hand.
+  // Of the step at hand; what the drafters are asked for is planned with the batch of the step
+  // before.
   std::array<uint32_t, kDraftSources> n_asked_{};
+  std::array<bool, kDraftSources> is_planned_{};
   StepCost::Basis basis_;
   bool has_basis_ = false;
   double n_positions_ = 0;
-  double none_of_plain_ = 1,
-         none_chosen_ = 1;  // probability that an expert is read by no sequence, as allocated
-  uint32_t n_rows_ = 0;     // of candidates
-  double n_expected_ = 0;   // tokens
+  BatchRows rows_, planned_rows_;
   double predicted_seconds_ = 0;
   std::vector<Chance> chances_;
-  std::vector<Sequence*> of_candidate_;
+  std::vector<Sequence*> of_candidate_, of_plan_;
 
   double n_tokens_ = 0;  // per sequence, so far
-  double last_dip_ = -2 * kDipTokens;
+  // Of verifies lately: what plain steps would have taken for their tokens, and what they took.
+  double verify_earned_ = 0, verify_spent_ = 0;
   bool is_dry_ = false;
+  double last_dip_ = -2 * kDipTokens;
   double parked_until_ = 0;
   double park_ = kFirstPark;
 };
 
 void Economics::Impl::begin(SequenceId id) {
   Sequence* sequence = nullptr;
-  for (auto& slot : sequences_) {
-    if (!slot->is_live) sequence = slot.get();
+  for (auto& old : sequences_) {
+    if (!old->is_live) sequence = old.get();
   }
   if (sequence == nullptr) {
     sequence = sequences_.emplace_back(std::make_unique<Sequence>()).get();
-    const auto n = static_cast<uint32_t>(sequences_.size());
-    cost_.reserve(n);
+    const size_t n = sequences_.size();
+    cost_.reserve(static_cast<uint32_t>(n));
     n_verifies_.resize(n + 1);
     n_plains_.resize(n + 1);
-    chances_.reserve(size_t{n} * kMaxDraftTokens);
+    chances_.reserve(n * kMaxDraftTokens);
     of_candidate_.reserve(n);
+    of_plan_.reserve(n);
+    rows_.reserve(static_cast<uint32_t>(n));
+    planned_rows_.reserve(static_cast<uint32_t>(n));
   }
   RouterMemory memory = std::move(sequence->router);
   *sequence = Sequence{};
@@ -170,22 +164,10 @@ void Economics::Impl::begin(SequenceId id) {
 }
 
 void Economics::Impl::end(SequenceId id) {
-  if (Sequence* sequence = find(id)) sequence->is_live = false;
-}
-
-Sequence* Economics::Impl::find(SequenceId id) {
-  for (auto& slot : sequences_) {
-    if (slot->is_live && slot->id == id) return slot.get();
-  }
-  return nullptr;
-}
-
-// Probability that n rows of a sequence choose an expert not at all.
-double Economics::Impl::missed_by_row(uint32_t n_rows) const {
-  if (router_.n_experts() == 0) return 1;
-  constexpr double kLeast = 1e-9;  // a product that is divided by it later
-  return std::max(kLeast, 1 - router_.union_of(std::min(n_rows, RouterHistory::kMaxRows)) /
-                                  router_.n_experts());
+  Sequence* sequence = find(id);
+  if (sequence == nullptr) return;
+  sequence->is_live = false;
+  sequence->in_batch = false;
 }
 
 double Economics::Impl::draft_seconds_of(DraftSource source) const {
@@ -193,91 +175,123 @@ double Economics::Impl::draft_seconds_of(DraftSource source) const {
   return mean.n_samples != 0 ? mean.value : kUnknownDraftCost * basis_.plain_seconds;
 }
 
-// How many tokens of a drafter that costs bring the most, if what the other sequences do stays as
-// it was in the last step; 0: none pays.
-uint32_t Economics::Impl::paid_tokens_that_pay(const Sequence& sequence, DraftSource source) const {
-  if (!has_basis_ || !basis_.measured || n_tokens_ < parked_until_) return 0;
-  const double cost = draft_seconds_of(source);
-  const uint32_t n_other_rows = n_rows_ > sequence.n_rows ? n_rows_ - sequence.n_rows : 0;
-  const double n_other_tokens = std::max(0.0, n_expected_ - sequence.n_expected);
-  const double none_of_others = none_chosen_ / missed_by_row(sequence.n_rows);
-  const bool is_many = basis_.n_sequences > 1;
-  const auto seconds = [&](uint32_t n_rows) {
-    const double none = none_of_others * missed_by_row(n_rows);
-    return cost_.seconds(basis_, n_other_rows + n_rows, router_.union_of_batch(none, is_many));
-  };
-  const double without = seconds(1);
-  double best = kMinGain * (n_other_tokens + 1) / without;
-  uint32_t n_best = 0;
-  double reach = 1, n_tokens = n_other_tokens + 1;
-  uint8_t recent = sequence.acceptance.of_source[static_cast<size_t>(source)].recent;
-  for (uint32_t k = 1; k <= kMaxPaidTokens; ++k) {
-    reach *= acceptance_.probability(sequence.acceptance, source, Acceptance::kAnyConfidence,
-                                     recent, k - 1);
-    recent = Acceptance::push(recent, true);
-    n_tokens += reach;
-    const double with = seconds(1 + k) + k * cost;
-    if (!account_.covers(basis_.plain_seconds + kWorstOverPredicted * with - without)) break;
-    if (n_tokens / with > best) {
-      best = n_tokens / with;
-      n_best = k;
+double Economics::Impl::expected_draft_seconds() const {
+  double seconds = 0;
+  for (uint32_t s = 0; s < kDraftSources; ++s) {
+    if (n_asked_[s] != 0) seconds += n_asked_[s] * draft_seconds_of(DraftSource(s));
+  }
+  return seconds;
+}
+
+// How many tokens of a drafter that costs pay, for all sequences at once: the choice of the step,
+// made before the guesses are, with the confidence of any of them.
+void Economics::Impl::plan_paid(DraftSource source) {
+  const auto s = static_cast<size_t>(source);
+  is_planned_[s] = true;
+  of_plan_.clear();
+  chances_.clear();
+  for (const auto& sequence : sequences_) {
+    sequence->n_paying[s] = 0;
+    if (!sequence->in_batch) continue;
+    const auto index = static_cast<uint32_t>(of_plan_.size());
+    of_plan_.push_back(sequence.get());
+    uint8_t recent = sequence->acceptance.of_source[s].recent;
+    double reach = 1;
+    for (uint32_t k = 0; k < kMaxPaidTokens; ++k) {
+      reach *= acceptance_.probability(sequence->acceptance, source, Acceptance::kAnyConfidence,
+                                       recent, k);
+      recent = Acceptance::push(recent, true);
+      chances_.push_back({reach, index});
     }
   }
-  return n_best;
+  if (!has_basis_ || of_plan_.size() != basis_.n_sequences || is_parked()) return;
+  if (policy_.mode == SpecMode::report) return;
+  std::sort(chances_.begin(), chances_.end(),
+            [](const Chance& a, const Chance& b) { return a.reach > b.reach; });
+  planned_rows_.reset(basis_.n_sequences);
+  const Choice choice = choose_guesses(
+      chances_, cost_, basis_, {0, draft_seconds_of(source), kMinGain}, account_, planned_rows_);
+  for (uint32_t i = 0; i < choice.n_chosen; ++i) ++of_plan_[chances_[i].sequence]->n_paying[s];
+}
+
+uint32_t Economics::Impl::tokens_to_keep(SequenceId id, DraftSource source, bool is_free,
+                                         std::span<const DraftToken> draft) {
+  const auto n_draft = static_cast<uint32_t>(draft.size());
+  const bool decides = policy_.mode == SpecMode::adaptive || policy_.mode == SpecMode::report;
+  if (!decides || is_free || draft.empty()) return n_draft;
+  Sequence* sequence = find(id);
+  if (sequence == nullptr) return n_draft;
+  if (!is_planned_[static_cast<size_t>(source)]) plan_paid(source);
+  const uint32_t n_paying = sequence->n_paying[static_cast<size_t>(source)];
+  const bool is_asked_aside = sequence->side[static_cast<size_t>(source)].countdown == 0;
+  if (n_paying == 0 && !is_asked_aside) return n_draft;
+  // The first guess decides: whatever follows counts only where it is right.
+  const SequenceAcceptance& own = sequence->acceptance;
+  const double kept =
+      acceptance_.probability(own, draft[0].source, draft[0].confidence,
+                              own.of_source[static_cast<size_t>(draft[0].source)].recent, 0);
+  const double instead =
+      acceptance_.probability(own, source, Acceptance::kAnyConfidence,
+                              own.of_source[static_cast<size_t>(source)].recent, 0);
+  if (kept >= (n_paying != 0 ? instead : kLeastPromise)) return n_draft;
+  sequence->shadows.keep(own, draft);
+  return 0;
 }
 
 uint32_t Economics::Impl::tokens_to_ask(SequenceId id, DraftSource source, bool is_free,
                                         uint32_t n_drafted) {
   if (policy_.mode == SpecMode::off || n_drafted >= kMaxDraftTokens) return 0;
-  if (policy_.mode == SpecMode::fixed)
+  if (policy_.mode == SpecMode::fixed) {
     return policy_.n_fixed - std::min(n_drafted, policy_.n_fixed);
+  }
   Sequence* sequence = find(id);
   if (sequence == nullptr) return 0;
   if (is_free) return kMaxDraftTokens - n_drafted;
-  if (n_drafted != 0) return 0;
-  SideAsking& side = sequence->side[static_cast<size_t>(source)];
-  uint32_t n_tokens = paid_tokens_that_pay(*sequence, source);
-  if (policy_.mode == SpecMode::report) n_tokens = 0;
+  const auto s = static_cast<size_t>(source);
+  SideAsking& side = sequence->side[s];
+  if (n_drafted != 0) {
+    if (side.countdown != 0) --side.countdown;
+    return 0;
+  }
+  if (!is_planned_[s]) plan_paid(source);
+  uint32_t n_tokens = sequence->n_paying[s];
   if (n_tokens != 0) {
     side = {};
   } else if (side.countdown != 0) {
     --side.countdown;
   } else {
-    n_tokens = kShadowTokens;
+    n_tokens = kSideTokens;
     side.countdown = side.interval - 1;
-    side.interval = std::min(2 * side.interval, kMaxShadowInterval);
+    const bool was_right = (sequence->acceptance.of_source[s].recent & 1) != 0;
+    side.interval = was_right ? kMinSideInterval : std::min(2 * side.interval, kMaxSideInterval);
   }
-  n_asked_[static_cast<size_t>(source)] += n_tokens;
+  n_asked_[s] += n_tokens;
   return n_tokens;
 }
 
 // What is known before anything is chosen.
 void Economics::Impl::take_stock(std::span<const SpecCandidate> candidates) {
+  for (const auto& sequence : sequences_) sequence->in_batch = false;
   of_candidate_.clear();
   n_positions_ = 0;
-  none_chosen_ = 1;
   for (const SpecCandidate& candidate : candidates) {
     Sequence* sequence = find(candidate.sequence);
     of_candidate_.push_back(sequence);
     n_positions_ += candidate.position + 1;
-    none_chosen_ *= missed_by_row(1);
     if (sequence == nullptr) continue;
-    sequence->n_rows = 1;
-    sequence->n_expected = 1;
+    sequence->in_batch = true;
     sequence->decision = {};
   }
-  none_of_plain_ = none_chosen_;
   const auto n = static_cast<uint32_t>(candidates.size());
   if (n_plains_.size() <= n) {
     n_plains_.resize(n + 1);
     n_verifies_.resize(n + 1);
   }
-  n_rows_ = n;
-  n_expected_ = n;
+  rows_.reset(n);
   predicted_seconds_ = 0;
   has_basis_ = n != 0 && cost_.knows_any();
   if (!has_basis_) return;
-  basis_ = cost_.basis(n, n_positions_, router_.union_of_batch(none_chosen_, n > 1));
+  basis_ = cost_.basis(n, n_positions_, rows_.experts_union());
   account_.set_plain_seconds(basis_.plain_seconds);
   predicted_seconds_ = basis_.plain_seconds;
 }
@@ -287,14 +301,14 @@ void Economics::Impl::list_chances(std::span<const SpecCandidate> candidates) {
   for (uint32_t c = 0; c < candidates.size(); ++c) {
     const Sequence* sequence = of_candidate_[c];
     if (sequence == nullptr) continue;
-    std::array<uint8_t, kDraftSources> recent = recent_of(sequence->acceptance);
+    RecentOutcomes recent = recent_outcomes(sequence->acceptance);
     double reach = 1;
-    uint32_t position = 0;
-    for (const DraftToken& guess :
-         candidates[c].draft.first(std::min<size_t>(candidates[c].draft.size(), kMaxDraftTokens))) {
-      uint8_t& bits = recent_at(recent, guess.source);
-      reach *= acceptance_.probability(sequence->acceptance, guess.source, guess.confidence, bits,
-                                       position++);
+    const size_t n_draft = std::min<size_t>(candidates[c].draft.size(), kMaxDraftTokens);
+    for (uint32_t k = 0; k < n_draft; ++k) {
+      const DraftToken& guess = candidates[c].draft[k];
+      uint8_t& bits = recent[static_cast<size_t>(guess.source)];
+      reach *=
+          acceptance_.probability(sequence->acceptance, guess.source, guess.confidence, bits, k);
       if (reach < kLeastReach) break;
       bits = Acceptance::push(bits, true);
       chances_.push_back({reach, c});
@@ -305,226 +319,133 @@ void Economics::Impl::list_chances(std::span<const SpecCandidate> candidates) {
             [](const Chance& a, const Chance& b) { return a.reach > b.reach; });
 }
 
-void Economics::Impl::note_denial(bool is_denied) {
-  if (!is_denied) {
-    is_dry_ = false;
-    return;
-  }
+void Economics::Impl::run_dry() {
   if (is_dry_) return;
   is_dry_ = true;
-  if (n_tokens_ - last_dip_ < kDipTokens) {
+  if (n_tokens_ - last_dip_ < kDipTokens && verify_earned_ < verify_spent_) {
     parked_until_ = n_tokens_ + park_;
     park_ = std::min(2 * park_, kLongestPark);
   }
   last_dip_ = n_tokens_;
 }
 
-// The number of chances, from the head of the list, whose forward brings the most tokens per
-// second; the reason where it is 0.
-const char* Economics::Impl::choose(const StepShape& shape, uint32_t n_candidates,
-                                    uint32_t* n_chosen) {
+// The number of chances, from the head of the list, that become rows, and the reason.
+const char* Economics::Impl::choose(const StepShape& shape, uint32_t* n_chosen) {
   *n_chosen = 0;
+  const uint32_t n_sequences = rows_.n_sequences();
   if (chances_.empty()) return "no guess";
-  if (n_tokens_ < parked_until_) return "parked";
+  if (is_parked()) return "parked";
   if (!has_basis_) return "no timing yet";
   const uint32_t n_most = std::min(static_cast<uint32_t>(chances_.size()), shape.max_draft_rows);
-  if (shape.n_prompt_rows != 0) return choose_beside_prompts(n_candidates, n_most, n_chosen);
-  if (n_plains_[n_candidates] < kFirstPlainSteps) return "no timing yet";
-  if (n_verifies_[n_candidates] >= kVerifiesPerPlain) return "refresh";
-
-  double draft_seconds = 0;
-  for (uint32_t s = 0; s < kDraftSources; ++s) {
-    if (n_asked_[s] != 0) draft_seconds += n_asked_[s] * draft_seconds_of(DraftSource(s));
+  if (shape.n_prompt_rows != 0) return choose_beside_prompts(n_most, n_chosen);
+  if (n_plains_[n_sequences] < kFirstPlainSteps) return "no timing yet";
+  if (n_verifies_[n_sequences] >= kVerifiesPerPlain) return "refresh";
+  const Choice choice = choose_guesses(std::span(chances_).first(n_most), cost_, basis_,
+                                       {expected_draft_seconds(), 0, kMinGain}, account_, rows_);
+  *n_chosen = choice.n_chosen;
+  predicted_seconds_ = choice.seconds;
+  if (choice.n_chosen != 0 || !choice.is_refused) {
+    is_dry_ = false;
+    return choice.n_chosen != 0 ? "pays" : "would not pay";
   }
-  double n_most_tokens = n_candidates;
-  for (uint32_t i = 0; i < n_most; ++i) n_most_tokens += chances_[i].reach;
-  double best = kMinGain * n_candidates / (basis_.plain_seconds + draft_seconds);
-  double none = none_chosen_, n_tokens = n_candidates, best_none = none, best_tokens = n_tokens;
-  double best_seconds = predicted_seconds_;
-  bool is_denied = false;
-  for (uint32_t i = 0; i < n_most; ++i) {
-    Sequence& sequence = *of_candidate_[chances_[i].candidate];
-    none *= missed_by_row(sequence.n_rows + 1) / missed_by_row(sequence.n_rows);
-    ++sequence.n_rows;
-    n_tokens += chances_[i].reach;
-    const double seconds =
-        cost_.seconds(basis_, n_candidates + i + 1, router_.union_of_batch(none, n_candidates > 1));
-    // More rows never take less time.
-    if (n_most_tokens / (seconds + draft_seconds) <= best) break;
-    if (n_tokens / (seconds + draft_seconds) <= best) continue;
-    if (!account_.covers(kWorstOverPredicted * seconds + draft_seconds)) {
-      is_denied = true;
-      continue;
-    }
-    best = n_tokens / (seconds + draft_seconds);
-    best_seconds = seconds;
-    best_none = none;
-    best_tokens = n_tokens;
-    *n_chosen = i + 1;
-  }
-  none_chosen_ = best_none;
-  n_expected_ = best_tokens;
-  predicted_seconds_ = best_seconds;
-  note_denial(is_denied && *n_chosen == 0);
-  return *n_chosen != 0 ? "pays" : is_denied ? "loss account" : "would not pay";
+  run_dry();
+  return "loss account";
 }
 
 // Beside a prompt's many rows a guess costs no more than any row does on average, and a token that
 // it brings saves its share of a plain step later.
-const char* Economics::Impl::choose_beside_prompts(uint32_t n_candidates, uint32_t n_most,
-                                                   uint32_t* n_chosen) {
+const char* Economics::Impl::choose_beside_prompts(uint32_t n_most, uint32_t* n_chosen) {
   predicted_seconds_ = 0;
   if (prompt_row_seconds_.n_samples == 0) return "no timing yet";
   const double row = prompt_row_seconds_.value;
-  const double saved = basis_.plain_seconds / n_candidates;
+  const double saved = basis_.plain_seconds / rows_.n_sequences();
   while (*n_chosen < n_most && chances_[*n_chosen].reach * saved > kMinGain * row &&
-         account_.balance() > (*n_chosen + 1) * kWorstOverPredicted * row) {
-    n_expected_ += chances_[*n_chosen].reach;
+         account_.balance() > (*n_chosen + 1) * row) {
+    rows_.add(chances_[*n_chosen].sequence);
     ++*n_chosen;
   }
   return *n_chosen != 0 ? "pays" : "would not pay";
 }
 
-void Economics::Impl::decide(std::span<SpecCandidate> candidates, const char* reason) {
-  const bool is_parked = n_tokens_ < parked_until_;
+// "on:K"
+void Economics::Impl::take_first(std::span<SpecCandidate> candidates, uint32_t n_left) {
   for (uint32_t c = 0; c < candidates.size(); ++c) {
-    Sequence* sequence = of_candidate_[c];
-    if (sequence == nullptr) continue;
-    SpecDecision& decision = sequence->decision;
+    SpecCandidate& candidate = candidates[c];
+    candidate.n_verify =
+        std::min({static_cast<uint32_t>(candidate.draft.size()), policy_.n_fixed, n_left});
+    n_left -= candidate.n_verify;
+    for (uint32_t k = 0; k < candidate.n_verify; ++k) rows_.add(c);
+  }
+  if (has_basis_) predicted_seconds_ = cost_.seconds(basis_, rows_.n_rows(), rows_.experts_union());
+}
+
+void Economics::Impl::explain(std::span<const SpecCandidate> candidates, std::string_view reason) {
+  for (uint32_t c = 0; c < candidates.size(); ++c) {
+    if (of_candidate_[c] == nullptr) continue;
+    SpecDecision& decision = of_candidate_[c]->decision;
     decision.predicted_seconds = predicted_seconds_;
     if (candidates[c].n_verify != 0) {
       decision.state = policy_.mode == SpecMode::report ? "would draft" : "draft";
       decision.reason = policy_.mode == SpecMode::fixed ? "fixed" : "pays";
       continue;
     }
-    decision.state = is_parked && decides() ? "parked" : "plain";
-    decision.reason = candidates[c].draft.empty()          ? "no guess"
-                      : reason == std::string_view("pays") ? "would not pay"
-                                                           : reason;
+    decision.state = reason == "parked" ? "parked" : "plain";
+    decision.reason = candidates[c].draft.empty() ? "no guess"
+                      : reason == "pays"          ? "would not pay"
+                                                  : reason.data();
   }
 }
 
 void Economics::Impl::allocate(std::span<SpecCandidate> candidates, const StepShape& shape) {
   for (SpecCandidate& candidate : candidates) candidate.n_verify = 0;
-  if (policy_.mode == SpecMode::off || candidates.empty()) return;
+  if (policy_.mode == SpecMode::off) return;
   take_stock(candidates);
-  const auto n_candidates = static_cast<uint32_t>(candidates.size());
+  if (candidates.empty()) return;
   if (policy_.mode == SpecMode::fixed) {
-    uint32_t n_left = shape.max_draft_rows;
-    for (uint32_t c = 0; c < n_candidates; ++c) {
-      SpecCandidate& candidate = candidates[c];
-      candidate.n_verify =
-          std::min({static_cast<uint32_t>(candidate.draft.size()), policy_.n_fixed, n_left});
-      n_left -= candidate.n_verify;
-      n_rows_ += candidate.n_verify;
-      none_chosen_ *= missed_by_row(1 + candidate.n_verify) / missed_by_row(1);
-    }
-    if (has_basis_) {
-      predicted_seconds_ =
-          shape.n_prompt_rows != 0
-              ? 0
-              : cost_.seconds(basis_, n_rows_,
-                              router_.union_of_batch(none_chosen_, n_candidates > 1));
-    }
-    decide(candidates, "no guess");
+    take_first(candidates, shape.max_draft_rows);
+    if (shape.n_prompt_rows != 0) predicted_seconds_ = 0;
+    explain(candidates, "no guess");
     return;
   }
   list_chances(candidates);
   uint32_t n_chosen = 0;
-  const char* reason = choose(shape, n_candidates, &n_chosen);
-  for (Sequence* sequence : of_candidate_) {
-    if (sequence != nullptr) sequence->n_rows = 1;
-  }
-  for (uint32_t i = 0; i < n_chosen; ++i) {
-    const Chance& chance = chances_[i];
-    ++candidates[chance.candidate].n_verify;
-    ++of_candidate_[chance.candidate]->n_rows;
-    of_candidate_[chance.candidate]->n_expected += chance.reach;
-  }
-  n_rows_ += n_chosen;
-  decide(candidates, reason);
-  if (policy_.mode == SpecMode::report) {
-    // The forward will be a plain one.
-    for (SpecCandidate& candidate : candidates) candidate.n_verify = 0;
-    for (Sequence* sequence : of_candidate_) {
-      if (sequence != nullptr) sequence->n_rows = 1;
-    }
-    n_rows_ = n_candidates;
-    none_chosen_ = none_of_plain_;
-  }
-}
-
-// Compares guesses with the tokens that came: those of this step, and those of earlier steps that
-// no forward verified.
-void Economics::Impl::score(Sequence& sequence, const SpecOutcome& outcome) {
-  const auto compare = [&](SequenceAcceptance* own, const DraftToken& guess, uint8_t recent,
-                           uint32_t position, int32_t token) {
-    const bool is_right = guess.token == token;
-    acceptance_.score(own, guess.source, guess.confidence, recent, position, is_right);
-    return is_right;
-  };
-  for (Shadow& shadow : sequence.shadows) {
-    for (const int32_t token : outcome.committed) {
-      if (shadow.n_compared == shadow.n_tokens) break;
-      const DraftToken& guess = shadow.draft[shadow.n_compared];
-      uint8_t& bits = recent_at(shadow.recent, guess.source);
-      if (!compare(nullptr, guess, bits, shadow.n_compared, token)) {
-        shadow.n_tokens = shadow.n_compared;  // the rest can tell nothing
-        break;
-      }
-      bits = Acceptance::push(bits, true);
-      ++shadow.n_compared;
-    }
-  }
-  const size_t n_draft = std::min<size_t>(outcome.draft.size(), kMaxDraftTokens);
-  const std::array<uint8_t, kDraftSources> recent_then = recent_of(sequence.acceptance);
-  std::array<uint8_t, kDraftSources> recent = recent_then;
-  size_t n_right = 0;
-  for (; n_right < std::min(n_draft, outcome.committed.size()); ++n_right) {
-    const DraftToken& guess = outcome.draft[n_right];
-    uint8_t& bits = recent_at(recent, guess.source);
-    if (!compare(&sequence.acceptance, guess, bits, static_cast<uint32_t>(n_right),
-                 outcome.committed[n_right])) {
-      return;
-    }
-    bits = Acceptance::push(bits, true);
-  }
-  if (n_right == n_draft || n_right == 0) return;
-  Shadow* slot = &sequence.shadows[0];
-  for (Shadow& shadow : sequence.shadows) {
-    if (shadow.n_compared == shadow.n_tokens) slot = &shadow;
-  }
-  if (slot->n_compared != slot->n_tokens) {
-    for (Shadow& shadow : sequence.shadows) {
-      if (shadow.n_compared > slot->n_compared) slot = &shadow;
-    }
-  }
-  std::copy_n(outcome.draft.begin(), n_draft, slot->draft.begin());
-  slot->recent = recent;
-  slot->n_tokens = static_cast<uint32_t>(n_draft);
-  slot->n_compared = static_cast<uint32_t>(n_right);
+  const char* reason = choose(shape, &n_chosen);
+  for (uint32_t i = 0; i < n_chosen; ++i) ++candidates[chances_[i].sequence].n_verify;
+  explain(candidates, reason);
+  if (policy_.mode != SpecMode::report) return;
+  // The forward will be a plain one.
+  for (SpecCandidate& candidate : candidates) candidate.n_verify = 0;
+  rows_.reset(rows_.n_sequences());
 }
 
 void Economics::Impl::learn_draft_cost(double seconds) {
-  double expected = 0;
-  for (uint32_t s = 0; s < kDraftSources; ++s) {
-    if (n_asked_[s] != 0) expected += n_asked_[s] * draft_seconds_of(DraftSource(s));
-  }
+  const double expected = expected_draft_seconds();
   if (expected <= 0) {
     draft_rest_.add(seconds, kDraftSamples);
-    return;
+  } else {
+    // Several drafters at once share the time as they were expected to.
+    const double factor = std::max(0.0, seconds - draft_rest_.value) / expected;
+    for (uint32_t s = 0; s < kDraftSources; ++s) {
+      if (n_asked_[s] == 0) continue;
+      draft_seconds_[s].add(factor * draft_seconds_of(DraftSource(s)), kDraftSamples);
+    }
   }
-  // Several drafters at once share the time as they were expected to.
-  const double more = std::max(0.0, seconds - draft_rest_.value) / expected;
-  for (uint32_t s = 0; s < kDraftSources; ++s) {
-    if (n_asked_[s] == 0) continue;
-    const double sample = more * draft_seconds_of(DraftSource(s));
-    draft_seconds_[s].add(sample, kDraftSamples);
-  }
+  n_asked_ = {};
+  is_planned_ = {};
+}
+
+void Economics::Impl::learn_from_prompts(const StepMeasure& measure, uint32_t n_verified,
+                                         uint32_t n_accepted) {
+  prompt_row_seconds_.add(measure.forward_seconds / measure.n_rows, kPromptSamples);
+  if (!has_basis_) return;
+  // Without guesses there would have been fewer rows, and plain steps for what they brought.
+  const double without = measure.forward_seconds * (measure.n_rows - n_verified) / measure.n_rows;
+  account_.settle(without + n_accepted * basis_.plain_seconds / rows_.n_sequences(),
+                  measure.forward_seconds + measure.draft_seconds);
 }
 
 void Economics::Impl::observe(std::span<const SpecOutcome> outcomes, const StepMeasure& measure) {
-  if (policy_.mode == SpecMode::off || outcomes.empty()) return;
+  if (policy_.mode == SpecMode::off) return;
   FLOE_CHECK(outcomes.size() == of_candidate_.size());
   const auto n_sequences = static_cast<uint32_t>(outcomes.size());
   uint32_t n_verified = 0, n_accepted = 0, n_tokens = 0;
@@ -534,44 +455,36 @@ void Economics::Impl::observe(std::span<const SpecOutcome> outcomes, const StepM
     n_tokens += static_cast<uint32_t>(outcome.committed.size());
     Sequence* sequence = find(outcome.sequence);
     if (sequence == nullptr) continue;
-    score(*sequence, outcome);
-    const auto n_rows = std::clamp<uint32_t>(static_cast<uint32_t>(outcome.committed.size()), 1,
-                                             outcome.n_accepted + 1);
-    router_.commit(sequence->router, measure.routing, measure.n_rows, outcome.first_row, n_rows);
+    sequence->shadows.score(acceptance_, sequence->acceptance, outcome.draft, outcome.committed);
+    router_.commit(sequence->router, measure.routing, measure.n_rows, outcome.first_row,
+                   outcome.n_accepted + 1);
   }
   learn_draft_cost(measure.draft_seconds);
-  n_asked_ = {};
+  if (measure.n_prompt_rows != 0) learn_from_prompts(measure, n_verified, n_accepted);
+  if (measure.n_prompt_rows != 0 || n_sequences == 0) return;
+  n_tokens_ += double{1} * n_tokens / n_sequences;
+
   const double seconds = measure.forward_seconds + measure.draft_seconds;
   const ByteLedger nothing;
   const ByteLedger& ledger = measure.ledger != nullptr ? *measure.ledger : nothing;
-  if (measure.n_prompt_rows != 0) {
-    prompt_row_seconds_.add(measure.forward_seconds / measure.n_rows, kPromptSamples);
-    if (!has_basis_) return;
-    const double without = measure.forward_seconds * (measure.n_rows - n_verified) / measure.n_rows;
-    account_.settle(without + n_accepted * basis_.plain_seconds / n_sequences, seconds);
-  } else if (n_verified == 0) {
+  if (rows_.n_rows() > 1) {
+    router_.observe_union(rows_.none_chosen(), n_sequences > 1, ledger.mean_union());
+  }
+  if (n_verified == 0) {
     cost_.observe_plain(n_sequences, n_positions_, ledger.mean_union(), measure.forward_seconds,
                         ledger);
     n_verifies_[n_sequences] = 0;
     ++n_plains_[n_sequences];
-    if (n_sequences > 1) router_.observe_union(none_chosen_, true, ledger.mean_union());
     account_.settle(measure.forward_seconds, seconds);
-  } else {
-    ++n_verifies_[n_sequences];
-    router_.observe_union(none_chosen_, n_sequences > 1, ledger.mean_union());
-    if (has_basis_) {
-      cost_.observe_verify(basis_, n_rows_, predicted_seconds_, measure.forward_seconds);
-      account_.settle(n_tokens * basis_.plain_seconds / n_sequences, seconds);
-    }
+    return;
   }
-  n_tokens_ += double{1} * n_tokens / n_sequences;
-}
-
-SpecDecision Economics::Impl::decision(SequenceId id) const {
-  for (const auto& slot : sequences_) {
-    if (slot->is_live && slot->id == id) return slot->decision;
-  }
-  return {};
+  ++n_verifies_[n_sequences];
+  if (!has_basis_) return;
+  cost_.observe_verify(basis_, rows_.n_rows(), predicted_seconds_, measure.forward_seconds);
+  const double plain = n_tokens * basis_.plain_seconds / n_sequences;
+  account_.settle(plain, seconds);
+  verify_earned_ = kGainDecay * verify_earned_ + plain;
+  verify_spent_ = kGainDecay * verify_spent_ + seconds;
 }
 
 Economics::Economics(const SpecPolicy& policy, const ModelInfo& model,
@@ -584,6 +497,11 @@ void Economics::begin(SequenceId sequence) {
 }
 void Economics::end(SequenceId sequence) {
   impl_->end(sequence);
+}
+
+uint32_t Economics::tokens_to_keep(SequenceId sequence, DraftSource source, bool is_free,
+                                   std::span<const DraftToken> draft) {
+  return impl_->tokens_to_keep(sequence, source, is_free, draft);
 }
 
 uint32_t Economics::tokens_to_ask(SequenceId sequence, DraftSource source, bool is_free,
@@ -599,8 +517,8 @@ void Economics::observe(std::span<const SpecOutcome> outcomes, const StepMeasure
   impl_->observe(outcomes, measure);
 }
 
-SpecDecision Economics::decision(SequenceId sequence) const {
-  return impl_->decision(sequence);
+SpecDecision Economics::decision(SequenceId id) const {
+  return impl_->decision(id);
 }
 
 }  // namespace floe

@@ -92,6 +92,10 @@ class Economics {
   void begin(SequenceId sequence);
   void end(SequenceId sequence);
 
+  // How many of the guesses that drafters before this one made for the sequence stay: all, or none
+  // where this drafter's promise more. To be called before tokens_to_ask().
+  uint32_t tokens_to_keep(SequenceId sequence, DraftSource source, bool is_free,
+                          std::span<const DraftToken> draft);
   // How many tokens a drafter of this source should guess for the sequence in this step, beyond the
   // n_drafted that drafters before it guessed. 0: it is not asked. A free drafter is asked even
   // where nothing will be verified: its guesses are scored against what comes.

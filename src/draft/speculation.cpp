@@ -29,6 +29,8 @@ void Speculation::propose(std::span<SpecTurn> turns, const StepShape& shape,
   for (const auto& drafter : drafters_) {
     tasks_.clear();
     for (SpecTurn& turn : turns) {
+      turn.draft.resize(economics_.tokens_to_keep(turn.sequence, drafter->source(),
+                                                  drafter->is_free(), turn.draft));
       const auto n_drafted = static_cast<uint32_t>(turn.draft.size());
       const uint32_t n_asked =
           economics_.tokens_to_ask(turn.sequence, drafter->source(), drafter->is_free(), n_drafted);

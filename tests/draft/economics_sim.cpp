@@ -100,6 +100,7 @@ SimResult simulate(const SimOptions& options) {
       draft.clear();
       for (size_t d = 0; d < options.drafters.size(); ++d) {
         const SimDrafter& drafter = options.drafters[d];
+        draft.resize(economics.tokens_to_keep(s + 1, drafter.source, drafter.is_free, draft));
         const auto n_before = static_cast<uint32_t>(draft.size());
         const uint32_t n_asked =
             std::min(options.max_draft - n_before,

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <string_view>
+
+#include "fuzz/allocation_count.h"
+
 namespace floe {
 namespace {
 
@@ -13,6 +17,157 @@ TEST(Economics, FixedTakesTheFirstKOfEveryDraftWhileRowsAreLeft) {
   EXPECT_EQ(candidates[0].n_verify, 3u);
   EXPECT_EQ(candidates[1].n_verify, 2u);
   EXPECT_EQ(candidates[2].n_verify, 2u);
+}
+
+// A sequence whose guesses are always or never right, on a machine whose forwards take one second
+// and a tenth of one per row.
+class Desk {
+ public:
+  explicit Desk(SpecMode mode)
+      : economics({mode, 4}, info(), MachineRates{1000, KernelRates({{1, 10000}}, 1), 1e30}) {
+    economics.begin(1);
+  }
+
+  static ModelInfo info() {
+    ModelInfo model;
+    model.n_layers = 2;
+    model.n_experts = 8;
+    model.n_active_experts = 2;
+    return model;
+  }
+
+  // Returns n_verify.
+  uint32_t step(uint32_t n_guesses, bool is_right, uint32_t n_prompt_rows = 0) {
+    n_asked = economics.tokens_to_ask(1, DraftSource::prompt_lookup, true, 0);
+    std::vector<DraftToken> draft(std::min(n_guesses, n_asked));
+    for (DraftToken& guess : draft) guess.token = is_right ? 5 : 6;
+    SpecCandidate candidate{1, position, draft};
+    economics.allocate({&candidate, 1}, {n_prompt_rows, 8});
+    const uint32_t n_rows = 1 + candidate.n_verify + n_prompt_rows;
+    const uint32_t n_accepted = is_right ? candidate.n_verify : 0;
+    const std::vector<int32_t> committed(n_accepted + 1, 5);
+    position += n_accepted + 1;
+    ByteLedger ledger;
+    ledger.attention_bytes = 1000;
+    ledger.dense_macs = 1000 * n_rows;
+    const std::vector<uint32_t> routing(size_t{2} * n_rows * 2, 3);
+    const SpecOutcome outcome{1, draft, candidate.n_verify, n_accepted, committed, 0};
+    economics.observe({&outcome, 1},
+                      {n_rows, n_prompt_rows, 1 + 0.1 * n_rows, 0, &ledger, routing});
+    return candidate.n_verify;
+  }
+
+  Economics economics;
+  uint32_t position = 10;
+  uint32_t n_asked = 0;
+};
+
+TEST(Economics, SaysWhy) {
+  Desk desk(SpecMode::adaptive);
+  EXPECT_EQ(desk.step(4, true), 0u);
+  EXPECT_STREQ(desk.economics.decision(1).state, "plain");
+  EXPECT_STREQ(desk.economics.decision(1).reason, "no timing yet");
+  EXPECT_EQ(desk.economics.decision(1).predicted_seconds, 0);
+  for (int i = 0; i < 3; ++i) desk.step(4, true);
+  EXPECT_EQ(desk.step(4, true), 4u);
+  EXPECT_STREQ(desk.economics.decision(1).state, "draft");
+  EXPECT_STREQ(desk.economics.decision(1).reason, "pays");
+  EXPECT_NEAR(desk.economics.decision(1).predicted_seconds, 1.5, 0.01);
+  desk.step(0, true);
+  EXPECT_STREQ(desk.economics.decision(1).state, "plain");
+  EXPECT_STREQ(desk.economics.decision(1).reason, "no guess");
+  for (int i = 0; i < 30; ++i) desk.step(4, false);
+  EXPECT_EQ(desk.step(4, false), 0u);
+  EXPECT_STREQ(desk.economics.decision(1).reason, "would not pay");
+  EXPECT_STREQ(desk.economics.decision(2).state, "off");
+}
+
+TEST(Economics, RefreshesThePlainTime) {
+  Desk desk(SpecMode::adaptive);
+  uint32_t n_refreshed = 0;
+  for (int i = 0; i < 300; ++i) {
+    desk.step(4, true);
+    n_refreshed += desk.economics.decision(1).reason == std::string_view("refresh") ? 1 : 0;
+  }
+  EXPECT_EQ(n_refreshed, 4u);
+}
+
+TEST(Economics, ReportsWhatItWouldDo) {
+  Desk desk(SpecMode::report);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(desk.step(4, true), 0u);
+  EXPECT_STREQ(desk.economics.decision(1).state, "would draft");
+  EXPECT_STREQ(desk.economics.decision(1).reason, "pays");
+  for (int i = 0; i < 40; ++i) desk.step(4, false);
+  EXPECT_STREQ(desk.economics.decision(1).state, "plain");
+}
+
+TEST(Economics, OffAsksNobody) {
+  Desk desk(SpecMode::off);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(desk.step(4, true), 0u);
+  EXPECT_EQ(desk.n_asked, 0u);
+  EXPECT_STREQ(desk.economics.decision(1).state, "off");
+}
+
+TEST(Economics, GuessesRideAlongWithPrompts) {
+  Desk desk(SpecMode::adaptive);
+  for (int i = 0; i < 8; ++i) desk.step(4, true);
+  desk.step(4, true, 100);
+  EXPECT_EQ(desk.step(4, true, 100), 4u);
+  EXPECT_STREQ(desk.economics.decision(1).reason, "pays");
+  for (int i = 0; i < 30; ++i) desk.step(4, false);
+  EXPECT_EQ(desk.step(4, false, 100), 0u);
+}
+
+TEST(Economics, ADrafterThatCostsIsAskedRarelyWhileItDoesNotPay) {
+  Economics economics({SpecMode::adaptive, 0}, Desk::info());
+  economics.begin(1);
+  uint32_t n_asked = 0, n_late = 0;
+  for (uint32_t step = 0; step < 640; ++step) {
+    const uint32_t n = economics.tokens_to_ask(1, DraftSource::mtp, false, 0);
+    n_asked += n != 0 ? 1 : 0;
+    n_late += n != 0 && step >= 320 ? 1 : 0;
+    const std::vector<DraftToken> draft(n, {6, DraftSource::mtp, 0});
+    SpecCandidate candidate{1, 10 + step, draft};
+    economics.allocate({&candidate, 1}, {0, 8});
+    const int32_t committed = 5;
+    ByteLedger ledger;
+    ledger.dense_bytes = 1000;
+    const SpecOutcome outcome{1, draft, candidate.n_verify, 0, {&committed, 1}, 0};
+    economics.observe(
+        {&outcome, 1},
+        {1 + candidate.n_verify, 0, 1.0 + 0.5 * candidate.n_verify, 0.1 * n, &ledger, {}});
+  }
+  EXPECT_GT(n_late, 2u);
+  EXPECT_LE(n_late, 320u / 64 + 2);
+  EXPECT_LT(n_asked, 25u);
+}
+
+TEST(Economics, AllocatesNothingOnceItHasSeenItsSequences) {
+  Desk desk(SpecMode::adaptive);
+  std::vector<DraftToken> draft(8, {5, DraftSource::prompt_lookup, 1});
+  std::vector<int32_t> committed(9, 5);
+  std::vector<uint32_t> routing(size_t{2} * 9 * 2, 3);
+  ByteLedger ledger;
+  ledger.dense_bytes = 1000;
+  const auto step = [&](uint32_t i) {
+    desk.economics.tokens_to_ask(1, DraftSource::prompt_lookup, true, 0);
+    desk.economics.tokens_to_keep(1, DraftSource::mtp, false, draft);
+    desk.economics.tokens_to_ask(1, DraftSource::mtp, false, 0);
+    SpecCandidate candidate{1, i, draft};
+    desk.economics.allocate({&candidate, 1}, {0, 8});
+    const uint32_t n_rows = 1 + candidate.n_verify;
+    const SpecOutcome outcome{
+        1, draft, candidate.n_verify, candidate.n_verify, std::span(committed).first(n_rows), 0};
+    desk.economics.observe({&outcome, 1}, {n_rows, 0, 1.0, 0.01, &ledger,
+                                           std::span(routing).first(size_t{4} * n_rows)});
+  };
+  for (uint32_t i = 0; i < 20; ++i) step(i);
+  const AllocationCount count;
+  for (uint32_t i = 20; i < 200; ++i) step(i);
+  desk.economics.end(1);
+  desk.economics.begin(1);
+  for (uint32_t i = 0; i < 20; ++i) step(i);
+  EXPECT_EQ(count.bytes(), 0u);
 }
 
 TEST(SpecPolicy, ReadsWhatTheFlagSays) {

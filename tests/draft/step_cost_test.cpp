@@ -1,0 +1,106 @@
+#include "draft/step_cost.h"
+
+#include <gtest/gtest.h>
+
+#include "draft/loss_account.h"
+
+namespace floe {
+namespace {
+
+ByteLedger plain_ledger(double scale = 1) {
+  ByteLedger ledger;
+  ledger.dense_bytes = ledger.dense_macs = 500;
+  ledger.routed_bytes = ledger.routed_macs = 400;
+  ledger.kv_bytes = static_cast<uint64_t>(100 * scale);
+  ledger.kv_macs = static_cast<uint64_t>(200 * scale);
+  return ledger;
+}
+
+const MachineRates kRates{1000, KernelRates({{1, 2000}, {2, 4000}, {8, 4000}}, 1.0), 1000};
+
+TEST(StepCost, IsThePlainTimeTimesTheModelsRatio) {
+  StepCost cost(kRates);
+  cost.reserve(4);
+  EXPECT_FALSE(cost.knows_any());
+  cost.observe_plain(1, 100, 8, 2.0, plain_ledger());
+  const StepCost::Basis basis = cost.basis(1, 100, 8);
+  EXPECT_TRUE(basis.measured);
+  EXPECT_DOUBLE_EQ(basis.plain_seconds, 2.0);
+  EXPECT_DOUBLE_EQ(cost.seconds(basis, 1, 8), 2.0);
+  ByteLedger four = plain_ledger();
+  four.dense_macs *= 4;
+  four.routed_macs *= 4;
+  four.routed_bytes *= 2;
+  four.kv_macs *= 4;
+  EXPECT_NEAR(cost.seconds(basis, 4, 16), 2.0 * predicted_ratio(plain_ledger(), 2.0, four, kRates),
+              1e-9);
+}
+
+TEST(StepCost, CountsBytesWhereNoRatesAreKnown) {
+  StepCost cost(std::nullopt);
+  cost.observe_plain(1, 100, 8, 2.0, plain_ledger());
+  EXPECT_DOUBLE_EQ(cost.seconds(cost.basis(1, 100, 8), 3, 16), 2.0 * 1400 / 1000);
+}
+
+TEST(StepCost, LearnsWhatVerifiesTook) {
+  StepCost cost(kRates);
+  cost.observe_plain(1, 100, 8, 2.0, plain_ledger());
+  const StepCost::Basis basis = cost.basis(1, 100, 8);
+  const double first = cost.seconds(basis, 4, 16);
+  const double other = cost.seconds(basis, 9, 20);
+  for (int i = 0; i < 30; ++i) {
+    cost.observe_verify(basis, 4, cost.seconds(basis, 4, 16), 1.3 * first);
+  }
+  EXPECT_NEAR(cost.seconds(basis, 4, 16), 1.3 * first, 0.01);
+  EXPECT_NEAR(cost.seconds(basis, 9, 20), 1.3 * other, 0.01) << "the nearest that was measured";
+  EXPECT_DOUBLE_EQ(cost.seconds(basis, 1, 8), 2.0);
+}
+
+TEST(StepCost, FollowsTheContextAndTheBatch) {
+  StepCost cost(kRates);
+  cost.observe_plain(1, 1000, 8, 1.1, plain_ledger());
+  // The floor is 0.5 + 0.4 + 0.2 s; ten times the context is 1.8 s more.
+  EXPECT_NEAR(cost.basis(1, 10000, 8).plain_seconds, 2.9, 1e-9);
+  // Two sequences of that length each, with twice the experts: each row attends to its own.
+  const StepCost::Basis two = cost.basis(2, 2000, 16);
+  EXPECT_FALSE(two.measured);
+  EXPECT_NEAR(two.plain_seconds, 0.5 + 0.8 + 0.4, 1e-9);
+}
+
+TEST(StepCost, AHiccupDoesNotStay) {
+  StepCost cost(kRates);
+  for (int i = 0; i < 40; ++i) cost.observe_plain(1, 100, 8, i == 20 ? 100 : 2.0, plain_ledger());
+  EXPECT_NEAR(cost.basis(1, 100, 8).plain_seconds, 2.0, 0.1);
+}
+
+TEST(LossAccount, BoundsTheLossWhateverHappens) {
+  LossAccount account(0.02);
+  account.set_plain_seconds(1);
+  double seconds = 0;
+  uint32_t n_tokens = 0;
+  // Every verify takes three plain steps and brings one token.
+  for (; n_tokens < 5000; ++n_tokens) {
+    const double step = account.covers(3) ? 3 : 1;
+    account.settle(1, step);
+    seconds += step;
+    ASSERT_LE(seconds, 1.02 * n_tokens + 1.02 + 2 + 1e-6);
+  }
+  EXPECT_GT(seconds, 1.01 * n_tokens) << "the allowance is there to be used";
+}
+
+TEST(LossAccount, AnEarlierGainCanBeLostOnlyInPart) {
+  LossAccount account(0.02);
+  account.set_plain_seconds(1);
+  for (int i = 0; i < 1000; ++i) account.settle(3, 1);
+  double lost = 0;
+  for (int i = 0; i < 500; ++i) {
+    const double step = account.covers(3) ? 3 : 1;
+    account.settle(1, step);
+    lost += step - 1;
+  }
+  EXPECT_LE(lost, 0.05 * 500);
+  EXPECT_GT(lost, 5);
+}
+
+}  // namespace
+}  // namespace floe
