@@ -16,18 +16,6 @@ bool ffn_reads_q8(const Layer& layer) {
   return std::get<MoeFfn>(layer.ffn).input_reads_q8();
 }
 
-// A drafter's own layers are all draft; the head it shares with the trunk stays head.
-ByteLedger as_draft(const ByteLedger& ledger) {
-  ByteLedger draft;
-  draft.draft_bytes = ledger.total_bytes() - ledger.head_bytes;
-  draft.head_bytes = ledger.head_bytes;
-  draft.draft_macs = ledger.total_macs() - ledger.head_macs;
-  draft.head_macs = ledger.head_macs;
-  draft.experts_union = ledger.experts_union;
-  draft.n_moe_layers = ledger.n_moe_layers;
-  return draft;
-}
-
 }  // namespace
 
 std::vector<KvLayerSpec> Decoder::kv_layout() const {

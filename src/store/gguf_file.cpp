@@ -1,4 +1,5 @@
 // GGUF files on disk: opening, split sets, reading.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -77,13 +77,14 @@ class SafetensorsFile {
   SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
   ~SafetensorsFile();
 
-  const std::string& source() const;                         // for messages
-  std::span<const SafetensorsTensor> tensors() const;        // sorted by name
+  const std::string& source() const;                           // for messages
+  std::span<const SafetensorsTensor> tensors() const;          // sorted by name
   const SafetensorsTensor* find(std::string_view name) const;  // nullptr: no such tensor
   // The tensor, of exactly these dims; an error names the tensor, the expected and the found.
   Result<const SafetensorsTensor*> require(std::string_view name, const TensorDims& dims) const;
   // Reads out.size() bytes of the tensor's data from `begin` on. Any thread may call it.
-  Result<void> read(const SafetensorsTensor& tensor, uint64_t begin, std::span<std::byte> out) const;
+  Result<void> read(const SafetensorsTensor& tensor, uint64_t begin,
+                    std::span<std::byte> out) const;
 
  private:
   struct Impl;

@@ -281,8 +281,9 @@ class IndexEvents final : public StrictEvents {
     const bool plain = !value.empty() && value.size() <= 255 && value.front() != '.' &&
                        value.find('/') == string_t::npos;
     if (!plain) {
-      return fail(model_error("{}: tensor {}: expected the name of a file beside the index, found {}",
-                              source_, shown(places_.back().tensor), shown(value)));
+      return fail(
+          model_error("{}: tensor {}: expected the name of a file beside the index, found {}",
+                      source_, shown(places_.back().tensor), shown(value)));
     }
     places_.back().file = value;
     return true;

@@ -1,6 +1,6 @@
 #pragma once
-// What must hold for any bytes given to the safetensors parsers; shared by the fuzzer and the replay
-// of its corpus.
+// What must hold for any bytes given to the safetensors parsers; shared by the fuzzer and the
+// replay of its corpus.
 #include <cstddef>
 #include <span>
 #include <string>

@@ -78,8 +78,7 @@ TEST(Safetensors, RefusesLengthsThatDoNotFit) {
   const std::string header = good_header();
   for (const uint64_t n : {uint64_t{header.size() + 45}, uint64_t{100'000'001}, uint64_t{1} << 63,
                            UINT64_MAX, UINT64_MAX - 7}) {
-    EXPECT_NE(refusal(file(header, 44, n)).find("expected a header of at most"),
-              std::string::npos)
+    EXPECT_NE(refusal(file(header, 44, n)).find("expected a header of at most"), std::string::npos)
         << n;
   }
   const Bytes whole = file(header, 44);
@@ -116,8 +115,7 @@ TEST(Safetensors, RefusesFieldsThatAreNotThere) {
                  "expected one dtype");
   expect_refused(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}})", 4,
                  "expected one dtype");
-  expect_refused(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}})", 4,
-                 "two data_offsets");
+  expect_refused(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}})", 4, "two data_offsets");
   expect_refused(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,4]}})", 4,
                  "two data_offsets");
   expect_refused("{" + tensor("a", "Q4_0", "[1]", 0, 4) + "}", 4, "a known dtype, found Q4_0");
@@ -158,12 +156,12 @@ TEST(SafetensorsIndex, SaysWhereTensorsAre) {
 
 TEST(SafetensorsIndex, RefusesEverythingElse) {
   for (const char* text :
-       {"", "[]", "1", "{}", R"({"weight_map":{}})", R"({"weight_map":[]})", R"({"weight_map":"a"})",
-        R"({"weight_map":{"a":1}})", R"({"weight_map":{"a":{}}})", R"({"weight_map":{"a":""}})",
-        R"({"weight_map":{"a":"../x"}})", R"({"weight_map":{"a":"/x"}})",
-        R"({"weight_map":{"a":".."}})", R"({"weight_map":{"a":"x","a":"x"}})",
-        R"({"weight_map":{"a":"x"},"weight_map":{"b":"x"}})", R"({"metadata":{"a":{}}})",
-        R"({"weight_map":{"":"x"}})", R"({"weight_map":{"a":"x"})"}) {
+       {"", "[]", "1", "{}", R"({"weight_map":{}})", R"({"weight_map":[]})",
+        R"({"weight_map":"a"})", R"({"weight_map":{"a":1}})", R"({"weight_map":{"a":{}}})",
+        R"({"weight_map":{"a":""}})", R"({"weight_map":{"a":"../x"}})",
+        R"({"weight_map":{"a":"/x"}})", R"({"weight_map":{"a":".."}})",
+        R"({"weight_map":{"a":"x","a":"x"}})", R"({"weight_map":{"a":"x"},"weight_map":{"b":"x"}})",
+        R"({"metadata":{"a":{}}})", R"({"weight_map":{"":"x"}})", R"({"weight_map":{"a":"x"})"}) {
     const auto places = parse_safetensors_index(text, "index");
     ASSERT_FALSE(places.ok()) << text;
     EXPECT_EQ(places.error().kind, ErrorKind::model);
@@ -189,8 +187,9 @@ TEST(SafetensorsFiles, ReadsASingleFile) {
   for (size_t i = 0; i < bytes.size(); ++i) {
     EXPECT_EQ(bytes[i], static_cast<std::byte>((24 + 4 + i) * 7));
   }
-  EXPECT_NE(safetensors.require("b", {2, 3}).error().message.find(
-                "tensor b: expected shape [2, 3], found [3, 2]"),
+  EXPECT_NE(safetensors.require("b", {2, 3})
+                .error()
+                .message.find("tensor b: expected shape [2, 3], found [3, 2]"),
             std::string::npos);
   EXPECT_NE(safetensors.require("d", {1}).error().message.find("no such tensor"),
             std::string::npos);
@@ -217,13 +216,13 @@ TEST(SafetensorsFiles, ReadsShards) {
             std::string::npos);
   EXPECT_NE(open(a + R"(,"c":"2.safetensors")").find("tensor c"), std::string::npos);
   EXPECT_NE(open(a + R"(,"b":"3.safetensors")").find("cannot open"), std::string::npos);
-  folder.write("2.safetensors", file("{" + tensor("b", "F32", "[1]", 0, 4) + "," +
-                                         tensor("c", "F32", "[1]", 4, 8) + "}",
-                                     8));
+  folder.write(
+      "2.safetensors",
+      file("{" + tensor("b", "F32", "[1]", 0, 4) + "," + tensor("c", "F32", "[1]", 4, 8) + "}", 8));
   EXPECT_NE(open(a + "," + b).find("expected 2 tensors as listed"), std::string::npos);
-  folder.write("2.safetensors", file("{" + tensor("b", "F32", "[1]", 0, 4) + "," +
-                                         tensor("a", "F32", "[1]", 4, 8) + "}",
-                                     8));
+  folder.write(
+      "2.safetensors",
+      file("{" + tensor("b", "F32", "[1]", 0, 4) + "," + tensor("a", "F32", "[1]", 4, 8) + "}", 8));
   EXPECT_NE(open(a + "," + b), "");
 }
 
