@@ -22,10 +22,10 @@ class ModelDrafter final : public LayerDrafter {
 
  private:
   ModelDrafter(Model& model, KvCache cache, const DraftLimits& limits)
-      : LayerDrafter(limits, 0, model.info().n_vocab, {}),
+      : LayerDrafter(limits, {}, model.info().n_vocab, {}),
         model_(model),
         cache_(std::move(cache)) {}
-  ForwardOutput forward(const ForwardBatch& batch, const float*) override {
+  ForwardOutput forward(const ForwardBatch& batch, const float*, bool) override {
     return model_.forward(batch, cache_);
   }
 

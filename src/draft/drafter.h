@@ -50,6 +50,8 @@ struct CommittedRows {
   uint32_t n_rows = 0;
   // f32 [n_rows][hidden_dim] after the output norm, as ForwardOutput::hidden; valid during the call
   const float* hidden = nullptr;
+  // f32 [n_rows][kTaps * hidden_dim], as ForwardOutput::taps; null where the trunk gives none
+  const float* taps = nullptr;
 };
 
 // The token that the engine would sample from a drafter's logits, with the sequence's own

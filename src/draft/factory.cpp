@@ -1,6 +1,7 @@
 #include "draft/factory.h"
 
 #include "draft/draft_model.h"
+#include "draft/eagle3.h"
 #include "draft/mtp.h"
 #include "draft/prompt_lookup.h"
 
@@ -17,9 +18,11 @@ Result<std::unique_ptr<Drafter>> make_drafter(const DrafterChoice& choice, Model
     case DraftSource::draft_model:
       if (choice.draft_model == nullptr) return usage_error("no draft model is loaded");
       return ModelDrafter::create(*choice.draft_model, trunk, cache.n_slots(), limits);
-    default:
-      return usage_error("no drafter '{}'", to_string(choice.source));
+    case DraftSource::eagle3:
+      if (choice.eagle3 == nullptr) return usage_error("no EAGLE-3 head is loaded");
+      return Eagle3Drafter::create(*choice.eagle3, cache.n_slots(), limits);
   }
+  return usage_error("no such drafter");
 }
 
 }  // namespace floe

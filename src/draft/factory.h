@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "draft/drafter.h"
 #include "kv/kv_cache.h"
+#include "model/eagle3_head.h"
 #include "model/model.h"
 
 namespace floe {
@@ -27,6 +28,8 @@ struct DrafterChoice {
   DraftSource source = DraftSource::prompt_lookup;
   uint32_t mtp_vocab = 0;  // tokens that the draft head chooses from, the first ones; 0: all
   Model* draft_model = nullptr;  // of DraftSource::draft_model; outlives the drafter
+  // Of DraftSource::eagle3; outlives the drafter. The trunk is reserved with its tap_layers().
+  Eagle3Head* eagle3 = nullptr;
 };
 
 // trunk and cache outlive the drafter. Fails where the choice does not fit the trunk

@@ -19,14 +19,15 @@ uint32_t max_staged_rows(const DraftLimits& limits) {
 
 }  // namespace
 
-uint64_t LayerDrafter::memory_bytes(const DraftLimits& limits, uint32_t hidden_dim) {
+uint64_t LayerDrafter::memory_bytes(const DraftLimits& limits, const RowFeatures& features) {
   const uint64_t n_rows = uint64_t{limits.max_sequences} * (kHeldRows + 1);
-  return (n_rows + max_staged_rows(limits)) * hidden_dim * sizeof(float);
+  return (n_rows + max_staged_rows(limits)) * std::max(features.trunk_dim, features.chain_dim) *
+         sizeof(float);
 }
 
-LayerDrafter::LayerDrafter(const DraftLimits& limits, uint32_t hidden_dim, uint32_t n_logits,
-                           HugeBuffer memory)
-    : hidden_dim_(hidden_dim),
+LayerDrafter::LayerDrafter(const DraftLimits& limits, const RowFeatures& features,
+                           uint32_t n_logits, HugeBuffer memory)
+    : features_(features),
       n_logits_(n_logits),
       max_batch_rows_(limits.max_step_rows),
       sequences_(limits.max_sequences),
@@ -35,10 +36,10 @@ LayerDrafter::LayerDrafter(const DraftLimits& limits, uint32_t hidden_dim, uint3
   slots_.reserve(limits.max_sequences);
   chains_.reserve(limits.max_sequences);
   if (!takes_hidden()) return;
-  FLOE_CHECK(memory_.size_bytes() >= memory_bytes(limits, hidden_dim));
+  FLOE_CHECK(memory_.size_bytes() >= memory_bytes(limits, features));
   waiting_ = reinterpret_cast<float*>(memory_.data());
-  guesses_ = waiting_ + size_t{limits.max_sequences} * kHeldRows * hidden_dim;
-  staged_ = guesses_ + size_t{limits.max_sequences} * hidden_dim;
+  guesses_ = waiting_ + size_t{limits.max_sequences} * kHeldRows * features.trunk_dim;
+  staged_ = guesses_ + size_t{limits.max_sequences} * features.chain_dim;
 }
 
 const LayerDrafter::Sequence& LayerDrafter::find(SequenceId id) const {
@@ -51,11 +52,11 @@ const LayerDrafter::Sequence& LayerDrafter::find(SequenceId id) const {
 float* LayerDrafter::waiting_hidden(const Sequence& sequence, uint32_t i) {
   FLOE_CHECK(i < kHeldRows);
   const size_t index = static_cast<size_t>(&sequence - sequences_.data());
-  return waiting_ + (index * kHeldRows + i) * hidden_dim_;
+  return waiting_ + (index * kHeldRows + i) * features_.trunk_dim;
 }
 
 float* LayerDrafter::guess_hidden(const Sequence& sequence) {
-  return guesses_ + static_cast<size_t>(&sequence - sequences_.data()) * hidden_dim_;
+  return guesses_ + static_cast<size_t>(&sequence - sequences_.data()) * features_.chain_dim;
 }
 
 void LayerDrafter::begin(SequenceId id, std::span<const int32_t>, uint32_t n_cached,
@@ -63,9 +64,10 @@ void LayerDrafter::begin(SequenceId id, std::span<const int32_t>, uint32_t n_cac
   const auto found = std::find_if(sequences_.begin(), sequences_.end(),
                                   [](const Sequence& s) { return !s.in_use; });
   FLOE_CHECK(found != sequences_.end());
-  *found = Sequence{.id = id, .in_use = true, .n_committed = n_cached, .n_filled = n_cached};
+  *found = Sequence{.id = id, .in_use = true, .n_committed = n_cached};
+  found->n_filled = std::max(n_cached, features_.first_position);
   // Nobody kept the hidden state of the last cached position; before position 0 there is none.
-  if (takes_hidden()) std::fill_n(waiting_hidden(*found, 0), hidden_dim_, 0.0f);
+  if (takes_hidden()) std::fill_n(waiting_hidden(*found, 0), features_.trunk_dim, 0.0f);
 }
 
 void LayerDrafter::end(SequenceId id) {
@@ -99,15 +101,15 @@ void LayerDrafter::accept(std::span<const CommittedRows> committed) {
       wait(sequence, rows);
     }
   }
-  run_staged(nullptr);
+  run_staged(nullptr, false);
 }
 
 void LayerDrafter::wait(Sequence& sequence, const CommittedRows& rows) {
   if (takes_hidden()) {
     const uint32_t n_held = sequence.n_committed + 1 - sequence.n_filled;
     FLOE_CHECK(n_held + rows.n_rows <= kHeldRows);
-    std::memcpy(waiting_hidden(sequence, n_held), rows.hidden,
-                size_t{rows.n_rows} * hidden_dim_ * sizeof(float));
+    std::memcpy(waiting_hidden(sequence, n_held), features_of(rows),
+                size_t{rows.n_rows} * features_.trunk_dim * sizeof(float));
   }
   sequence.n_committed += rows.n_rows;
 }
@@ -120,13 +122,15 @@ void LayerDrafter::stage_waiting(Sequence& sequence, const CommittedRows& rows) 
     if (takes_hidden()) {
       hidden = position <= rows.first_position
                    ? waiting_hidden(sequence, position - sequence.n_filled)
-                   : rows.hidden + size_t{position - 1 - rows.first_position} * hidden_dim_;
+                   : features_of(rows) +
+                         size_t{position - 1 - rows.first_position} * features_.trunk_dim;
     }
-    stage(rows.tokens[position], position, hidden);
+    stage(rows.tokens[position], position, hidden, false);
   }
   if (takes_hidden()) {
-    std::memcpy(waiting_hidden(sequence, 0), rows.hidden + size_t{rows.n_rows - 1} * hidden_dim_,
-                hidden_dim_ * sizeof(float));
+    std::memcpy(waiting_hidden(sequence, 0),
+                features_of(rows) + size_t{rows.n_rows - 1} * features_.trunk_dim,
+                features_.trunk_dim * sizeof(float));
   }
   sequence.n_filled = sequence.n_committed = end;
 }
@@ -136,8 +140,8 @@ void LayerDrafter::draft(std::span<DraftTask> tasks, TokenChooser& chooser) {
   for (DraftTask& task : tasks) {
     if (stage_task(task)) chains_.push_back({&task, &find(task.sequence), false});
   }
-  run_staged(&chooser);
-  while (stage_guesses()) run_staged(&chooser);
+  run_staged(&chooser, false);
+  while (stage_guesses()) run_staged(&chooser, true);
 }
 
 // Everything that the layers have not seen, up to the token whose successor is wanted.
@@ -152,12 +156,12 @@ bool LayerDrafter::stage_task(DraftTask& task) {
   slots_.push_back({task.slots});
   for (uint32_t position = sequence.n_filled; position < n_tokens; ++position) {
     stage(task.tokens[position], position,
-          takes_hidden() ? waiting_hidden(sequence, position - sequence.n_filled) : nullptr);
+          takes_hidden() ? waiting_hidden(sequence, position - sequence.n_filled) : nullptr, false);
   }
   sequence.n_filled = n_tokens;
   sequence.n_guessed = 0;
   for (const DraftToken& guess : *task.draft) {
-    stage(guess.token, n_tokens + sequence.n_guessed, nullptr);
+    stage(guess.token, n_tokens + sequence.n_guessed, nullptr, false);
     sequence.guessed[sequence.n_guessed++] = guess.token;
   }
   rows_.back().wants_logits = true;
@@ -172,7 +176,7 @@ bool LayerDrafter::stage_guesses() {
     const int32_t token = task.draft->back().token;
     slots_.push_back({task.slots});
     stage(token, static_cast<uint32_t>(task.tokens.size() + task.draft->size()) - 1,
-          takes_hidden() ? guess_hidden(*chain.sequence) : nullptr);
+          takes_hidden() ? guess_hidden(*chain.sequence) : nullptr, true);
     rows_.back().wants_logits = true;
     if (!takes_hidden()) chain.sequence->guessed[chain.sequence->n_guessed++] = token;
   }
@@ -180,25 +184,28 @@ bool LayerDrafter::stage_guesses() {
 }
 
 // A row of the sequence whose slots were added last.
-void LayerDrafter::stage(int32_t token, uint32_t position, const float* hidden) {
+void LayerDrafter::stage(int32_t token, uint32_t position, const float* hidden, bool chained) {
   FLOE_CHECK(rows_.size() < rows_.capacity());
   if (takes_hidden()) {
-    std::memcpy(staged_ + rows_.size() * hidden_dim_, hidden, hidden_dim_ * sizeof(float));
+    const uint32_t dim = staged_dim(chained);
+    std::memcpy(staged_ + rows_.size() * dim, hidden, dim * sizeof(float));
   }
   rows_.push_back({token, position, static_cast<uint32_t>(slots_.size()) - 1, false});
 }
 
-void LayerDrafter::run_staged(TokenChooser* chooser) {
+void LayerDrafter::run_staged(TokenChooser* chooser, bool chained) {
   size_t n_taken = 0;
   for (size_t begin = 0; begin < rows_.size(); begin += max_batch_rows_) {
     const std::span<const ForwardRow> batch =
         std::span(rows_).subspan(begin, std::min<size_t>(max_batch_rows_, rows_.size() - begin));
-    const ForwardOutput output = forward({batch, slots_, n_logits_},
-                                         takes_hidden() ? staged_ + begin * hidden_dim_ : nullptr);
+    const ForwardOutput output =
+        forward({batch, slots_, n_logits_},
+                takes_hidden() ? staged_ + begin * staged_dim(chained) : nullptr, chained);
     const float* logits = output.logits;
     for (size_t i = 0; i < batch.size(); ++i) {
       if (!batch[i].wants_logits) continue;
-      take(chains_[n_taken++], *chooser, {logits, n_logits_}, output.hidden + i * hidden_dim_);
+      take(chains_[n_taken++], *chooser, {logits, n_logits_},
+           output.hidden + i * features_.chain_dim);
       logits += n_logits_;
     }
   }
@@ -217,7 +224,7 @@ void LayerDrafter::take(Chain& chain, TokenChooser& chooser, std::span<const flo
   // What follows a guess that is hardly ever right is never right.
   chain.ended = level == 0 || task.draft->size() == task.max_tokens;
   if (!chain.ended && takes_hidden()) {
-    std::memcpy(guess_hidden(*chain.sequence), hidden, hidden_dim_ * sizeof(float));
+    std::memcpy(guess_hidden(*chain.sequence), hidden, features_.chain_dim * sizeof(float));
   }
 }
 

@@ -28,6 +28,13 @@ namespace floe {
 // while nobody asks.
 inline constexpr uint32_t kMaxWaitingRows = 32;
 
+// What a row takes along beside its token, made from what was computed at the position before it.
+struct RowFeatures {
+  uint32_t trunk_dim = 0;       // values of the trunk's; 0: rows are tokens alone
+  uint32_t chain_dim = 0;       // of the drafter's own, in a chain
+  uint32_t first_position = 0;  // rows at positions below it are not run
+};
+
 class LayerDrafter : public Drafter {
  public:
   bool is_free() const override { return false; }
@@ -39,16 +46,17 @@ class LayerDrafter : public Drafter {
   uint32_t n_settled(SequenceId id, uint32_t n_cached) const override;
 
  protected:
-  // hidden_dim: of the hidden state that a row takes along, the trunk's of the position before it;
-  // in a chain, the one that forward() gave for the row before it. 0: rows are tokens alone.
   // n_logits: of one row of forward()'s logits. memory: memory_bytes() of it.
-  LayerDrafter(const DraftLimits& limits, uint32_t hidden_dim, uint32_t n_logits,
+  LayerDrafter(const DraftLimits& limits, const RowFeatures& features, uint32_t n_logits,
                HugeBuffer memory);
-  static uint64_t memory_bytes(const DraftLimits& limits, uint32_t hidden_dim);
+  static uint64_t memory_bytes(const DraftLimits& limits, const RowFeatures& features);
 
-  // Runs the rows, at most max_step_rows of them, caching their keys and values. hidden f32
-  // [n_rows][hidden_dim]; null where hidden_dim is 0.
-  virtual ForwardOutput forward(const ForwardBatch& batch, const float* hidden) = 0;
+  // The features that committed rows give to the rows after them: f32 [n_rows][trunk_dim].
+  virtual const float* features_of(const CommittedRows& rows) const { return rows.hidden; }
+  // Runs the rows, at most max_step_rows of them, caching their keys and values. hidden: their
+  // features, f32 [n_rows][trunk_dim], or where the rows are chained [n_rows][chain_dim] as
+  // output.hidden of the rows before; null where trunk_dim is 0.
+  virtual ForwardOutput forward(const ForwardBatch& batch, const float* hidden, bool chained) = 0;
 
  private:
   struct Sequence {
@@ -68,7 +76,7 @@ class LayerDrafter : public Drafter {
     bool ended = false;
   };
 
-  bool takes_hidden() const { return hidden_dim_ != 0; }
+  bool takes_hidden() const { return features_.trunk_dim != 0; }
   const Sequence& find(SequenceId id) const;
   Sequence& find(SequenceId id) { return const_cast<Sequence&>(std::as_const(*this).find(id)); }
   // Of the row at position n_filled + i of a sequence. i = 0 .. n_committed - n_filled are there.
@@ -78,12 +86,15 @@ class LayerDrafter : public Drafter {
   void stage_waiting(Sequence& sequence, const CommittedRows& rows);
   bool stage_task(DraftTask& task);
   bool stage_guesses();
-  void stage(int32_t token, uint32_t position, const float* hidden);
-  void run_staged(TokenChooser* chooser);
+  void stage(int32_t token, uint32_t position, const float* hidden, bool chained);
+  void run_staged(TokenChooser* chooser, bool chained);
+  uint32_t staged_dim(bool chained) const {
+    return chained ? features_.chain_dim : features_.trunk_dim;
+  }
   void take(Chain& chain, TokenChooser& chooser, std::span<const float> logits,
             const float* hidden);
 
-  const uint32_t hidden_dim_;
+  const RowFeatures features_;
   const uint32_t n_logits_;
   const uint32_t max_batch_rows_;
   std::vector<Sequence> sequences_;  // [max_sequences]
@@ -93,9 +104,9 @@ class LayerDrafter : public Drafter {
   std::vector<Chain> chains_;  // in the order of their rows
 
   HugeBuffer memory_;
-  float* waiting_ = nullptr;  // f32 [max_sequences][kMaxWaitingRows + 1][hidden_dim]
-  float* guesses_ = nullptr;  // f32 [max_sequences][hidden_dim], of the next row of a chain
-  float* staged_ = nullptr;   // f32 [max_staged_rows][hidden_dim]
+  float* waiting_ = nullptr;  // f32 [max_sequences][kMaxWaitingRows + 1][trunk_dim]
+  float* guesses_ = nullptr;  // f32 [max_sequences][chain_dim], of the next row of a chain
+  float* staged_ = nullptr;   // f32 [max_staged_rows][trunk_dim or chain_dim]
 };
 
 }  // namespace floe

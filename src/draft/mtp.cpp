@@ -13,11 +13,11 @@ Result<std::unique_ptr<Drafter>> MtpDrafter::create(Model& trunk, KvCache& cache
                        info.name);
   }
   n_vocab = n_vocab == 0 ? info.n_vocab : std::min(n_vocab, info.n_vocab);
-  FLOE_TRY(HugeBuffer memory, HugeBuffer::allocate(memory_bytes(limits, info.hidden_dim)));
+  FLOE_TRY(HugeBuffer memory, HugeBuffer::allocate(memory_bytes(limits, features(trunk))));
   return std::unique_ptr<Drafter>(new MtpDrafter(trunk, cache, limits, n_vocab, std::move(memory)));
 }
 
-ForwardOutput MtpDrafter::forward(const ForwardBatch& batch, const float* hidden) {
+ForwardOutput MtpDrafter::forward(const ForwardBatch& batch, const float* hidden, bool) {
   return trunk_.forward_mtp(batch, hidden, cache_);
 }
 

@@ -28,10 +28,13 @@ class MtpDrafter final : public LayerDrafter {
  private:
   MtpDrafter(Model& trunk, KvCache& cache, const DraftLimits& limits, uint32_t n_vocab,
              HugeBuffer memory)
-      : LayerDrafter(limits, trunk.info().hidden_dim, n_vocab, std::move(memory)),
+      : LayerDrafter(limits, features(trunk), n_vocab, std::move(memory)),
         trunk_(trunk),
         cache_(cache) {}
-  ForwardOutput forward(const ForwardBatch& batch, const float* hidden) override;
+  static RowFeatures features(const Model& trunk) {
+    return {trunk.info().hidden_dim, trunk.info().hidden_dim};
+  }
+  ForwardOutput forward(const ForwardBatch& batch, const float* hidden, bool chained) override;
 
   Model& trunk_;
   KvCache& cache_;

@@ -128,10 +128,12 @@ void Verify::learn(std::span<const PlannedRows> plan, std::span<const uint32_t> 
       measure.n_prompt_rows += plan[i].n_rows;
     }
     if (sequence.state != Sequence::State::running) continue;
-    committed_.push_back({sequence.age, sequence.tokens,
-                          sequence.table->slots().first(sequence.n_cached), first_cached[i],
-                          sequence.n_cached - first_cached[i],
-                          output.hidden + size_t{first_row} * model_.hidden_dim});
+    committed_.push_back(
+        {sequence.age, sequence.tokens, sequence.table->slots().first(sequence.n_cached),
+         first_cached[i], sequence.n_cached - first_cached[i],
+         output.hidden + size_t{first_row} * model_.hidden_dim,
+         output.taps == nullptr ? nullptr
+                                : output.taps + size_t{first_row} * kTaps * model_.hidden_dim});
   }
   speculation_.accept(committed_);
   measure.forward_seconds = forward_seconds;

@@ -81,7 +81,8 @@ void attend_gqa_item(Pass& pass, const GqaAttention& a, uint32_t layer, const Gq
 
 }  // namespace
 
-Stage attend_gqa(Pass& pass, Stage input, const GqaAttention& a, uint32_t layer) {
+Stage attend_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAttention& a,
+                 uint32_t layer) {
   const KernelTable& kernels = pass.kernels;
   Workspace& ws = pass.ws;
   const uint32_t n_rows = pass.n_rows();
@@ -90,7 +91,6 @@ Stage attend_gqa(Pass& pass, Stage input, const GqaAttention& a, uint32_t layer)
   const uint32_t v_stride = a.n_kv_heads * a.value_dim;
   const uint32_t heads_per_kv = a.n_heads / a.n_kv_heads;
 
-  const ActivationRows x = ws.input.rows();
   const Stage projected =
       project(pass, {input},
               {{a.q, x, n_rows, ws.queries, q_stride, kAttentionClass, a.q_bias},

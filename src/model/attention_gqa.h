@@ -17,6 +17,7 @@ struct GqaAttention {
   bool rope_interleaved = false;
   float scale = 0.0f;
   float norm_eps = 0.0f;
+  // Of an EAGLE-3 head q, k and v have 2 * hidden_dim columns.
   PackedMatrix q;       // [n_heads * key_dim][hidden_dim]
   PackedMatrix k;       // [n_kv_heads * key_dim][hidden_dim]
   PackedMatrix v;       // [n_kv_heads * value_dim][hidden_dim]
@@ -46,7 +47,8 @@ struct GqaAttention {
 Result<void> load_gqa(const Hparams& hparams, const std::string& prefix, WeightLoader& loader,
                       GqaAttention& attention);
 
-// From ws.input, complete after `input`, to ws.branch, complete after the stage returned.
-Stage attend_gqa(Pass& pass, Stage input, const GqaAttention& attention, uint32_t layer);
+// From x, complete after `input`, to ws.branch, complete after the stage returned.
+Stage attend_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAttention& attention,
+                 uint32_t layer);
 
 }  // namespace floe

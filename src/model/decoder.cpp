@@ -16,20 +16,6 @@ bool ffn_reads_q8(const Layer& layer) {
   return std::get<MoeFfn>(layer.ffn).input_reads_q8();
 }
 
-// A drafter's own layers are all draft; the head it shares with the trunk stays head.
-ByteLedger as_draft(const ByteLedger& ledger) {
-  ByteLedger draft;
-  draft.draft_bytes = ledger.total_bytes() - ledger.head_bytes;
-  draft.head_bytes = ledger.head_bytes;
-  draft.draft_macs = ledger.total_macs() - ledger.head_macs;
-  draft.head_macs = ledger.head_macs;
-  draft.experts_union = ledger.experts_union;
-  draft.n_moe_layers = ledger.n_moe_layers;
-  return draft;
-}
-
-constexpr uint32_t kNoIndex = UINT32_MAX;
-
 }  // namespace
 
 std::vector<KvLayerSpec> Decoder::kv_layout() const {
@@ -45,32 +31,17 @@ Result<void> Decoder::reserve(const ForwardLimits& limits) {
   if (limits.max_rows == 0 || limits.max_context == 0) {
     return usage_error("a forward needs room for at least one row and one position");
   }
+  if (limits.tap_layers) {
+    for (const uint32_t layer : *limits.tap_layers) {
+      if (layer >= network_->n_trunk_layers) {
+        return usage_error("expected taps behind layers below {}, found {}",
+                           network_->n_trunk_layers, layer);
+      }
+    }
+  }
   ws_ = Workspace();  // the old one goes before the new one is asked for
   FLOE_TRY(ws_, Workspace::create(*network_, limits, pool_.size()));
   return {};
-}
-
-void Decoder::prepare(const ForwardBatch& batch) {
-  FLOE_CHECK(batch.rows.size() <= ws_.max_rows);
-  for (const ForwardRow& row : batch.rows) FLOE_CHECK(row.sequence < batch.sequences.size());
-  ws_.row_blocks.group(batch.rows, batch.sequences.size());
-  // The first and the last row of each sequence say how much of its cache this forward reads.
-  ws_.last_rows.clear();
-  ws_.first_rows.clear();
-  ws_.index_of_sequence.assign(batch.sequences.size(), kNoIndex);
-  for (size_t i = batch.rows.size(); i-- > 0;) {
-    const ForwardRow& row = batch.rows[i];
-    FLOE_CHECK(row.position < ws_.max_context);
-    FLOE_CHECK(row.position < batch.sequences[row.sequence].slots.size());
-    FLOE_CHECK(row.token >= 0 && static_cast<uint32_t>(row.token) < network_->n_vocab);
-    uint32_t& index = ws_.index_of_sequence[row.sequence];
-    if (index == kNoIndex) {
-      index = static_cast<uint32_t>(ws_.last_rows.size());
-      ws_.last_rows.push_back(static_cast<uint32_t>(i));
-      ws_.first_rows.push_back(0);
-    }
-    ws_.first_rows[index] = static_cast<uint32_t>(i);
-  }
 }
 
 ForwardOutput Decoder::forward(const ForwardBatch& batch, KvCache& cache) {
@@ -86,12 +57,7 @@ ForwardOutput Decoder::run(const ForwardBatch& batch, const float* mtp_hidden, K
   ForwardOutput output;
   if (batch.rows.empty()) return output;
   FLOE_CHECK(batch.n_logits <= network_->n_vocab);
-  prepare(batch);
-  for (uint32_t i = 0; i < batch.rows.size(); ++i) {
-    if (!batch.rows[i].wants_logits) continue;
-    FLOE_CHECK(output.n_logit_rows < ws_.max_logit_rows);
-    ws_.logit_rows[output.n_logit_rows++] = i;
-  }
+  output.n_logit_rows = ws_.prepare(batch, network_->n_vocab);
   pool_.run([&](Worker& worker) {
     Pass pass{kernels_,
               worker,
@@ -112,11 +78,17 @@ ForwardOutput Decoder::run(const ForwardBatch& batch, const float* mtp_hidden, K
   if (mtp_hidden != nullptr) output.ledger = as_draft(output.ledger);
   output.logits = ws_.logits;
   output.hidden = ws_.output_hidden;
+  output.taps = mtp_hidden == nullptr ? ws_.taps : nullptr;
   return output;
 }
 
-void Decoder::embed(Pass& pass, uint32_t row, float* out) {
-  decode_row(network_->token_embedding, 0, static_cast<uint32_t>(pass.rows[row].token), out);
+void Decoder::embed(int32_t token, float* out) const {
+  FLOE_CHECK(token >= 0 && static_cast<uint32_t>(token) < network_->n_vocab);
+  decode_row(network_->token_embedding, 0, static_cast<uint32_t>(token), out);
+}
+
+void Decoder::embed_row(Pass& pass, uint32_t row, float* out) {
+  embed(pass.rows[row].token, out);
   network_->rope.fill(pass.rows[row].position, ws_.cos_sin + size_t{row} * pass.n_rope_pairs * 2);
 }
 
@@ -135,6 +107,16 @@ void Decoder::finish_ffn(Pass& pass, const Layer& layer, uint32_t row) {
   }
 }
 
+void Decoder::tap(uint32_t layer, uint32_t row) {
+  if (!ws_.tap_layers) return;
+  const size_t hidden_dim = network_->hidden_dim;
+  for (uint32_t i = 0; i < kTaps; ++i) {
+    if ((*ws_.tap_layers)[i] != layer) continue;
+    std::memcpy(ws_.taps + (size_t{row} * kTaps + i) * hidden_dim, ws_.hidden + row * hidden_dim,
+                hidden_dim * sizeof(float));
+  }
+}
+
 // From ws.input to the residual rows' FFN branch; the caller adds the branch (finish_ffn) row by
 // row, together with whatever the row needs next.
 Stage Decoder::run_layer(Pass& pass, Stage input, uint32_t index) {
@@ -142,7 +124,7 @@ Stage Decoder::run_layer(Pass& pass, Stage input, uint32_t index) {
   input = pass.worker.make_room(kMaxLayerStages, input);
   const auto* gqa = std::get_if<GqaAttention>(&layer.attention);
   const Stage branch =
-      gqa != nullptr ? attend_gqa(pass, input, *gqa, index)
+      gqa != nullptr ? attend_gqa(pass, input, ws_.input.rows(), *gqa, index)
                      : attend_mla(pass, input, std::get<MlaAttention>(layer.attention), index);
   const bool quantize = ffn_reads_q8(layer);
   const Stage normed = each_row(pass, {branch}, [&](uint32_t row) {
@@ -181,7 +163,7 @@ void Decoder::walk_trunk(Pass& pass, uint32_t n_logit_rows) {
   const std::vector<Layer>& layers = network_->layers;
   const uint32_t n_layers = network_->n_trunk_layers;
   Stage input = each_row(pass, {}, [&](uint32_t row) {
-    embed(pass, row, ws_.hidden + size_t{row} * network_->hidden_dim);
+    embed_row(pass, row, ws_.hidden + size_t{row} * network_->hidden_dim);
     norm_input(pass, row, layers[0].attention_norm, attention_reads_q8(layers[0]));
   });
   for (uint32_t i = 0; i < n_layers; ++i) {
@@ -190,6 +172,7 @@ void Decoder::walk_trunk(Pass& pass, uint32_t n_logit_rows) {
     const bool quantize = !last && attention_reads_q8(layers[i + 1]);
     input = each_row(pass, {outputs}, [&](uint32_t row) {
       finish_ffn(pass, layers[i], row);
+      tap(i, row);
       if (last) {
         finish_row(pass, row, network_->output_norm, true);
       } else {
@@ -208,15 +191,15 @@ void Decoder::walk_mtp(Pass& pass, const float* previous_hidden, uint32_t n_logi
   const float eps = network_->rms_eps;
   const Stage joined = each_row(pass, {}, [&](uint32_t row) {
     float* embedding = ws_.branch + size_t{row} * hidden_dim;
-    float* both = ws_.mtp_input.row(row);
-    embed(pass, row, embedding);
+    float* both = ws_.joined_input.row(row);
+    embed_row(pass, row, embedding);
     pass.kernels.rms_norm(embedding, mtp.embedding_norm, eps, both, hidden_dim);
     pass.kernels.rms_norm(previous_hidden + size_t{row} * hidden_dim, mtp.hidden_norm, eps,
                           both + hidden_dim, hidden_dim);
-    if (reads_q8(mtp.eh_proj)) ws_.mtp_input.quantize(pass.kernels, row);
+    if (reads_q8(mtp.eh_proj)) ws_.joined_input.quantize(pass.kernels, row);
   });
   const Stage hidden = project(pass, {joined},
-                               {{mtp.eh_proj, ws_.mtp_input.rows(), pass.n_rows(), ws_.hidden,
+                               {{mtp.eh_proj, ws_.joined_input.rows(), pass.n_rows(), ws_.hidden,
                                  hidden_dim, kDraftClass}});
   const bool quantize = attention_reads_q8(layer);
   const Stage input = each_row(

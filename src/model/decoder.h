@@ -29,6 +29,7 @@ class Decoder : public Model {
   ForwardOutput forward(const ForwardBatch& batch, KvCache& cache) override;
   ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
                             KvCache& cache) override;
+  void embed(int32_t token, float* out) const override;
   std::span<const std::byte> weights() const override {
     return {weights_.data(), weights_.size_bytes()};
   }
@@ -36,14 +37,14 @@ class Decoder : public Model {
 
  private:
   ForwardOutput run(const ForwardBatch& batch, const float* mtp_hidden, KvCache& cache);
-  void prepare(const ForwardBatch& batch);
   void walk_trunk(Pass& pass, uint32_t n_logit_rows);
   void walk_mtp(Pass& pass, const float* hidden, uint32_t n_logit_rows);
-  void embed(Pass& pass, uint32_t row, float* out);
+  void embed_row(Pass& pass, uint32_t row, float* out);
   // ws.input row <- RMS norm of the residual row, in the forms the reader needs.
   void norm_input(Pass& pass, uint32_t row, const float* weight, bool quantize);
   Stage run_layer(Pass& pass, Stage input, uint32_t layer);
   void finish_ffn(Pass& pass, const Layer& layer, uint32_t row);
+  void tap(uint32_t layer, uint32_t row);
   void finish_row(Pass& pass, uint32_t row, const float* norm, bool keep_normed);
   void project_logits(Pass& pass, Stage input, uint32_t n_logit_rows);
 

@@ -12,4 +12,15 @@ ByteLedger& ByteLedger::operator+=(const ByteLedger& other) {
   return *this;
 }
 
+ByteLedger as_draft(const ByteLedger& ledger) {
+  ByteLedger draft;
+  draft.draft_bytes = ledger.total_bytes() - ledger.head_bytes;
+  draft.head_bytes = ledger.head_bytes;
+  draft.draft_macs = ledger.total_macs() - ledger.head_macs;
+  draft.head_macs = ledger.head_macs;
+  draft.experts_union = ledger.experts_union;
+  draft.n_moe_layers = ledger.n_moe_layers;
+  return draft;
+}
+
 }  // namespace floe

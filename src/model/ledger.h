@@ -42,6 +42,10 @@ struct ByteLedger {
   ByteLedger& operator+=(const ByteLedger& other);
 };
 
+// The ledger of a drafter: its own layers are all draft; the head, which it may share with the
+// trunk, stays head.
+ByteLedger as_draft(const ByteLedger& ledger);
+
 // A kind of reading: the bytes, and the multiply-adds they serve.
 struct LedgerClass {
   uint64_t ByteLedger::*bytes;

@@ -5,8 +5,10 @@
 // are the same thing: rows. The bits of a row's logits depend on its token, its position and the
 // cached tokens before it, and on nothing else: not on its neighbours, the chunk, the threads or
 // the cache's history.
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -63,14 +65,23 @@ struct ForwardOutput {
   uint32_t n_logit_rows = 0;
   const float* hidden =
       nullptr;        // f32 [n_rows][hidden_dim] after the output norm: what an MTP head reads
+  // f32 [n_rows][kTaps * hidden_dim]: the residual stream behind each of ForwardLimits::tap_layers,
+  // one after the other: what an EAGLE-3 head reads. Null where none were asked for.
+  const float* taps = nullptr;
   ByteLedger ledger;  // of this forward
 };
+
+// Trunk layers whose outputs a forward gives beside its own. The residual stream behind layer i is
+// what layer i + 1 reads, before its norm.
+inline constexpr uint32_t kTaps = 3;
+using TapLayers = std::array<uint32_t, kTaps>;
 
 // Upper bounds for one forward, fixed before the first so that a step allocates nothing.
 struct ForwardLimits {
   uint32_t max_rows = 512;
   uint32_t max_logit_rows = 64;
   uint32_t max_context = 4096;  // positions 0 .. max_context - 1
+  std::optional<TapLayers> tap_layers = std::nullopt;  // each below n_layers
 };
 
 // Not thread-safe: one forward at a time.
@@ -95,6 +106,9 @@ class Model {
   // chained draft feeds back. Only when info().has_mtp.
   virtual ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
                                     KvCache& cache) = 0;
+
+  // out f32 [hidden_dim]: the embedding of a token below n_vocab, as layers read it.
+  virtual void embed(int32_t token, float* out) const = 0;
 
   // The packed weights: what forwards read, where they read it.
   virtual std::span<const std::byte> weights() const = 0;

@@ -34,6 +34,17 @@ struct MtpHead {
   bool feeds_normed_hidden = true;
 };
 
+// What an EAGLE-3 head has beside its one layer, whose attention reads
+// [embedding_norm(embedding) ; hidden_norm(features)] and whose residual stream begins with the
+// features: fc of the trunk's taps, or in a chain what the layer gave for the row before.
+struct Eagle3Parts {
+  PackedMatrix fc;                        // [hidden_dim][kTaps * hidden_dim of the trunk]
+  const float* embedding_norm = nullptr;  // [hidden_dim]
+  const float* hidden_norm = nullptr;     // [hidden_dim]
+  // Whether the residual stream begins with the features after hidden_norm.
+  bool norms_residual = false;
+};
+
 struct Network {
   uint32_t hidden_dim = 0;
   uint32_t n_vocab = 0;
@@ -46,6 +57,7 @@ struct Network {
   std::vector<Layer> layers;           // the trunk; with an MTP head one more
   uint32_t n_trunk_layers = 0;
   std::optional<MtpHead> mtp;
+  std::optional<Eagle3Parts> eagle3;
 
   const PackedMatrix& lm_head() const { return tied_output ? token_embedding : output; }
 };

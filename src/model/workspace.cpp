@@ -117,7 +117,11 @@ uint64_t carve(const Network& network, const Widths& w, uint32_t n_workers, std:
   carver.array(ws.branch, n_rows * hidden_dim);
   carver.array(ws.cos_sin, n_rows * network.rope.n_pairs() * 2);
   carver.activations(ws.input, n_rows, network.hidden_dim);
-  if (network.mtp) carver.activations(ws.mtp_input, n_rows, 2 * network.hidden_dim);
+  if (network.mtp || network.eagle3) {
+    carver.activations(ws.joined_input, n_rows, 2 * network.hidden_dim);
+  }
+  if (network.eagle3) carver.activations(ws.fused_taps, n_rows, network.eagle3->fc.n_cols);
+  if (ws.tap_layers) carver.array(ws.taps, n_rows * kTaps * hidden_dim);
 
   carver.array(ws.queries, n_rows * w.queries);
   carver.array(ws.keys, n_rows * w.keys);
@@ -165,6 +169,8 @@ uint64_t carve(const Network& network, const Widths& w, uint32_t n_workers, std:
   return carver.size_bytes();
 }
 
+constexpr uint32_t kNoIndex = UINT32_MAX;
+
 }  // namespace
 
 Result<Workspace> Workspace::create(const Network& network, const ForwardLimits& limits,
@@ -173,6 +179,7 @@ Result<Workspace> Workspace::create(const Network& network, const ForwardLimits&
   ws.max_rows = limits.max_rows;
   ws.max_logit_rows = limits.max_logit_rows;
   ws.max_context = limits.max_context;
+  ws.tap_layers = limits.tap_layers;
   const Widths widths = measure(network);
   ws.score_stride = widths.top_k != 0 ? (limits.max_context + 15) & ~15u : 0;
   const uint64_t needed = carve(network, widths, n_workers, nullptr, ws);
@@ -189,6 +196,36 @@ Result<Workspace> Workspace::create(const Network& network, const ForwardLimits&
   ws.first_rows.reserve(limits.max_rows);
   ws.index_of_sequence.reserve(limits.max_rows);
   return ws;
+}
+
+uint32_t Workspace::prepare(const ForwardBatch& batch, uint32_t n_vocab) {
+  FLOE_CHECK(batch.rows.size() <= max_rows);
+  for (const ForwardRow& row : batch.rows) FLOE_CHECK(row.sequence < batch.sequences.size());
+  row_blocks.group(batch.rows, batch.sequences.size());
+  // The first and the last row of each sequence say how much of its cache this forward reads.
+  last_rows.clear();
+  first_rows.clear();
+  index_of_sequence.assign(batch.sequences.size(), kNoIndex);
+  for (size_t i = batch.rows.size(); i-- > 0;) {
+    const ForwardRow& row = batch.rows[i];
+    FLOE_CHECK(row.position < max_context);
+    FLOE_CHECK(row.position < batch.sequences[row.sequence].slots.size());
+    FLOE_CHECK(row.token >= 0 && static_cast<uint32_t>(row.token) < n_vocab);
+    uint32_t& index = index_of_sequence[row.sequence];
+    if (index == kNoIndex) {
+      index = static_cast<uint32_t>(last_rows.size());
+      last_rows.push_back(static_cast<uint32_t>(i));
+      first_rows.push_back(0);
+    }
+    first_rows[index] = static_cast<uint32_t>(i);
+  }
+  uint32_t n_logit_rows = 0;
+  for (uint32_t i = 0; i < batch.rows.size(); ++i) {
+    if (!batch.rows[i].wants_logits) continue;
+    FLOE_CHECK(n_logit_rows < max_logit_rows);
+    logit_rows[n_logit_rows++] = i;
+  }
+  return n_logit_rows;
 }
 
 }  // namespace floe

@@ -2,6 +2,7 @@
 // The memory a forward works in, carved once from one buffer by reserve().
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/memory.h"
@@ -57,7 +58,11 @@ struct Workspace {
   float* branch = nullptr;     // f32 [R][hidden_dim], what attention or a dense FFN adds to it
   float* cos_sin = nullptr;    // f32 [R][n_pairs][2]
   ActivationBuffer input;      // [R][hidden_dim], the normed input of attention, FFN or lm_head
-  ActivationBuffer mtp_input;  // [R][2 * hidden_dim]
+  // What draft heads read: [R][2 * hidden_dim], an embedding and a hidden state side by side.
+  ActivationBuffer joined_input;
+  ActivationBuffer fused_taps;          // [R][kTaps * hidden_dim of the trunk], of an EAGLE-3 head
+  std::optional<TapLayers> tap_layers;  // as in the limits
+  float* taps = nullptr;                // f32 [R][kTaps * hidden_dim], as ForwardOutput::taps
 
   // GQA: queries, keys, values. MLA: queries, the latent row with its rotary part in keys.
   float* queries = nullptr;
@@ -122,6 +127,10 @@ struct Workspace {
         attend_memory + worker * AttendScratch::size(attend_key_dim, attend_value_dim),
         attend_key_dim, attend_value_dim);
   }
+
+  // Checks a batch, and notes which rows stand together and which want logits: their number is
+  // returned. Tokens are below n_vocab.
+  uint32_t prepare(const ForwardBatch& batch, uint32_t n_vocab);
 
   // Fails with ErrorKind::memory, naming the bytes needed.
   static Result<Workspace> create(const Network& network, const ForwardLimits& limits,

@@ -16,6 +16,7 @@
 #include "base/terminal_text.h"
 #include "store/file_guard.h"
 #include "store/gguf.h"
+#include "store/regular_file.h"
 
 namespace floe {
 
@@ -24,24 +25,6 @@ constexpr const char* kSplitNo = "split.no";
 constexpr const char* kSplitCount = "split.count";
 constexpr const char* kSplitTensors = "split.tensors.count";
 constexpr int64_t kMaxShards = 99999;  // five digits in the name
-
-class FileDescriptor {
- public:
-  FileDescriptor() = default;
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~FileDescriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_ = -1;
-};
 
 // A read-only private mapping, known to the SIGBUS guard under its file's name.
 class FileMapping {
@@ -107,27 +90,16 @@ void handle_sigbus_by_default() {
 }
 
 Result<std::unique_ptr<Shard>> open_shard(const std::string& path) {
+  FLOE_TRY(RegularFile file, open_regular_file(path));
   auto shard = std::make_unique<Shard>();
   shard->path = path;
-  shard->name = escape_for_terminal(path, 1024);
-  // O_NONBLOCK: opening a pipe that nobody writes to must not hang.
-  FileDescriptor fd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  if (fd.get() < 0) return model_error("{}: cannot open: {}", shard->name, std::strerror(errno));
-  struct stat info = {};
-  if (fstat(fd.get(), &info) != 0) {
-    return model_error("{}: cannot stat: {}", shard->name, std::strerror(errno));
-  }
-  if (!S_ISREG(info.st_mode)) {
-    return model_error("{}: expected a regular file, found {}", shard->name,
-                       S_ISDIR(info.st_mode) ? "a directory" : "a device, pipe or socket");
-  }
-  if (info.st_size == 0) return model_error("{}: the file is empty", shard->name);
-  shard->size_bytes = static_cast<uint64_t>(info.st_size);
-  shard->device = info.st_dev;
-  shard->inode = info.st_ino;
+  shard->name = file.name;
+  shard->size_bytes = file.size_bytes;
+  shard->device = file.device;
+  shard->inode = file.inode;
 
   handle_sigbus_by_default();
-  FLOE_TRY_VOID(shard->mapping.map(fd.get(), shard->size_bytes, shard->name));
+  FLOE_TRY_VOID(shard->mapping.map(file.fd.get(), shard->size_bytes, shard->name));
   const std::span<const std::byte> whole(shard->mapping.data(), shard->size_bytes);
   FLOE_TRY(const GgufIndex first_look, parse_gguf(whole, shard->name));
   // The mapped file may change; what was validated must not. Parse a private copy of the header.
@@ -140,8 +112,8 @@ Result<std::unique_ptr<Shard>> open_shard(const std::string& path) {
     shard->mapping.reset();
   } else {
     // Loading goes through each tensor from front to back. Advice only: ignored is fine.
-    posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
-    shard->fd = std::move(fd);
+    posix_fadvise(file.fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
+    shard->fd = std::move(file.fd);
   }
   return shard;
 }

@@ -39,7 +39,8 @@ std::vector<std::vector<int32_t>> LayerDriver::prompts() {
   return prompts;
 }
 
-std::unique_ptr<LayerDriver> LayerDriver::start(uint32_t max_step_rows) {
+std::unique_ptr<LayerDriver> LayerDriver::start(uint32_t max_step_rows,
+                                                std::optional<TapLayers> tap_layers) {
   auto driver = std::make_unique<LayerDriver>();
   RunSetup setup;
   setup.n_threads = 2;
@@ -47,6 +48,7 @@ std::unique_ptr<LayerDriver> LayerDriver::start(uint32_t max_step_rows) {
   setup.max_context = 512;
   setup.max_rows = max_step_rows;
   setup.slot_seed = 5;
+  setup.tap_layers = tap_layers;
   auto trunk = LoadedModel::load(model_path(), setup);
   if (!trunk.ok()) {
     ADD_FAILURE() << trunk.error().message;
@@ -95,9 +97,14 @@ void LayerDriver::prefill(DrivenSequence& sequence, uint32_t chunk) {
       sequence.tokens.push_back(
           static_cast<int32_t>(argmax({output.logits, trunk_.model->info().n_vocab})));
     }
+    if (output.taps != nullptr) {
+      sequence.taps.insert(sequence.taps.end(), output.taps,
+                           output.taps + rows.size() * kTaps * hidden_dim);
+    }
     const CommittedRows committed{
         sequence.id, sequence.tokens, std::span(sequence.slots).first(end),
-        first,       end - first,     output.hidden};
+        first,       end - first,     output.hidden,
+        output.taps};
     drafter_->accept({&committed, 1});
     sequence.n_cached = end;
   }
@@ -145,8 +152,13 @@ void LayerDriver::step(std::span<DrivenSequence> sequences, const DriveOptions& 
       if (n_rows > drafts[i].size() || drafts[i][n_rows - 1].token != s.tokens.back()) break;
     }
     s.hidden.insert(s.hidden.end(), hidden, hidden + n_rows * info.hidden_dim);
+    const float* taps = nullptr;
+    if (output.taps != nullptr) {
+      taps = output.taps + row * kTaps * info.hidden_dim;
+      s.taps.insert(s.taps.end(), taps, taps + size_t{n_rows} * kTaps * info.hidden_dim);
+    }
     committed.push_back({s.id, s.tokens, std::span(s.slots).first(s.n_cached + n_rows), s.n_cached,
-                         n_rows, hidden});
+                         n_rows, hidden, taps});
     s.n_cached += n_rows;
     row += 1 + drafts[i].size();
   }

@@ -35,6 +35,7 @@ struct DrivenSequence {
   std::vector<uint32_t> slots;
   uint32_t n_cached = 0;
   std::vector<float> hidden;  // f32 [n_cached][hidden_dim]
+  std::vector<float> taps;    // f32 [n_cached][kTaps * hidden_dim], where the trunk gives them
   // By the number of tokens that were there when the draft was made.
   std::map<uint32_t, std::vector<DraftToken>> drafts;
 };
@@ -53,7 +54,8 @@ class LayerDriver {
   // Greedy answers of the bundled model to these are long, and some repeat what was asked.
   static std::vector<std::vector<int32_t>> prompts();
   static const char* model_path();
-  static std::unique_ptr<LayerDriver> start(uint32_t max_step_rows = 256);
+  static std::unique_ptr<LayerDriver> start(uint32_t max_step_rows = 256,
+                                            std::optional<TapLayers> tap_layers = std::nullopt);
 
   LoadedModel& trunk() { return trunk_; }
   const DraftLimits& limits() const { return limits_; }

@@ -41,6 +41,7 @@ class CountingModel final : public Model {
     return output;
   }
   ForwardOutput forward_mtp(const ForwardBatch&, const float*, KvCache&) override { return {}; }
+  void embed(int32_t, float*) const override {}
   std::span<const std::byte> weights() const override { return {}; }
   void log_routing(std::vector<uint32_t>*) override {}
 

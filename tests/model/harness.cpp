@@ -24,6 +24,7 @@ Result<LoadedModel> LoadedModel::load(const std::string& path, const RunSetup& s
   limits.max_rows = setup.max_rows;
   limits.max_logit_rows = setup.max_rows;
   limits.max_context = setup.max_context;
+  limits.tap_layers = setup.tap_layers;
   FLOE_TRY_VOID(loaded.model->reserve(limits));
   const std::vector<KvLayerSpec> layout = loaded.model->kv_layout();
   FLOE_TRY(loaded.cache, KvCache::create(layout, setup.n_slots, setup.kv_types));

@@ -24,6 +24,7 @@ struct RunSetup {
   uint32_t n_slots = 256;
   uint32_t max_context = 64;
   uint32_t max_rows = 64;
+  std::optional<TapLayers> tap_layers = std::nullopt;
   uint64_t slot_seed = 0;  // 0: slots in order; otherwise a random permutation of a poisoned cache
 };
 

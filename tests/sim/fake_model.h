@@ -44,6 +44,7 @@ class FakeModel final : public Model {
   ForwardOutput forward(const ForwardBatch& batch, KvCache& cache) override;
   ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
                             KvCache& cache) override;
+  void embed(int32_t, float*) const override {}
   std::span<const std::byte> weights() const override { return {}; }
   void log_routing(std::vector<uint32_t>*) override {}  // it has no experts
 

@@ -9,23 +9,29 @@
 
 #include "fuzz/allocation_count.h"
 #include "fuzz/gguf_properties.h"
+#include "fuzz/safetensors_properties.h"
 #include "store/gguf.h"
+#include "store/safetensors.h"
 
 namespace floe {
 namespace {
 
 namespace fs = std::filesystem;
 
+std::vector<std::byte> read_whole(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  const std::vector<char> chars{std::istreambuf_iterator<char>(in),
+                                std::istreambuf_iterator<char>()};
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(chars));
+  return {bytes.begin(), bytes.end()};
+}
+
 TEST(Corpus, EveryFileKeepsTheProperties) {
   size_t n_files = 0;
   size_t n_accepted = 0;
   for (const auto& entry :
        fs::directory_iterator(fs::path(FLOE_REPO_DIR) / "tests/fuzz/corpus/gguf")) {
-    std::ifstream in(entry.path(), std::ios::binary);
-    const std::vector<char> chars{std::istreambuf_iterator<char>(in),
-                                  std::istreambuf_iterator<char>()};
-    const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(chars.data()),
-                                           chars.size());
+    const std::vector<std::byte> bytes = read_whole(entry.path());
     EXPECT_EQ(check_gguf_properties(bytes), "") << entry.path();
     n_files += 1;
     const Result<GgufIndex> index = parse_gguf(bytes, "corpus");
@@ -43,6 +49,28 @@ TEST(Corpus, EveryFileKeepsTheProperties) {
   EXPECT_GE(n_files, 20u);
   EXPECT_GE(n_accepted, 3u);
   EXPECT_LT(n_accepted, n_files);
+}
+
+TEST(Corpus, EverySafetensorsFileKeepsTheProperties) {
+  size_t n_good = 0;
+  size_t n_bad = 0;
+  for (const auto& entry :
+       fs::directory_iterator(fs::path(FLOE_REPO_DIR) / "tests/fuzz/corpus/safetensors")) {
+    const std::vector<std::byte> bytes = read_whole(entry.path());
+    EXPECT_EQ(check_safetensors_properties(bytes), "") << entry.path();
+    const std::string name = entry.path().filename().string();
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    const bool accepted = parse_safetensors(bytes, "corpus").ok() ||
+                          parse_safetensors_index(text, "corpus").ok();
+    // The seeds carry what they are in their names.
+    const bool good = name.rfind("good_", 0) == 0;
+    if (good || name.rfind("bad_", 0) == 0) {
+      EXPECT_EQ(accepted, good) << name;
+      ++(good ? n_good : n_bad);
+    }
+  }
+  EXPECT_GE(n_good, 5u);
+  EXPECT_GE(n_bad, 10u);
 }
 
 TEST(Corpus, TheAllocationCountCounts) {

@@ -1,0 +1,126 @@
+#include "model/eagle3_head.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "model/pass.h"
+
+namespace floe {
+
+std::vector<KvLayerSpec> Eagle3Head::kv_layout() const {
+  return {std::get<GqaAttention>(network_->layers.front().attention).kv_spec()};
+}
+
+Result<void> Eagle3Head::reserve(const ForwardLimits& limits) {
+  FLOE_CHECK(limits.max_rows != 0 && limits.max_context != 0 && !limits.tap_layers);
+  ws_ = Workspace();  // the old one goes before the new one is asked for
+  FLOE_TRY(ws_, Workspace::create(*network_, limits, pool_.size()));
+  // Only what lm_head knows is ever written again.
+  logits_.assign(size_t{limits.max_logit_rows} * n_vocab_, kUnknownLogit);
+  return {};
+}
+
+ForwardOutput Eagle3Head::forward(const ForwardBatch& batch, const float* features, Features kind,
+                                  KvCache& cache) {
+  ForwardOutput output;
+  if (batch.rows.empty()) return output;
+  FLOE_CHECK(features != nullptr);
+  output.n_logit_rows = ws_.prepare(batch, n_vocab_);
+  pool_.run([&](Worker& worker) {
+    Pass pass{kernels_,
+              worker,
+              ws_,
+              batch.rows,
+              batch.sequences,
+              cache,
+              network_->rope.n_pairs(),
+              worker.index() == 0 ? &output.ledger : nullptr,
+              nullptr,
+              network_->n_vocab};
+    walk(pass, features, kind, output.n_logit_rows);
+  });
+  output.ledger = as_draft(output.ledger);
+  output.logits = logits_.data();
+  output.hidden = ws_.output_hidden;
+  return output;
+}
+
+// The layer's input, from the row's token and the features in ws.hidden.
+void Eagle3Head::begin_row(Pass& pass, uint32_t row) {
+  const Eagle3Parts& head = *network_->eagle3;
+  const GqaAttention& attention = std::get<GqaAttention>(network_->layers.front().attention);
+  const uint32_t hidden_dim = network_->hidden_dim;
+  float* features = ws_.hidden + size_t{row} * hidden_dim;
+  float* embedding = ws_.branch + size_t{row} * hidden_dim;
+  float* joined = ws_.joined_input.row(row);
+  const int32_t token = pass.rows[row].token;
+  if (network_->token_embedding.data != nullptr) {
+    decode_row(network_->token_embedding, 0, static_cast<uint32_t>(token), embedding);
+  } else {
+    trunk_.embed(token, embedding);
+  }
+  network_->rope.fill(pass.rows[row].position, ws_.cos_sin + size_t{row} * pass.n_rope_pairs * 2);
+  pass.kernels.rms_norm(embedding, head.embedding_norm, network_->rms_eps, joined, hidden_dim);
+  pass.kernels.rms_norm(features, head.hidden_norm, network_->rms_eps, joined + hidden_dim,
+                        hidden_dim);
+  if (head.norms_residual) {
+    std::memcpy(features, joined + hidden_dim, hidden_dim * sizeof(float));
+  }
+  if (attention.input_reads_q8()) ws_.joined_input.quantize(pass.kernels, row);
+}
+
+void Eagle3Head::walk(Pass& pass, const float* features, Features kind, uint32_t n_logit_rows) {
+  const Eagle3Parts& head = *network_->eagle3;
+  const Layer& layer = network_->layers.front();
+  const auto& ffn = std::get<DenseFfn>(layer.ffn);
+  const uint32_t hidden_dim = network_->hidden_dim;
+  const float eps = network_->rms_eps;
+
+  Stage begun;
+  if (kind == Features::taps) {
+    const uint32_t taps_dim = head.fc.n_cols;
+    const Stage copied = each_row(pass, {}, [&](uint32_t row) {
+      std::memcpy(ws_.fused_taps.row(row), features + size_t{row} * taps_dim,
+                  taps_dim * sizeof(float));
+      if (reads_q8(head.fc)) ws_.fused_taps.quantize(pass.kernels, row);
+    });
+    const Stage fused = project(
+        pass, {copied},
+        {{head.fc, ws_.fused_taps.rows(), pass.n_rows(), ws_.hidden, hidden_dim, kDraftClass}});
+    begun = each_row(pass, {fused}, [&](uint32_t row) { begin_row(pass, row); });
+  } else {
+    begun = each_row(pass, {}, [&](uint32_t row) {
+      std::memcpy(ws_.hidden + size_t{row} * hidden_dim, features + size_t{row} * hidden_dim,
+                  hidden_dim * sizeof(float));
+      begin_row(pass, row);
+    });
+  }
+  const Stage attended =
+      attend_gqa(pass, begun, ws_.joined_input.rows(), std::get<GqaAttention>(layer.attention), 0);
+  const auto add_branch_and_norm = [&](uint32_t row, const float* norm, bool quantize) {
+    float* hidden = ws_.hidden + size_t{row} * hidden_dim;
+    pass.kernels.add(ws_.branch + size_t{row} * hidden_dim, hidden, hidden_dim);
+    pass.kernels.rms_norm(hidden, norm, eps, ws_.input.row(row), hidden_dim);
+    if (quantize) ws_.input.quantize(pass.kernels, row);
+  };
+  const Stage normed = each_row(pass, {attended}, [&](uint32_t row) {
+    add_branch_and_norm(row, layer.ffn_norm, ffn.ffn.input_reads_q8());
+  });
+  const Stage transformed = run_dense_ffn(pass, normed, ffn);
+  const Stage finished = each_row(pass, {transformed}, [&](uint32_t row) {
+    add_branch_and_norm(row, network_->output_norm,
+                        pass.rows[row].wants_logits && reads_q8(network_->output));
+    std::memcpy(ws_.output_hidden + size_t{row} * hidden_dim, ws_.hidden + size_t{row} * hidden_dim,
+                hidden_dim * sizeof(float));
+  });
+  const Stage projected = project(pass, {finished},
+                                  {{network_->output, ws_.input.rows(), n_logit_rows, ws_.logits,
+                                    network_->n_vocab, kHeadClass, nullptr, ws_.logit_rows}});
+  pass.worker.chunks({projected}, n_logit_rows, 1, [&](uint32_t i, uint32_t) {
+    const float* known = ws_.logits + size_t{i} * network_->n_vocab;
+    float* all = logits_.data() + size_t{i} * n_vocab_;
+    for (uint32_t k = 0; k < network_->n_vocab; ++k) all[target_ids_[k]] = known[k];
+  });
+}
+
+}  // namespace floe
