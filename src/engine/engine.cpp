@@ -663,6 +663,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options, Mod
     FLOE_TRY(drafters, options.drafters(model, *cache, draft_limits));
     limits.max_rows += options.max_draft_rows;
     limits.max_logit_rows += options.max_draft_rows;
+    limits.tap_layers = options.tap_layers;
   }
   FLOE_TRY_VOID(model.reserve(limits));
   auto impl =

@@ -40,8 +40,9 @@ struct EngineOptions {
   uint32_t reserve_output_tokens = 512;
   // Speculation. Without drafters, or with the policy off, there is none.
   SpecPolicy spec;
-  std::optional<MachineRates> rates;  // what forwards are predicted from before they were timed
-  DrafterMaker drafters;              // may be empty
+  std::optional<MachineRates> rates;    // what forwards are predicted from before they were timed
+  DrafterMaker drafters;                // may be empty
+  std::optional<TapLayers> tap_layers;  // whose hidden states the drafters read
   uint32_t max_draft_rows = 64;  // guesses that one forward verifies, of all sequences together
   KvTypes kv_types = KvType::F16;
   bool poison_freed_blocks = false;  // tests: freed cache slots become NaN

@@ -28,6 +28,7 @@ struct SpecBenchOptions {
   std::vector<SpecPolicy> arms;       // the first one is off
   DrafterMaker drafters;              // of every arm but those that are off
   std::optional<MachineRates> rates;  // of every arm
+  std::optional<TapLayers> tap_layers;
   std::vector<uint32_t> batch_sizes;  // sequences at once
   uint32_t n_rounds = 3;              // counted ones, behind one that is not
   uint32_t max_tokens = 400;          // of a prompt, if it does not say less

@@ -164,9 +164,7 @@ Result<int> run_run(std::span<const std::string> arguments) {
   options.max_sequences = 1;
   options.kv_types = flags.model.kv_types();
   FLOE_TRY(const Speculating speculating, prepare(flags.spec, flags.model, loaded));
-  options.spec = speculating.policy;
-  options.rates = speculating.rates;
-  options.drafters = speculating.drafters;
+  speculating.set(options);
   const SteadyClock clock;
   FLOE_TRY(const auto engine, Engine::create(options, *loaded.model, clock));
 

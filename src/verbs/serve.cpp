@@ -123,8 +123,8 @@ Result<ServedModel> load_served(const ServeFlags& flags) {
   options.max_mixed_rows = std::min(options.max_mixed_rows, options.max_step_rows);
   options.kv_types = flags.model.kv_types();
   FLOE_TRY(resources->speculating, prepare(flags.spec, flags.model, resources->loaded));
-  options.spec = resources->speculating.policy;
-  options.rates = resources->speculating.rates;
+  resources->speculating.set(options);
+  served.speculation = to_string(options.spec);
   double bytes_per_second = 0;
   if (options.rates) {
     bytes_per_second = options.rates->bytes_per_second;
@@ -132,7 +132,6 @@ Result<ServedModel> load_served(const ServeFlags& flags) {
     FLOE_TRY(ReadProbe probe, ReadProbe::over(*resources->loaded.pool, model.weights()));
     bytes_per_second = probe.calibrate(kProbeSeconds).bytes_per_second;
   }
-  options.drafters = resources->speculating.drafters;
   FLOE_TRY(auto engine, Engine::create(options, model, resources->clock));
   served.info = model.info();
   served.name = flags.alias.empty() ? served.info.name : flags.alias;

@@ -116,6 +116,7 @@ Result<int> run_spec_bench_verb(std::span<const std::string> arguments) {
   FLOE_TRY(const Speculating speculating, prepare(spec, flags, loaded));
   options.drafters = speculating.drafters;
   options.rates = speculating.rates;
+  if (speculating.eagle3 != nullptr) options.tap_layers = speculating.eagle3->tap_layers();
   FLOE_TRY(const SpecBenchReport report, run_spec_bench(*loaded.model, *loaded.pool, options));
   const Subject subject{loaded.model->info(), std::filesystem::path(flags.model_path).filename(),
                         options.kv_types, options.max_chunk_rows, report.n_threads};

@@ -60,6 +60,8 @@ void SpecFlags::add_drafters_to(OptionTable& table) {
             "GGUF of a smaller model with the same tokenizer, to guess with");
   table.add("--model-mtp", "FILE", &mtp_path,
             "GGUF of the model's draft head (nextn), where it is a file of its own");
+  table.add("--model-eagle3", "DIR", &eagle3_path,
+            "folder of an EAGLE-3 head made for the model: config.json and model.safetensors");
   table.add("--mtp-vocab", "N", &mtp_vocab, 0, 1 << 24,
             "tokens that the draft head chooses from, the first N ids; 0: all");
 }
@@ -71,6 +73,7 @@ constexpr uint64_t kLeastWeightBytes = uint64_t{256} << 20;
 
 Result<std::vector<DraftSource>> choose_sources(const SpecFlags& flags, const ModelInfo& info) {
   const bool has_draft_model = !flags.draft_model_path.empty();
+  const bool has_eagle3 = !flags.eagle3_path.empty();
   if (flags.types != "auto") {
     FLOE_TRY(std::vector<DraftSource> sources, parse_types(flags.types));
     const auto asks = [&](DraftSource source) {
@@ -83,11 +86,15 @@ Result<std::vector<DraftSource>> choose_sources(const SpecFlags& flags, const Mo
     if (asks(DraftSource::draft_model) != has_draft_model) {
       return usage_error("--spec-type draft and -md go together");
     }
+    if (asks(DraftSource::eagle3) != has_eagle3) {
+      return usage_error("--spec-type eagle3 and --model-eagle3 go together");
+    }
     return sources;
   }
   std::vector<DraftSource> sources = {DraftSource::prompt_lookup};
   if (info.has_mtp) sources.push_back(DraftSource::mtp);
   if (has_draft_model) sources.push_back(DraftSource::draft_model);
+  if (has_eagle3) sources.push_back(DraftSource::eagle3);
   return sources;
 }
 
@@ -123,9 +130,14 @@ Result<Speculating> prepare(const SpecFlags& flags, const ModelFlags& model_flag
     DrafterChoice& choice = choices.emplace_back();
     choice.source = source;
     choice.mtp_vocab = static_cast<uint32_t>(flags.mtp_vocab);
-    if (source != DraftSource::draft_model) continue;
-    FLOE_TRY(speculating.draft_model, load_draft_model(flags, model_flags, loaded));
-    choice.draft_model = speculating.draft_model.get();
+    if (source == DraftSource::draft_model) {
+      FLOE_TRY(speculating.draft_model, load_draft_model(flags, model_flags, loaded));
+      choice.draft_model = speculating.draft_model.get();
+    } else if (source == DraftSource::eagle3) {
+      FLOE_TRY(speculating.eagle3,
+               Eagle3Head::load(flags.eagle3_path, *loaded.model, Eagle3Options{}, *loaded.pool));
+      choice.eagle3 = speculating.eagle3.get();
+    }
   }
   if (policy->mode != SpecMode::fixed && loaded.model->info().weight_bytes >= kLeastWeightBytes) {
     FLOE_TRY(speculating.rates, measure_machine_rates(*loaded.pool, *loaded.model));

@@ -8,6 +8,8 @@
 #include "base/options.h"
 #include "draft/economics.h"
 #include "draft/factory.h"
+#include "engine/engine.h"
+#include "model/eagle3_head.h"
 #include "text/tokenizer.h"
 #include "verbs/model_flags.h"
 
@@ -18,6 +20,7 @@ struct SpecFlags {
   std::string types = "auto";
   std::string draft_model_path;
   std::string mtp_path;
+  std::string eagle3_path;
   int64_t mtp_vocab = 0;
 
   void add_to(OptionTable& table);
@@ -30,7 +33,15 @@ struct Speculating {
   SpecPolicy policy;
   std::optional<MachineRates> rates;   // where the policy asks for predictions
   std::unique_ptr<Model> draft_model;  // of -md
+  std::unique_ptr<Eagle3Head> eagle3;  // of --model-eagle3
   DrafterMaker drafters;
+
+  void set(EngineOptions& options) const {
+    options.spec = policy;
+    options.rates = rates;
+    options.drafters = drafters;
+    if (eagle3 != nullptr) options.tap_layers = eagle3->tap_layers();
+  }
 };
 
 // The model with the draft head that the flags name.
