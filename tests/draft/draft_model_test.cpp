@@ -68,7 +68,8 @@ TEST_F(DraftModel, RowsThatWaitAndWrongGuessesChangeNothing) {
       {{.chunk = 5, .every = 55}, 256},  // more wait than may
       {{.chunk = 29, .max_tokens = 6, .n_verify = 6, .wrong_every = 4}, 256},
       {{.chunk = 100, .max_tokens = 6, .n_verify = 2, .every = 3, .wrong_every = 5}, 256},
-      {{.chunk = 20, .every = 9, .wrong_every = 3}, 24},  // more wait than one forward takes
+      {{.chunk = 20, .every = 10, .n_new = 90, .wrong_every = 3},
+       24},  // more wait than one forward takes
   };
   for (const Way& way : ways) {
     if (way.max_step_rows != driver_->limits().max_step_rows) start(way.max_step_rows);
