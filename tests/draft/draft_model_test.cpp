@@ -68,7 +68,8 @@ TEST_F(DraftModel, RowsThatWaitAndWrongGuessesChangeNothing) {
       {{.chunk = 5, .every = 55}, 256},  // more wait than may
       {{.chunk = 29, .max_tokens = 6, .n_verify = 6, .wrong_every = 4}, 256},
       {{.chunk = 100, .max_tokens = 6, .n_verify = 2, .every = 3, .wrong_every = 5}, 256},
-      {{.chunk = 20, .every = 9, .wrong_every = 3}, 24},  // more wait than one forward takes
+      {{.chunk = 20, .every = 10, .n_new = 90, .wrong_every = 3},
+       24},  // more wait than one forward takes
   };
   for (const Way& way : ways) {
     if (way.max_step_rows != driver_->limits().max_step_rows) start(way.max_step_rows);
@@ -101,6 +102,30 @@ TEST_F(DraftModel, GoesOnFromAnothersGuesses) {
     }
     driver_->step({&s, 1}, {}, false);
   }
+}
+
+TEST_F(DraftModel, OtherTokensThanTheGuessedAreRun) {
+  GreedyChooser chooser;
+  const auto draft = [&](const DrivenSequence& s) {
+    std::vector<DraftToken> made;
+    DraftTask task{s.id, s.tokens, s.slots, 4, &made};
+    driver_->drafter().draft({&task, 1}, chooser);
+    return made;
+  };
+  DrivenSequence s = driver_->make(prompts_[0]);
+  driver_->prefill(s, 64);
+  const std::vector<DraftToken> guesses = draft(s);
+  ASSERT_EQ(guesses.size(), 4u);
+  for (const DraftToken& guess : guesses) s.tokens.push_back((guess.token + 100) % 8000);
+  const CommittedRows rows{s.id, s.tokens, s.slots, s.n_cached, 4, nullptr};
+  driver_->drafter().accept({&rows, 1});
+  DrivenSequence fresh = driver_->make(std::span(s.tokens).first(s.tokens.size() - 1));
+  driver_->prefill(fresh, 64);
+  fresh.tokens.back() = s.tokens.back();
+  s.drafts[0] = draft(s);
+  fresh.drafts[0] = draft(fresh);
+  EXPECT_FALSE(s.drafts[0].empty());
+  EXPECT_EQ(expect_equal_drafts(s, fresh), 1u);
 }
 
 TEST_F(DraftModel, APreemptedSequenceAndASharedPrefixStayRight) {
