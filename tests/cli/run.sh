@@ -64,7 +64,7 @@ expect 1 'nothere.txt: cannot be read' "$floe" batched-bench -m "$nano" --prompt
 expect 2 'port' "$floe" serve -m "$nano" --port 99999
 expect 2 'expected one of|expected .*qwen3' "$floe" synth --like gpt-9 -o "$scratch/x.gguf"
 expect 2 '^floe: --prompts: expected' "$floe" spec-bench -m "$nano"
-expect 2 "^floe: --arms: .*found 'on:0x'" "$floe" spec-bench -m "$nano" --prompts bench/prompts --arms off,on:0x
+expect 2 "^floe: --arms: expected a whole number from 1 to 32, found '0x'" "$floe" spec-bench -m "$nano" --prompts bench/prompts --arms off,on:0x
 expect 2 "^floe: --arms: 'on:2' comes twice" "$floe" spec-bench -m "$nano" --prompts bench/prompts --arms on:2,on:2
 expect 1 'nothere.jsonl: cannot be read' "$floe" spec-bench -m "$nano" --prompts "$scratch/nothere.jsonl"
 printf '{"text":"a"}\n{"text":1}\n' >"$scratch/bad.jsonl"
