@@ -1,0 +1,643 @@
+// EAGLE-3: the trunk's taps, a tiny head against a reference in double precision, and heads that
+// are refused.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <random>
+
+#include "base/json.h"
+#include "model/eagle3_head.h"
+#include "model/harness.h"
+#include "store/scratch_folder.h"
+#include "tiny/tiny_model.h"
+
+namespace floe::test {
+namespace {
+
+constexpr uint32_t kHidden = 32;  // of the tiny models
+
+using Values = std::vector<double>;
+
+Values norm(const Values& x, const Values& weight, double eps) {
+  double sum = 0;
+  for (const double v : x) sum += v * v;
+  const double factor = 1.0 / std::sqrt(sum / static_cast<double>(x.size()) + eps);
+  Values out(x.size());
+  for (size_t i = 0; i < x.size(); ++i) out[i] = x[i] * factor * weight[i];
+  return out;
+}
+
+Values operator+(Values a, const Values& b) {
+  for (size_t i = 0; i < a.size(); ++i) a[i] += b[i];
+  return a;
+}
+
+Values joined(Values a, const Values& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// ---- taps ----
+
+std::vector<float> taps_of(const std::string& path, TapLayers layers, uint32_t chunk,
+                           uint32_t n_threads, std::span<const int32_t> tokens,
+                           std::vector<float>* hidden = nullptr) {
+  RunSetup setup;
+  setup.n_threads = n_threads;
+  setup.tap_layers = layers;
+  auto loaded = LoadedModel::load(path, setup);
+  FLOE_CHECK(loaded.ok());
+  const std::vector<uint32_t> slots = loaded->take_slots(64);
+  const SequenceSlots sequence{slots};
+  std::vector<float> taps;
+  const uint32_t hidden_dim = loaded->model->info().hidden_dim;
+  for (uint32_t first = 0; first < tokens.size(); first += chunk) {
+    std::vector<ForwardRow> rows;
+    for (uint32_t p = first; p < std::min<size_t>(first + chunk, tokens.size()); ++p) {
+      rows.push_back({tokens[p], p, 0, false});
+    }
+    const ForwardOutput output = loaded->model->forward({rows, {&sequence, 1}}, loaded->cache);
+    taps.insert(taps.end(), output.taps, output.taps + rows.size() * kTaps * hidden_dim);
+    if (hidden != nullptr) {
+      hidden->insert(hidden->end(), output.hidden, output.hidden + rows.size() * hidden_dim);
+    }
+  }
+  return taps;
+}
+
+std::vector<int32_t> some_tokens(uint32_t n) {
+  std::mt19937 random(3);
+  std::vector<int32_t> tokens(n);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % kTinyVocab);
+  return tokens;
+}
+
+// The tap behind the last layer is what the output norm reads; the model that ends behind an
+// earlier layer has that layer's tap there.
+TEST(Taps, AreTheResidualStreamBehindALayer) {
+  const ScratchFolder folder;
+  const std::vector<int32_t> tokens = some_tokens(20);
+  TinyModel whole = tiny_llama();
+  const std::string path = folder.write("whole.gguf", whole.bytes());
+  RunSetup setup;
+  const uint32_t n_layers = LoadedModel::load(path, setup)->model->info().n_layers;
+  ASSERT_GE(n_layers, 2u);
+  const std::vector<float> taps = taps_of(path, {0, n_layers - 1, 0}, 64, 1, tokens);
+  for (const uint32_t layer : {0u, n_layers - 1}) {
+    TinyModel cut = tiny_llama();
+    cut.set("block_count", layer + 1);
+    std::erase_if(cut.tensors(), [&](const TinyTensor& tensor) {
+      for (uint32_t i = layer + 1; i < n_layers; ++i) {
+        if (tensor.name.starts_with("blk." + std::to_string(i) + ".")) return true;
+      }
+      return false;
+    });
+    std::vector<float> hidden;
+    taps_of(folder.write("cut.gguf", cut.bytes()), {0, 0, 0}, 64, 1, tokens, &hidden);
+    const std::span<const float> weight = cut.find("output_norm.weight")->values();
+    for (uint32_t row = 0; row < tokens.size(); ++row) {
+      const size_t place = layer == 0 ? 0 : 1;
+      const float* tap = taps.data() + (row * kTaps + place) * kHidden;
+      const Values expected = norm({tap, tap + kHidden}, {weight.begin(), weight.end()}, 1e-5);
+      for (uint32_t i = 0; i < kHidden; ++i) {
+        EXPECT_NEAR(hidden[row * kHidden + i], expected[i], 1e-5 * (1 + std::abs(expected[i])));
+      }
+      EXPECT_EQ(std::memcmp(taps.data() + row * kTaps * kHidden,
+                            taps.data() + (row * kTaps + 2) * kHidden, kHidden * sizeof(float)),
+                0);
+    }
+  }
+}
+
+TEST(Taps, DoNotDependOnTheBatch) {
+  const ScratchFolder folder;
+  const std::vector<int32_t> tokens = some_tokens(30);
+  for (const auto& [name, model] : all_tiny_models()) {
+    const std::string path = folder.write("model.gguf", model.bytes());
+    const TapLayers layers{1, 0, 1};
+    const std::vector<float> expected = taps_of(path, layers, 64, 1, tokens);
+    for (const uint32_t chunk : {1u, 7u}) {
+      EXPECT_EQ(taps_of(path, layers, chunk, 2, tokens), expected) << name << ", chunk " << chunk;
+    }
+  }
+}
+
+TEST(Taps, AreThereOnlyWhereAskedFor) {
+  const ScratchFolder folder;
+  const std::string path = folder.write("model.gguf", tiny_llama().bytes());
+  RunSetup setup;
+  auto loaded = LoadedModel::load(path, setup);
+  ASSERT_TRUE(loaded.ok());
+  const std::vector<uint32_t> slots = loaded->take_slots(8);
+  const SequenceSlots sequence{slots};
+  const ForwardRow row{1, 0, 0, true};
+  EXPECT_EQ(loaded->model->forward({{&row, 1}, {&sequence, 1}}, loaded->cache).taps, nullptr);
+  ForwardLimits limits;
+  limits.tap_layers = TapLayers{0, 1, loaded->model->info().n_layers};
+  const auto reserved = loaded->model->reserve(limits);
+  ASSERT_FALSE(reserved.ok());
+  EXPECT_EQ(reserved.error().kind, ErrorKind::usage);
+}
+
+// ---- heads ----
+
+struct HeadTensor {
+  std::string name;
+  std::string dtype = "F32";
+  std::vector<uint32_t> shape;  // slowest-varying first
+  std::vector<std::byte> bytes;
+};
+
+// A head of random weights for a trunk of hidden size 32 and 48 tokens, in pieces that a test may
+// break.
+struct HeadFiles {
+  Json config;
+  std::vector<HeadTensor> tensors;
+  std::mt19937 random{11};
+
+  HeadTensor& add(const std::string& name, std::vector<uint32_t> shape, double gain = 1.0) {
+    size_t n = 1;
+    for (const uint32_t size : shape) n *= size;
+    std::normal_distribution<double> noise;
+    std::vector<float> values(n);
+    for (float& v : values) {
+      v = static_cast<float>(shape.size() == 1 ? 1 + 0.1 * noise(random)
+                                               : gain * noise(random) / std::sqrt(shape[1]));
+    }
+    const auto raw = std::as_bytes(std::span(values));
+    return tensors.emplace_back(HeadTensor{name, "F32", shape, {raw.begin(), raw.end()}});
+  }
+  template <typename T>
+  void add_raw(const std::string& name, const std::string& dtype, const std::vector<T>& values) {
+    const auto raw = std::as_bytes(std::span(values));
+    tensors.push_back(
+        {name, dtype, {static_cast<uint32_t>(values.size())}, {raw.begin(), raw.end()}});
+  }
+  HeadTensor& find(const std::string& name) {
+    for (HeadTensor& tensor : tensors) {
+      if (tensor.name == name) return tensor;
+    }
+    ADD_FAILURE() << name;
+    return tensors.front();
+  }
+  void remove(const std::string& name) {
+    std::erase_if(tensors, [&](const HeadTensor& tensor) { return tensor.name == name; });
+  }
+  Values values(const std::string& name) {
+    const HeadTensor& tensor = find(name);
+    std::vector<float> floats(tensor.bytes.size() / 4);
+    std::memcpy(floats.data(), tensor.bytes.data(), tensor.bytes.size());
+    return {floats.begin(), floats.end()};
+  }
+  Values row(const std::string& name, uint32_t index) {
+    const Values all = values(name);
+    const uint32_t n_cols = find(name).shape[1];
+    return {all.begin() + index * n_cols, all.begin() + (index + 1) * n_cols};
+  }
+  Values times(const std::string& name, const Values& x) {
+    const Values all = values(name);
+    const HeadTensor& tensor = find(name);
+    EXPECT_EQ(tensor.shape[1], x.size());
+    Values out(tensor.shape[0], 0.0);
+    for (size_t r = 0; r < out.size(); ++r) {
+      for (size_t c = 0; c < x.size(); ++c) out[r] += all[r * x.size() + c] * x[c];
+    }
+    return out;
+  }
+
+  std::string write(const ScratchFolder& folder) const {
+    Json header = Json::object();
+    std::vector<std::byte> data;
+    for (const HeadTensor& tensor : tensors) {
+      header[tensor.name] = {{"dtype", tensor.dtype},
+                             {"shape", tensor.shape},
+                             {"data_offsets", {data.size(), data.size() + tensor.bytes.size()}}};
+      data.insert(data.end(), tensor.bytes.begin(), tensor.bytes.end());
+    }
+    const std::string text = dump_json(header);
+    const uint64_t n = text.size();
+    std::vector<std::byte> file(8 + n);
+    std::memcpy(file.data(), &n, 8);
+    std::memcpy(file.data() + 8, text.data(), n);
+    file.insert(file.end(), data.begin(), data.end());
+    folder.write("model.safetensors", file);
+    const std::string config_text = dump_json(config);
+    folder.write("config.json", std::as_bytes(std::span(config_text)));
+    return folder.file("");
+  }
+};
+
+constexpr uint32_t kFfn = 40;
+constexpr uint32_t kHeads = 4;
+constexpr uint32_t kKvHeads = 2;
+constexpr uint32_t kHeadDim = 8;
+constexpr uint32_t kDraftVocab = 20;
+constexpr double kEps = 1e-5;
+constexpr double kTheta = 500.0;
+
+// Draft id i stands for token 2 i + 1 up to i = 9, then for 2 i + 2.
+uint32_t target_of(uint32_t i) {
+  return i < 10 ? 2 * i + 1 : 2 * i + 2;
+}
+
+HeadFiles tiny_head(uint32_t hidden = kHidden, const std::string& p = "midlayer.") {
+  HeadFiles head;
+  head.config = {{"hidden_size", hidden},
+                 {"intermediate_size", kFfn},
+                 {"num_hidden_layers", 1},
+                 {"num_attention_heads", kHeads},
+                 {"num_key_value_heads", kKvHeads},
+                 {"head_dim", kHeadDim},
+                 {"hidden_act", "silu"},
+                 {"rms_norm_eps", kEps},
+                 {"rope_theta", kTheta},
+                 {"eagle_config", {{"eagle_aux_hidden_state_layer_ids", {1, 0, 1}}}}};
+  head.add("fc.weight", {hidden, kTaps * kHidden});
+  head.add(p + "input_layernorm.weight", {hidden});
+  head.add(p + "hidden_norm.weight", {hidden});
+  head.add(p + "self_attn.q_proj.weight", {kHeads * kHeadDim, 2 * hidden}, 2.0);
+  head.add(p + "self_attn.k_proj.weight", {kKvHeads * kHeadDim, 2 * hidden}, 2.0);
+  head.add(p + "self_attn.v_proj.weight", {kKvHeads * kHeadDim, 2 * hidden});
+  head.add(p + "self_attn.o_proj.weight", {hidden, kHeads * kHeadDim});
+  head.add(p + "post_attention_layernorm.weight", {hidden});
+  head.add(p + "mlp.gate_proj.weight", {kFfn, hidden});
+  head.add(p + "mlp.up_proj.weight", {kFfn, hidden});
+  head.add(p + "mlp.down_proj.weight", {hidden, kFfn});
+  head.add("norm.weight", {hidden});
+  head.add("lm_head.weight", {kDraftVocab, hidden});
+  std::vector<int64_t> offsets;
+  std::vector<uint8_t> mask(kTinyVocab, 0);
+  for (uint32_t i = 0; i < kDraftVocab; ++i) {
+    offsets.push_back(static_cast<int64_t>(target_of(i)) - i);
+    mask[target_of(i)] = 1;
+  }
+  head.add_raw("d2t", "I64", offsets);
+  head.add_raw("t2d", "BOOL", mask);
+  return head;
+}
+
+// The published formulas, one row after the other.
+class Reference {
+ public:
+  Reference(HeadFiles head, std::string prefix, bool norms_residual,
+            std::function<Values(int32_t)> embed)
+      : head_(std::move(head)),
+        p_(std::move(prefix)),
+        norms_residual_(norms_residual),
+        embed_(std::move(embed)) {}
+
+  Values fuse(const Values& taps) { return head_.times("fc.weight", taps); }
+
+  // The next row, at the position after the last one's. Keeps `features` for what follows.
+  Values step(int32_t token, const Values& features) {
+    const Values normed = norm(features, head_.values(p_ + "hidden_norm.weight"), kEps);
+    const Values x =
+        joined(norm(embed_(token), head_.values(p_ + "input_layernorm.weight"), kEps), normed);
+    Values q = head_.times(p_ + "self_attn.q_proj.weight", x);
+    Values k = head_.times(p_ + "self_attn.k_proj.weight", x);
+    turn(q);
+    turn(k);
+    keys_.push_back(k);
+    values_.push_back(head_.times(p_ + "self_attn.v_proj.weight", x));
+    Values attended;
+    for (uint32_t h = 0; h < kHeads; ++h) {
+      const size_t kv = h / (kHeads / kKvHeads) * kHeadDim;
+      Values weights;
+      double sum = 0;
+      for (const Values& key : keys_) {
+        double score = 0;
+        for (uint32_t i = 0; i < kHeadDim; ++i) score += q[h * kHeadDim + i] * key[kv + i];
+        weights.push_back(std::exp(score / std::sqrt(static_cast<double>(kHeadDim))));
+        sum += weights.back();
+      }
+      Values mean(kHeadDim, 0.0);
+      for (size_t t = 0; t < weights.size(); ++t) {
+        for (uint32_t i = 0; i < kHeadDim; ++i) mean[i] += weights[t] / sum * values_[t][kv + i];
+      }
+      attended = joined(attended, mean);
+    }
+    Values hidden = (norms_residual_ ? normed : features) +
+                    head_.times(p_ + "self_attn.o_proj.weight", attended);
+    const Values y = norm(hidden, head_.values(p_ + "post_attention_layernorm.weight"), kEps);
+    Values inner = head_.times(p_ + "mlp.gate_proj.weight", y);
+    const Values up = head_.times(p_ + "mlp.up_proj.weight", y);
+    for (size_t i = 0; i < inner.size(); ++i) inner[i] *= up[i] / (1 + std::exp(-inner[i]));
+    return hidden + head_.times(p_ + "mlp.down_proj.weight", inner);
+  }
+  Values logits(const Values& hidden) {
+    return head_.times("lm_head.weight", norm(hidden, head_.values("norm.weight"), kEps));
+  }
+
+ private:
+  // Pairs (i, i + d / 2) of every head, by the position of the row.
+  void turn(Values& x) const {
+    for (size_t begin = 0; begin < x.size(); begin += kHeadDim) {
+      for (uint32_t i = 0; i < kHeadDim / 2; ++i) {
+        const double angle =
+            static_cast<double>(keys_.size()) * std::pow(kTheta, -2.0 * i / kHeadDim);
+        double& a = x[begin + i];
+        double& b = x[begin + i + kHeadDim / 2];
+        const double turned = a * std::cos(angle) - b * std::sin(angle);
+        b = a * std::sin(angle) + b * std::cos(angle);
+        a = turned;
+      }
+    }
+  }
+
+  HeadFiles head_;
+  std::string p_;
+  bool norms_residual_;
+  std::function<Values(int32_t)> embed_;
+  std::vector<Values> keys_;
+  std::vector<Values> values_;
+};
+
+class Eagle3Heads : public testing::Test {
+ protected:
+  void SetUp() override {
+    RunSetup setup;
+    setup.n_threads = 2;
+    auto loaded = LoadedModel::load(folder_.write("trunk.gguf", tiny_llama().bytes()), setup);
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+    trunk_ = std::move(loaded).value();
+  }
+
+  Result<std::unique_ptr<Eagle3Head>> load(const HeadFiles& files, bool quantize = false) {
+    Eagle3Options options;
+    options.quantize = quantize;
+    return Eagle3Head::load(files.write(folder_), *trunk_.model, options, *trunk_.pool);
+  }
+
+  // Five rows on taps in chunks, then three on what the head gave itself: outputs and logits
+  // against the reference, by the largest difference.
+  double difference(const HeadFiles& files, const std::string& prefix, bool norms_residual,
+                    bool quantize, uint32_t chunk) {
+    auto head = load(files, quantize);
+    if (!head.ok()) {
+      ADD_FAILURE() << head.error().message;
+      return 1e9;
+    }
+    HeadFiles tensors = files;
+    const bool embeds = std::any_of(files.tensors.begin(), files.tensors.end(),
+                                    [](const auto& t) { return t.name == "embed_tokens.weight"; });
+    Reference reference(files, prefix, norms_residual, [&](int32_t token) {
+      if (embeds) return tensors.row("embed_tokens.weight", static_cast<uint32_t>(token));
+      std::vector<float> row(kHidden);
+      trunk_.model->embed(token, row.data());
+      return Values(row.begin(), row.end());
+    });
+    ForwardLimits limits;
+    limits.max_rows = limits.max_logit_rows = 8;
+    limits.max_context = 16;
+    EXPECT_TRUE((*head)->reserve(limits).ok());
+    auto cache = KvCache::create((*head)->kv_layout(), 16, KvType::F32);
+    EXPECT_TRUE(cache.ok());
+    const std::vector<uint32_t> slots{9, 3, 7, 1, 0, 15, 4, 8, 2, 11, 12, 13};
+    const SequenceSlots sequence{slots};
+    const std::vector<int32_t> tokens = some_tokens(8);
+    std::normal_distribution<float> noise;
+    std::mt19937 random(5);
+    std::vector<float> taps(5 * kTaps * kHidden);
+    for (float& v : taps) v = noise(random);
+
+    double worst = 0;
+    Values last;
+    const auto compare = [&](const ForwardOutput& output, uint32_t row, const Values& hidden) {
+      last = hidden;
+      for (size_t i = 0; i < hidden.size(); ++i) {
+        worst = std::max(worst, std::abs(output.hidden[row * hidden.size() + i] - hidden[i]));
+      }
+      const Values logits = reference.logits(hidden);
+      std::vector<double> all(kTinyVocab, Eagle3Head::kUnknownLogit);
+      for (uint32_t i = 0; i < kDraftVocab; ++i) all[target_of(i)] = logits[i];
+      for (uint32_t i = 0; i < kTinyVocab; ++i) {
+        worst = std::max(worst, std::abs(output.logits[row * kTinyVocab + i] - all[i]));
+      }
+    };
+    std::vector<float> own;
+    for (uint32_t first = 0; first < 5; first += chunk) {
+      std::vector<ForwardRow> rows;
+      for (uint32_t p = first; p < std::min(first + chunk, 5u); ++p) {
+        rows.push_back({tokens[p], p, 0, true});
+      }
+      const ForwardOutput output =
+          (*head)->forward({rows, {&sequence, 1}}, taps.data() + first * kTaps * kHidden,
+                           Eagle3Head::Features::taps, *cache);
+      EXPECT_EQ(output.n_logit_rows, rows.size());
+      for (uint32_t i = 0; i < rows.size(); ++i) {
+        const float* tap = taps.data() + (first + i) * kTaps * kHidden;
+        compare(output, i,
+                reference.step(tokens[first + i], reference.fuse({tap, tap + kTaps * kHidden})));
+      }
+      const uint32_t dim = (*head)->hidden_dim();
+      own.assign(output.hidden + (rows.size() - 1) * dim, output.hidden + rows.size() * dim);
+    }
+    for (uint32_t p = 5; p < 8; ++p) {
+      const ForwardRow row{tokens[p], p, 0, true};
+      const ForwardOutput output = (*head)->forward({{&row, 1}, {&sequence, 1}}, own.data(),
+                                                    Eagle3Head::Features::own, *cache);
+      compare(output, 0, reference.step(tokens[p], last));
+      own.assign(output.hidden, output.hidden + (*head)->hidden_dim());
+    }
+    return worst;
+  }
+
+  void expect_refused(const HeadFiles& files, std::string_view part) {
+    const auto head = load(files);
+    ASSERT_FALSE(head.ok()) << part;
+    EXPECT_EQ(head.error().kind, ErrorKind::model);
+    EXPECT_EQ(head.error().message.find('\n'), std::string::npos);
+    EXPECT_NE(head.error().message.find(part), std::string::npos)
+        << "expected: " << part << "\nfound: " << head.error().message;
+  }
+
+  ScratchFolder folder_;
+  LoadedModel trunk_;
+};
+
+TEST_F(Eagle3Heads, AgreeWithTheReference) {
+  const HeadFiles files = tiny_head();
+  for (const uint32_t chunk : {5u, 2u, 1u}) {
+    EXPECT_LT(difference(files, "midlayer.", false, false, chunk), 2e-5) << chunk;
+  }
+  // Q8_0 weights and inputs: a few steps of 1/127 of values around 1.
+  const double rounded = difference(files, "midlayer.", false, true, 5);
+  EXPECT_LT(rounded, 0.15);
+  EXPECT_GT(rounded, 1e-4);
+}
+
+TEST_F(Eagle3Heads, WithANormedResidualAgreeWithTheReference) {
+  HeadFiles files = tiny_head();
+  files.config["norm_before_residual"] = true;
+  EXPECT_LT(difference(files, "midlayer.", true, false, 3), 2e-5);
+  EXPECT_GT(difference(files, "midlayer.", false, false, 3), 1e-2);  // it is another head
+}
+
+TEST_F(Eagle3Heads, OfAnotherWidthBringTheirEmbedding) {
+  HeadFiles files = tiny_head(24, "layers.0.");
+  expect_refused(files, "tensor embed_tokens.weight: expected one");
+  files.add("embed_tokens.weight", {kTinyVocab, 24}, 4.0);
+  EXPECT_LT(difference(files, "layers.0.", false, false, 2), 2e-5);
+}
+
+TEST_F(Eagle3Heads, HalfPrecisionIsReadAsItIs) {
+  HeadFiles files = tiny_head();
+  HeadFiles rounded = files;
+  for (size_t t = 0; t < files.tensors.size(); ++t) {
+    HeadTensor& tensor = files.tensors[t];
+    if (tensor.dtype != "F32") continue;
+    std::vector<std::byte> halves;
+    for (size_t i = 2; i < tensor.bytes.size(); i += 4) {
+      rounded.tensors[t].bytes[i - 2] = rounded.tensors[t].bytes[i - 1] = std::byte{0};
+      halves.push_back(tensor.bytes[i]);
+      halves.push_back(tensor.bytes[i + 1]);
+    }
+    tensor.dtype = "BF16";
+    tensor.bytes = halves;
+  }
+  auto half = load(files);
+  ASSERT_TRUE(half.ok()) << half.error().message;
+  auto full = load(rounded);
+  ASSERT_TRUE(full.ok()) << full.error().message;
+  EXPECT_LT((*half)->weight_bytes(), (*full)->weight_bytes());
+  std::vector<float> taps(kTaps * kHidden, 0.5f);
+  const std::vector<uint32_t> slots{0};
+  const SequenceSlots sequence{slots};
+  const ForwardRow row{3, 0, 0, true};
+  std::vector<std::vector<float>> logits;
+  for (Eagle3Head* head : {half->get(), full->get()}) {
+    ASSERT_TRUE(head->reserve({.max_rows = 1, .max_logit_rows = 1, .max_context = 4}).ok());
+    auto cache = KvCache::create(head->kv_layout(), 4, KvType::F32);
+    ASSERT_TRUE(cache.ok());
+    const ForwardOutput output =
+        head->forward({{&row, 1}, {&sequence, 1}}, taps.data(), Eagle3Head::Features::taps, *cache);
+    logits.emplace_back(output.logits, output.logits + kTinyVocab);
+  }
+  EXPECT_EQ(logits[0], logits[1]);
+}
+
+TEST_F(Eagle3Heads, SayWhichLayersTheyRead) {
+  HeadFiles files = tiny_head();
+  EXPECT_EQ((*load(files))->tap_layers(), (TapLayers{1, 0, 1}));
+  // At the top level an id is that of the layer that reads the state.
+  files.config.erase("eagle_config");
+  files.config["eagle_aux_hidden_state_layer_ids"] = {1, 2, 2};
+  EXPECT_EQ((*load(files))->tap_layers(), (TapLayers{0, 1, 1}));
+  files.config["eagle_aux_hidden_state_layer_ids"] = {0, 1, 2};
+  expect_refused(files, "three layers below 2, found [0,1,2]");
+  files.config.erase("eagle_aux_hidden_state_layer_ids");
+  expect_refused(files, "three layers below 2, found none");  // the usual ones need five
+}
+
+TEST_F(Eagle3Heads, RefuseAnotherConfiguration) {
+  const std::vector<std::pair<const char*, Json>> broken{
+      {"hidden_size", 0},
+      {"hidden_size", "32"},
+      {"hidden_size", -1},
+      {"hidden_size", 1u << 21},
+      {"hidden_size", nullptr},
+      {"intermediate_size", 1.5},
+      {"num_hidden_layers", 2},
+      {"num_attention_heads", 0},
+      {"num_key_value_heads", 3},
+      {"head_dim", 7},
+      {"head_dim", 1u << 20},
+      {"hidden_act", "gelu"},
+      {"attention_bias", true},
+      {"mlp_bias", true},
+      {"target_hidden_size", 33},
+      {"rms_norm_eps", -1.0},
+      {"rms_norm_eps", "1"},
+      {"rope_theta", 0},
+      {"rope_scaling", {{"rope_type", "yarn"}}},
+      {"norm_before_residual", 1},
+  };
+  for (const auto& [key, value] : broken) {
+    HeadFiles files = tiny_head();
+    files.config[key] = value;
+    expect_refused(files, std::string(key) + ": expected ");
+  }
+  for (const Json& ids : {Json(1), Json::array({1, 0}), Json::array({0, 1, 2}),
+                          Json::array({0, 1, -1}), Json::array({0, 1, "1"})}) {
+    HeadFiles files = tiny_head();
+    files.config["eagle_config"]["eagle_aux_hidden_state_layer_ids"] = ids;
+    expect_refused(files, "eagle_aux_hidden_state_layer_ids: expected three layers below 2");
+  }
+  HeadFiles files = tiny_head();
+  files.config["eagle_config"]["use_aux_hidden_state"] = false;
+  expect_refused(files, "eagle_config: expected");
+  files.config = Json::array();
+  expect_refused(files, "expected an object");
+  const std::string folder = tiny_head().write(folder_);
+  const std::string text = "{" + std::string(1 << 20, ' ') + "}";
+  folder_.write("config.json", std::as_bytes(std::span(text)));
+  EXPECT_NE(Eagle3Head::load(folder, *trunk_.model, {}, *trunk_.pool)
+                .error()
+                .message.find("over the limit"),
+            std::string::npos);
+  EXPECT_NE(Eagle3Head::load(folder_.file("absent"), *trunk_.model, {}, *trunk_.pool)
+                .error()
+                .message.find("cannot open"),
+            std::string::npos);
+}
+
+TEST_F(Eagle3Heads, RefuseOtherTensors) {
+  for (const HeadTensor& tensor : tiny_head().tensors) {
+    if (tensor.name == "d2t" || tensor.name == "t2d") continue;
+    HeadFiles files = tiny_head();
+    files.remove(tensor.name);
+    expect_refused(files, "tensor " + tensor.name + ": expected");
+    files = tiny_head();
+    files.find(tensor.name).dtype = "I32";
+    expect_refused(files, "tensor " + tensor.name + ": expected F32, F16 or BF16, found I32");
+    if (tensor.name == "lm_head.weight") continue;
+    files = tiny_head();
+    std::vector<uint32_t>& shape = files.find(tensor.name).shape;
+    shape = {static_cast<uint32_t>(tensor.bytes.size() / 4), 1};
+    expect_refused(files, "tensor " + tensor.name + ": expected shape");
+  }
+  HeadFiles files = tiny_head();
+  files.add("midlayer.self_attn.q_proj.bias", {kHeads * kHeadDim});
+  expect_refused(files, "expected only tensors of an EAGLE-3 head");
+}
+
+TEST_F(Eagle3Heads, RefuseAVocabularyThatIsNotTheTrunks) {
+  const auto with_offsets = [](const std::function<void(std::vector<int64_t>&)>& change) {
+    HeadFiles files = tiny_head();
+    files.remove("t2d");
+    HeadTensor& d2t = files.find("d2t");
+    std::vector<int64_t> offsets(kDraftVocab);
+    std::memcpy(offsets.data(), d2t.bytes.data(), d2t.bytes.size());
+    change(offsets);
+    files.remove("d2t");
+    files.add_raw("d2t", "I64", offsets);
+    return files;
+  };
+  EXPECT_TRUE(load(with_offsets([](auto&) {})).ok());
+  expect_refused(with_offsets([](auto& d) { d[0] = -1; }), "found -1 at 0");
+  expect_refused(with_offsets([](auto& d) { d[19] = kTinyVocab - 19; }), "found 29 at 19");
+  expect_refused(with_offsets([](auto& d) { d[19] = INT64_MAX; }), "different tokens below 48");
+  expect_refused(with_offsets([](auto& d) { d[19] = INT64_MIN; }), "different tokens below 48");
+  expect_refused(with_offsets([](auto& d) { d[1] = d[0] - 1; }), "different tokens below 48");
+  expect_refused(with_offsets([](auto& d) { d.pop_back(); }), "expected 20 ids");
+  HeadFiles files = tiny_head();
+  files.find("t2d").bytes[0] = std::byte{1};
+  expect_refused(files, "tensor t2d: expected the tokens of d2t, found another at 0");
+  files = tiny_head();
+  files.remove("t2d");
+  files.add_raw("t2d", "BOOL", std::vector<uint8_t>(10, 0));
+  expect_refused(files, "tensor t2d");
+  files = tiny_head();
+  files.find("d2t").dtype = "F64";
+  expect_refused(files, "tensor d2t: expected I64");
+  files = tiny_head();
+  files.remove("lm_head.weight");
+  files.add("lm_head.weight", {kTinyVocab + 1, kHidden});
+  expect_refused(files, "tensor lm_head.weight: expected [hidden_size, at most 48]");
+}
+
+}  // namespace
+}  // namespace floe::test
