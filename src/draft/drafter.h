@@ -80,6 +80,8 @@ class Drafter {
   virtual void draft(std::span<DraftTask> tasks, TokenChooser& chooser) = 0;
   virtual void accept(std::span<const CommittedRows> rows) = 0;
   virtual void end(SequenceId sequence) = 0;
+  // Bytes that its own layers have read since it was made.
+  virtual uint64_t n_bytes_read() const { return 0; }
   // Positions below it will not be written by this drafter any more. n_cached: the trunk's.
   virtual uint32_t n_settled(SequenceId sequence, uint32_t n_cached) const {
     static_cast<void>(sequence);

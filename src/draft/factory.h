@@ -26,7 +26,7 @@ using DrafterMaker = std::function<Result<std::vector<std::unique_ptr<Drafter>>>
 
 struct DrafterChoice {
   DraftSource source = DraftSource::prompt_lookup;
-  uint32_t mtp_vocab = 0;  // tokens that the draft head chooses from, the first ones; 0: all
+  uint32_t mtp_vocab = 0;        // tokens that the draft head chooses from, the first ones; 0: all
   Model* draft_model = nullptr;  // of DraftSource::draft_model; outlives the drafter
   // Of DraftSource::eagle3; outlives the drafter. The trunk is reserved with its tap_layers().
   Eagle3Head* eagle3 = nullptr;

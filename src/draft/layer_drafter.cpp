@@ -201,6 +201,7 @@ void LayerDrafter::run_staged(TokenChooser* chooser, bool chained) {
     const ForwardOutput output =
         forward({batch, slots_, n_logits_},
                 takes_hidden() ? staged_ + begin * staged_dim(chained) : nullptr, chained);
+    n_bytes_read_ += output.ledger.total_bytes();
     const float* logits = output.logits;
     for (size_t i = 0; i < batch.size(); ++i) {
       if (!batch[i].wants_logits) continue;

@@ -43,6 +43,7 @@ class LayerDrafter : public Drafter {
   void draft(std::span<DraftTask> tasks, TokenChooser& chooser) override;
   void accept(std::span<const CommittedRows> rows) override;
   void end(SequenceId id) override;
+  uint64_t n_bytes_read() const override { return n_bytes_read_; }
   uint32_t n_settled(SequenceId id, uint32_t n_cached) const override;
 
  protected:
@@ -103,6 +104,7 @@ class LayerDrafter : public Drafter {
   std::vector<SequenceSlots> slots_;
   std::vector<Chain> chains_;  // in the order of their rows
 
+  uint64_t n_bytes_read_ = 0;
   HugeBuffer memory_;
   float* waiting_ = nullptr;  // f32 [max_sequences][kMaxWaitingRows + 1][trunk_dim]
   float* guesses_ = nullptr;  // f32 [max_sequences][chain_dim], of the next row of a chain

@@ -62,6 +62,12 @@ void Speculation::learn(std::span<const SpecOutcome> outcomes, const StepMeasure
   economics_.observe(outcomes, measure);
 }
 
+uint64_t Speculation::n_bytes_read() const {
+  uint64_t n_bytes = 0;
+  for (const auto& drafter : drafters_) n_bytes += drafter->n_bytes_read();
+  return n_bytes;
+}
+
 uint32_t Speculation::n_settled(SequenceId sequence, uint32_t n_cached) const {
   uint32_t n = n_cached;
   for (const auto& drafter : drafters_) n = std::min(n, drafter->n_settled(sequence, n_cached));

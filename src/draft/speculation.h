@@ -47,6 +47,7 @@ class Speculation {
 
   // Positions below it are final in the planes of every drafter.
   uint32_t n_settled(SequenceId sequence, uint32_t n_cached) const;
+  uint64_t n_bytes_read() const;  // by all drafters, since they were made
   SpecDecision decision(SequenceId sequence) const { return economics_.decision(sequence); }
 
  private:

@@ -363,7 +363,6 @@ void Engine::Impl::count_step(const ForwardOutput& output, std::span<const Plann
   stats_.routed_bytes += ledger.routed_bytes;
   stats_.head_bytes += ledger.head_bytes;
   stats_.kv_bytes += ledger.kv_bytes;
-  stats_.draft_bytes += ledger.draft_bytes;
   stats_.last_gb_s = telemetry_.gb_s;
   stats_.last_union_mean = telemetry_.experts_union_mean;
   stats_.last_rows = telemetry_.n_rows;
@@ -445,6 +444,7 @@ void Engine::Impl::count_accepted(Sequence& sequence, const DraftToken& guess, u
 void Engine::Impl::learn(std::span<const PlannedRows> plan, const ForwardOutput& output) {
   verify_.learn(plan, first_cached_, output, telemetry_.seconds, routing_);
   stats_.draft_seconds += verify_.draft_seconds();
+  stats_.draft_bytes = verify_.draft_bytes();
   verify_.settle(plan);
 }
 

@@ -40,6 +40,7 @@ class Verify final : private TokenChooser {
   // Ends the step for the block tables of the planned sequences.
   void settle(std::span<const PlannedRows> plan);
 
+  uint64_t draft_bytes() const { return speculation_.n_bytes_read(); }
   double guess_seconds() const { return guess_seconds_; }  // of the last guess()
   double draft_seconds() const { return draft_seconds_; }  // of the last guess() and learn()
   SpecDecision decision(const Sequence& sequence) const {
