@@ -4,8 +4,8 @@
 //
 // Time per row comes from the model of what a forward costs, corrected by what steps took;
 // acceptance from how often guesses of the same source and confidence were right, in use or on
-// the side; a loss account bounds what speculation may cost against decoding without it. The
-// formulas are those of 2.2 to 2.7 of the physics sheet: see docs/speculation.md.
+// the side; a loss account bounds what speculation may cost against decoding without it.
+// docs/speculation.md has the formulas and the constants.
 #include <cstdint>
 #include <memory>
 #include <optional>
