@@ -38,6 +38,10 @@ struct Sixteens {
     _mm512_mask_storeu_ps(out, first(n), values);
   }
   static FLOE_INLINE void store_first(float* out, Dots values, uint32_t n) {
+    if (n >= 8) {
+      _mm256_storeu_ps(out, values);
+      return;
+    }
     _mm256_mask_storeu_ps(out, static_cast<__mmask8>(first(n)), values);
   }
   static FLOE_INLINE Wide pair(__m256 low, __m256 high) {
@@ -96,72 +100,41 @@ struct Sixteens {
                   _mm256_maskz_loadu_ps(mask, at_float(vectors[4], i)));
     }
   };
-
-  struct Halves {
-    static FLOE_INLINE __m128i eight(const std::byte* vector, uint32_t i) {
-      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(vector + 2 * size_t{i}));
-    }
-    static FLOE_INLINE Wide pair_of(__m128i low, __m128i high) {
-      return _mm512_cvtph_ps(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
-    }
-    static FLOE_INLINE Wide at(const std::byte* vector, uint32_t i) {
-      return _mm512_cvtph_ps(
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(vector + 2 * size_t{i})));
-    }
-    static FLOE_INLINE Wide first_at(const std::byte* vector, uint32_t i, uint32_t n) {
-      return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first(n), vector + 2 * size_t{i}));
-    }
-    static FLOE_INLINE Wide groups_at(const std::byte* const* vectors, uint32_t i) {
-      return pair_of(eight(vectors[0], i), eight(vectors[4], i));
-    }
-    static FLOE_INLINE Wide groups_first_at(const std::byte* const* vectors, uint32_t i,
-                                            uint32_t n) {
-      const auto mask = static_cast<__mmask8>(first(n));
-      return pair_of(_mm_maskz_loadu_epi16(mask, vectors[0] + 2 * size_t{i}),
-                     _mm_maskz_loadu_epi16(mask, vectors[4] + 2 * size_t{i}));
-    }
-  };
-
-  static FLOE_INLINE void load_q8(const std::byte* vector, uint32_t dim, float* out) {
-    for (uint32_t i = 0; i < dim; i += 32, vector += kQ8CacheBlockBytes) {
-      uint16_t half;
-      __builtin_memcpy(&half, vector, 2);
-      const Wide scale = splat(_cvtsh_ss(half));
-#pragma GCC unroll 2
-      for (uint32_t k = 0; k < 32; k += 16) {
-        if (i + k >= dim) break;
-        const auto* bytes = reinterpret_cast<const __m128i*>(vector + 2 + k);
-        const __m512i q = _mm512_cvtepi8_epi32(_mm_loadu_si128(bytes));
-        store_first(out + i + k, times(scale, _mm512_cvtepi32_ps(q)), dim - i - k);
-      }
-    }
-  }
 };
 
 }  // namespace
 
-void load_kv(const std::byte* const* vectors, KvType type, uint32_t n, uint32_t dim, float* tile,
-             size_t tile_stride) {
-  load_vectors<Sixteens>(vectors, type, n, dim, tile, tile_stride);
-}
+// Sixteen lanes convert F16 no faster than eight, and touch more of the cache at a time: cached F16
+// that is read as it is, by few queries, is left to AVX2.
 
 void attn_scores(const float* q, size_t q_stride, uint32_t n_heads, const std::byte* const* keys,
                  KvType type, uint32_t n, uint32_t dim, float scale, float* scores,
                  size_t score_stride) {
-  score_heads<Sixteens>(q, q_stride, n_heads, keys, type, n, dim, scale, scores, score_stride);
+  if (type != KvType::F32) {
+    return avx2::attn_scores(q, q_stride, n_heads, keys, type, n, dim, scale, scores, score_stride);
+  }
+  score_heads<Sixteens, Sixteens::Floats>(q, q_stride, n_heads, keys, n, dim, scale, scores,
+                                          score_stride);
 }
 
 void attn_values(const float* weights, size_t weight_stride, const float* factors, uint32_t n_heads,
                  const std::byte* const* values, KvType type, uint32_t n, uint32_t dim, float* out,
                  size_t out_stride) {
-  weigh_values<Sixteens>(weights, weight_stride, factors, n_heads, values, type, n, dim, out,
-                         out_stride);
+  if (type != KvType::F32) {
+    return avx2::attn_values(weights, weight_stride, factors, n_heads, values, type, n, dim, out,
+                             out_stride);
+  }
+  weigh_values<Sixteens, Sixteens::Floats>(weights, weight_stride, factors, n_heads, values, n, dim,
+                                           out, out_stride);
 }
 
 void indexer_scores(const float* q, const float* head_weights, uint32_t n_heads,
                     const std::byte* const* keys, KvType type, uint32_t n, uint32_t dim,
                     float* scores) {
-  score_index<Sixteens>(q, head_weights, n_heads, keys, type, n, dim, scores);
+  if (type != KvType::F32) {
+    return avx2::indexer_scores(q, head_weights, n_heads, keys, type, n, dim, scores);
+  }
+  score_positions<Sixteens, Sixteens::Floats>(q, head_weights, n_heads, keys, n, dim, scores);
 }
 
 }  // namespace floe::avx512

@@ -2,22 +2,24 @@
 // Inside the kernels room: the loops of the attention kernels, the same for all instruction sets;
 // the order is numeric_order.h. Set, a struct of a set's file, brings the vectors:
 //
-//   kGroups        groups of eight lanes in a vector, each for a cached vector of its own in a dot
-//                  product and for eight more columns in a weighted sum
+//   Wide, Dots     kGroups groups of eight lanes; 4 * kGroups floats
+//   kGroups        a group stands for a cached vector of its own in a dot product, for eight more
+//                  columns in a weighted sum
 //   kScoreHeads    heads of one pass over 4 * kGroups cached vectors
 //   kValueHeads    heads of one pass over kValueVectors * 8 * kGroups columns
 //   kSoloVectors   kValueVectors for a single head
-//   Wide           a vector, Dots 4 * kGroups floats
-//   zeros() splat(x) times(a, b) fma(a, b, c) load(x) load_first(x, n)    first: n lanes, then
-//   zeros store(out, wide) store_first(out, wide or dots, n)      n of a whole vector or more: all
-//   lanes repeat(x) repeat_first(x, n)   eight values, or n and zeros, in every group
+//   zeros, splat, times, fma, load, store
+//   load_first, store_first      n lanes and zeros; n lanes, or all where n is larger
+//   repeat, repeat_first         eight values in every group, or n values and zeros
 //   replace_first(before, next, n)   next in the first n lanes of every group
-//   reduce_four(v)   place 4 g + k: the lanes of group g of v[k] in reduce_lanes' order
-//   scaled(dots, scale) add_positive(score, weight, dots)    score + weight * max(dots, 0); NaN: 0
-//   load_q8(vector, dim, out)        a Q8_0 vector as floats
-//   Floats, Halves   how cached vectors are read: at(vector, i) first_at(vector, i, n), and
-//                    groups_at(vectors, i) groups_first_at(vectors, i, n), group g from vectors[4
-//                    g]
+//   reduce_four(v)               place 4 g + k: the lanes of group g of v[k] in reduce_lanes' order
+//   scaled(dots, scale)
+//   add_positive(score, weight, dots)   score + weight * max(dots, 0), where NaN counts as 0
+//   load_q8(vector, dim, out)    a Q8_0 vector as floats, for load_vectors
+//
+// Element, one of its structs, says how cached vectors are read: at(vector, i) consecutive values,
+// first_at(vector, i, n) n of them and zeros. With several groups a dot product calls
+// groups_at(vectors, i) and groups_first_at(vectors, i, n), group g from vectors[4 g].
 //
 // Everything has internal linkage and is inlined: see avx2.h.
 #include "kernels/kernel_table.h"
@@ -59,14 +61,20 @@ FLOE_INLINE void dot_heads(const float* q, size_t q_stride,
   }
   uint32_t i = 0;
   for (; i + 8 <= dim; i += 8) {
-    Wide cached[4];
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) cached[k] = Element::groups_at(vectors + k, i);
+    // The heads' registers are the fewer ones to hold.
+    Wide query[kHeads];
 #pragma GCC unroll 8
-    for (int h = 0; h < kHeads; ++h) {
-      const Wide query = Set::repeat(q + h * q_stride + i);
+    for (int h = 0; h < kHeads; ++h) query[h] = Set::repeat(q + h * q_stride + i);
 #pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) sum[h][k] = Set::fma(query, cached[k], sum[h][k]);
+    for (int k = 0; k < 4; ++k) {
+      Wide cached;
+      if constexpr (Set::kGroups == 1) {
+        cached = Element::at(vectors[k], i);
+      } else {
+        cached = Element::groups_at(vectors + k, i);
+      }
+#pragma GCC unroll 8
+      for (int h = 0; h < kHeads; ++h) sum[h][k] = Set::fma(query[h], cached, sum[h][k]);
     }
   }
   if (i < dim) {
@@ -77,7 +85,12 @@ FLOE_INLINE void dot_heads(const float* q, size_t q_stride,
       const Wide query = Set::repeat_first(q + h * q_stride + i, n);
 #pragma GCC unroll 4
       for (int k = 0; k < 4; ++k) {
-        const Wide cached = Element::groups_first_at(vectors + k, i, n);
+        Wide cached;
+        if constexpr (Set::kGroups == 1) {
+          cached = Element::first_at(vectors[k], i, n);
+        } else {
+          cached = Element::groups_first_at(vectors + k, i, n);
+        }
         sum[h][k] = Set::replace_first(sum[h][k], Set::fma(query, cached, sum[h][k]), n);
       }
     }
@@ -128,14 +141,14 @@ FLOE_INLINE void accumulate(const float* weights, size_t weight_stride, const fl
     }
   }
   for (uint32_t t = 0; t < n; ++t) {
-    Wide value[kVectors];
+    Wide weight[kHeads];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) value[v] = Element::at(values[t], i + kLanes * v);
+    for (int h = 0; h < kHeads; ++h) weight[h] = Set::splat(weights[h * weight_stride + t]);
 #pragma GCC unroll 8
-    for (int h = 0; h < kHeads; ++h) {
-      const Wide weight = Set::splat(weights[h * weight_stride + t]);
+    for (int v = 0; v < kVectors; ++v) {
+      const Wide value = Element::at(values[t], i + kLanes * v);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sum[h][v] = Set::fma(weight, value[v], sum[h][v]);
+      for (int h = 0; h < kHeads; ++h) sum[h][v] = Set::fma(weight[h], value, sum[h][v]);
     }
   }
 #pragma GCC unroll 8
@@ -159,9 +172,9 @@ FLOE_INLINE void accumulate_part(const float* weights, float factor, const std::
 }
 
 template <typename Set, typename Element>
-FLOE_INLINE void accumulate_all(const float* weights, size_t weight_stride, const float* factors,
-                                uint32_t n_heads, const std::byte* const* values, uint32_t n,
-                                uint32_t dim, float* out, size_t out_stride) {
+FLOE_INLINE void weigh_values(const float* weights, size_t weight_stride, const float* factors,
+                              uint32_t n_heads, const std::byte* const* values, uint32_t n,
+                              uint32_t dim, float* out, size_t out_stride) {
   // Columns outside, heads inside: the few columns of all vectors stay in the first-level cache.
   uint32_t i = 0;
   const auto columns = [&]<int kMostHeads, int kVectors>() {
@@ -234,42 +247,15 @@ FLOE_INLINE void load_vectors(const std::byte* const* vectors, KvType type, uint
   }
 }
 
-template <typename Set>
+template <typename Set, typename Element>
 FLOE_INLINE void score_heads(const float* q, size_t q_stride, uint32_t n_heads,
-                             const std::byte* const* keys, KvType type, uint32_t n, uint32_t dim,
-                             float scale, float* scores, size_t score_stride) {
-  const auto visit = [&](uint32_t h, uint32_t t, uint32_t n_vectors, typename Set::Dots dots) {
-    Set::store_first(scores + h * score_stride + t, Set::scaled(dots, scale), n_vectors);
-  };
-  if (type == KvType::F32) {
-    each_product<Set, typename Set::Floats>(q, q_stride, n_heads, keys, n, dim, visit);
-  } else {
-    each_product<Set, typename Set::Halves>(q, q_stride, n_heads, keys, n, dim, visit);
-  }
-}
-
-template <typename Set>
-FLOE_INLINE void weigh_values(const float* weights, size_t weight_stride, const float* factors,
-                              uint32_t n_heads, const std::byte* const* values, KvType type,
-                              uint32_t n, uint32_t dim, float* out, size_t out_stride) {
-  if (type == KvType::F32) {
-    accumulate_all<Set, typename Set::Floats>(weights, weight_stride, factors, n_heads, values, n,
-                                              dim, out, out_stride);
-  } else {
-    accumulate_all<Set, typename Set::Halves>(weights, weight_stride, factors, n_heads, values, n,
-                                              dim, out, out_stride);
-  }
-}
-
-template <typename Set>
-FLOE_INLINE void score_index(const float* q, const float* head_weights, uint32_t n_heads,
-                             const std::byte* const* keys, KvType type, uint32_t n, uint32_t dim,
-                             float* scores) {
-  if (type == KvType::F32) {
-    score_positions<Set, typename Set::Floats>(q, head_weights, n_heads, keys, n, dim, scores);
-  } else {
-    score_positions<Set, typename Set::Halves>(q, head_weights, n_heads, keys, n, dim, scores);
-  }
+                             const std::byte* const* keys, uint32_t n, uint32_t dim, float scale,
+                             float* scores, size_t score_stride) {
+  each_product<Set, Element>(
+      q, q_stride, n_heads, keys, n, dim,
+      [&](uint32_t h, uint32_t t, uint32_t n_vectors, typename Set::Dots dots) {
+        Set::store_first(scores + h * score_stride + t, Set::scaled(dots, scale), n_vectors);
+      });
 }
 
 }  // namespace

@@ -69,13 +69,6 @@ struct Eights {
     static FLOE_INLINE Wide first_at(const std::byte* vector, uint32_t i, uint32_t n) {
       return load_part(reinterpret_cast<const float*>(vector) + i, n);
     }
-    static FLOE_INLINE Wide groups_at(const std::byte* const* vectors, uint32_t i) {
-      return at(vectors[0], i);
-    }
-    static FLOE_INLINE Wide groups_first_at(const std::byte* const* vectors, uint32_t i,
-                                            uint32_t n) {
-      return first_at(vectors[0], i, n);
-    }
   };
 
   struct Halves {
@@ -86,13 +79,6 @@ struct Eights {
       alignas(16) std::byte part[16] = {};
       __builtin_memcpy(part, vector + 2 * size_t{i}, 2 * size_t{n});
       return floe::load_halves(part);
-    }
-    static FLOE_INLINE Wide groups_at(const std::byte* const* vectors, uint32_t i) {
-      return at(vectors[0], i);
-    }
-    static FLOE_INLINE Wide groups_first_at(const std::byte* const* vectors, uint32_t i,
-                                            uint32_t n) {
-      return first_at(vectors[0], i, n);
     }
   };
 
@@ -121,20 +107,35 @@ void load_kv(const std::byte* const* vectors, KvType type, uint32_t n, uint32_t 
 void attn_scores(const float* q, size_t q_stride, uint32_t n_heads, const std::byte* const* keys,
                  KvType type, uint32_t n, uint32_t dim, float scale, float* scores,
                  size_t score_stride) {
-  score_heads<Eights>(q, q_stride, n_heads, keys, type, n, dim, scale, scores, score_stride);
+  if (type == KvType::F32) {
+    score_heads<Eights, Eights::Floats>(q, q_stride, n_heads, keys, n, dim, scale, scores,
+                                        score_stride);
+  } else {
+    score_heads<Eights, Eights::Halves>(q, q_stride, n_heads, keys, n, dim, scale, scores,
+                                        score_stride);
+  }
 }
 
 void attn_values(const float* weights, size_t weight_stride, const float* factors, uint32_t n_heads,
                  const std::byte* const* values, KvType type, uint32_t n, uint32_t dim, float* out,
                  size_t out_stride) {
-  weigh_values<Eights>(weights, weight_stride, factors, n_heads, values, type, n, dim, out,
-                       out_stride);
+  if (type == KvType::F32) {
+    weigh_values<Eights, Eights::Floats>(weights, weight_stride, factors, n_heads, values, n, dim,
+                                         out, out_stride);
+  } else {
+    weigh_values<Eights, Eights::Halves>(weights, weight_stride, factors, n_heads, values, n, dim,
+                                         out, out_stride);
+  }
 }
 
 void indexer_scores(const float* q, const float* head_weights, uint32_t n_heads,
                     const std::byte* const* keys, KvType type, uint32_t n, uint32_t dim,
                     float* scores) {
-  score_index<Eights>(q, head_weights, n_heads, keys, type, n, dim, scores);
+  if (type == KvType::F32) {
+    score_positions<Eights, Eights::Floats>(q, head_weights, n_heads, keys, n, dim, scores);
+  } else {
+    score_positions<Eights, Eights::Halves>(q, head_weights, n_heads, keys, n, dim, scores);
+  }
 }
 
 }  // namespace floe::neon_dotprod

@@ -8,7 +8,6 @@ namespace floe::avx512 {
 using namespace avx2;
 
 FLOE_KERNEL(avx512, matmul)
-FLOE_KERNEL(avx512, load_kv)
 FLOE_KERNEL(avx512, attn_scores)
 FLOE_KERNEL(avx512, attn_values)
 FLOE_KERNEL(avx512, softmax_block)

@@ -30,13 +30,8 @@ FLOE_INLINE __m512 exponential(__m512 x) {
   return _mm512_scalef_ps(p, n);
 }
 
-// Lane by lane, the larger; the second where one is NaN.
-FLOE_INLINE __m256 halves_max(__m512 x) {
-  return _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
-}
-
 FLOE_INLINE float reduce_max(__m512 x) {
-  const __m256 eight = halves_max(x);
+  const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
   __m128 m = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   m = _mm_max_ps(m, _mm_movehl_ps(m, m));
   return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
