@@ -8,6 +8,10 @@ namespace floe::avx512 {
 using namespace avx2;
 
 FLOE_KERNEL(avx512, matmul)
+FLOE_KERNEL(avx512, attn_scores)
+FLOE_KERNEL(avx512, attn_values)
+FLOE_KERNEL(avx512, softmax_block)
+FLOE_KERNEL(avx512, indexer_scores)
 
 void matmul_small(QuantType type, const MatmulCall& call);
 void matmul_k(QuantType type, const MatmulCall& call);

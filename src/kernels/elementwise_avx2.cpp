@@ -249,39 +249,41 @@ void softmax(float* x, uint32_t n) {
 
 void softmax_block(float* x, size_t stride, uint32_t n_heads, uint32_t n, float* maxima,
                    float* sums, float* factors) {
-  for (uint32_t h = 0; h < n_heads; ++h, x += stride) {
+  const float lowest = -__builtin_inff();
+  // In three rounds over the heads: one head's steps wait for each other, those of several do not.
+  for (uint32_t h = 0; h < n_heads; ++h) {
+    const float* scores = x + h * stride;
     const float before = maxima[h];
     // The running maximum stands second: it is what max returns for NaN.
     __m256 lanes = _mm256_set1_ps(before);
     uint32_t i = 0;
-    for (; i + 8 <= n; i += 8) lanes = _mm256_max_ps(_mm256_loadu_ps(x + i), lanes);
+    for (; i + 8 <= n; i += 8) lanes = _mm256_max_ps(_mm256_loadu_ps(scores + i), lanes);
     __m128 m = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
     m = _mm_max_ps(m, _mm_movehl_ps(m, m));
     float max = _mm_cvtss_f32(_mm_max_ss(m, _mm_shuffle_ps(m, m, 1)));
-    for (; i < n; ++i) max = x[i] > max ? x[i] : max;
-    const float base = max == -__builtin_inff() ? 0.0f : max;
-    const __m256 bases = _mm256_set1_ps(base);
+    for (; i < n; ++i) max = scores[i] > max ? scores[i] : max;
+    maxima[h] = max;
+    factors[h] = before - (max == lowest ? 0.0f : max);
+  }
+  map(factors, n_heads, [&](auto load) { return exponential(load(factors)); });
+  for (uint32_t h = 0; h < n_heads; ++h, x += stride) {
+    const __m256 base = _mm256_set1_ps(maxima[h] == lowest ? 0.0f : maxima[h]);
     float sum;
     if (n == 32) {
       __m256 v[4];
 #pragma GCC unroll 4
       for (int k = 0; k < 4; ++k) {
-        v[k] = exponential(_mm256_sub_ps(_mm256_loadu_ps(x + 8 * k), bases));
+        v[k] = exponential(_mm256_sub_ps(_mm256_loadu_ps(x + 8 * k), base));
         _mm256_storeu_ps(x + 8 * k, v[k]);
       }
       sum = reduce_lanes(_mm256_add_ps(_mm256_add_ps(v[0], v[1]), _mm256_add_ps(v[2], v[3])));
     } else {
-      map(x, n, [&](auto load) { return exponential(_mm256_sub_ps(load(x), bases)); });
+      map(x, n, [&](auto load) { return exponential(_mm256_sub_ps(load(x), base)); });
       sum = sum_lanes(
           n, [x](__m256 sums8, uint32_t k) { return _mm256_add_ps(sums8, _mm256_loadu_ps(x + k)); },
           [x](float lane, uint32_t k) { return lane + x[k]; });
     }
-    // exp(0) is 1 exactly.
-    const float factor =
-        before == base ? 1.0f : _mm256_cvtss_f32(exponential(_mm256_set1_ps(before - base)));
-    factors[h] = factor;
-    sums[h] = __builtin_fmaf(sums[h], factor, sum);
-    maxima[h] = max;
+    sums[h] = __builtin_fmaf(sums[h], factors[h], sum);
   }
 }
 
