@@ -82,6 +82,7 @@ class UnsteadyModel final : public Model {
                             KvCache& cache) override {
     return model_.forward_mtp(batch, hidden, cache);
   }
+  void embed(int32_t token, float* out) const override { model_.embed(token, out); }
   std::span<const std::byte> weights() const override { return model_.weights(); }
   void log_routing(std::vector<uint32_t>* log) override { model_.log_routing(log); }
 
