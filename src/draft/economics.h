@@ -59,6 +59,7 @@ struct SpecOutcome {
   std::span<const int32_t>
       committed;           // tokens that this step added: n_accepted + 1 unless it ended
   uint32_t first_row = 0;  // of the sequence's rows in the forward
+  uint32_t n_sampled = 0;  // tokens that the step sampled, one that ended the sequence included
 };
 
 struct StepMeasure {

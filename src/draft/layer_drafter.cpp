@@ -59,12 +59,13 @@ float* LayerDrafter::guess_hidden(const Sequence& sequence) {
   return guesses_ + static_cast<size_t>(&sequence - sequences_.data()) * features_.chain_dim;
 }
 
-void LayerDrafter::begin(SequenceId id, std::span<const int32_t>, uint32_t n_cached,
+void LayerDrafter::begin(SequenceId id, std::span<const int32_t> tokens, uint32_t n_cached,
                          std::span<const int32_t>) {
   const auto found = std::find_if(sequences_.begin(), sequences_.end(),
                                   [](const Sequence& s) { return !s.in_use; });
   FLOE_CHECK(found != sequences_.end());
   *found = Sequence{.id = id, .in_use = true, .n_committed = n_cached};
+  found->n_given = static_cast<uint32_t>(tokens.size());
   found->n_filled = std::max(n_cached, features_.first_position);
   // Nobody kept the hidden state of the last cached position; before position 0 there is none.
   if (takes_hidden()) std::fill_n(waiting_hidden(*found, 0), features_.trunk_dim, 0.0f);
@@ -90,6 +91,8 @@ void LayerDrafter::accept(std::span<const CommittedRows> committed) {
     }
     sequence.n_guessed = 0;
     run = run || end > sequence.n_filled + kMaxWaitingRows;
+    // Other choices of the request wait for the prompt to be final.
+    run = run || (rows.first_position < sequence.n_given && end >= sequence.n_given);
   }
   // Where one sequence has to run its rows the others' cost little more. All hidden states are
   // copied before a forward overwrites them.

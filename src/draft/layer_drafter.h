@@ -63,6 +63,7 @@ class LayerDrafter : public Drafter {
   struct Sequence {
     SequenceId id = 0;
     bool in_use = false;
+    uint32_t n_given = 0;      // tokens that it began with
     uint32_t n_committed = 0;  // positions that the trunk has computed
     // Positions whose cached values are final, the pending token's among them once a draft ran it.
     uint32_t n_filled = 0;

@@ -271,6 +271,10 @@ void Engine::Impl::admit() {
     if (sequence->was_admitted) continue;  // it was preempted and comes back
     RequestState& request = *sequence->request;
     sequence->was_admitted = true;
+    if (verify_.active()) {
+      sequence->telemetry.spec_state = "plain";
+      sequence->telemetry.spec_reason = "no guess";
+    }
     sequence->n_prompt_cached = sequence->n_cached;
     sequence->admit_ns = now_ns_;
     stats_.queue.observe(seconds_between(request.arrival_ns, now_ns_));
@@ -354,7 +358,7 @@ void Engine::Impl::count_step(const ForwardOutput& output, std::span<const Plann
   }
   ++stats_.n_steps;
   stats_.n_rows += telemetry_.n_rows;
-  stats_.n_decode_rows += output.n_logit_rows;
+  stats_.n_decode_rows += output.n_logit_rows - telemetry_.n_draft_rows;
   stats_.step_seconds += telemetry_.seconds;
   (has_prompt_rows ? stats_.prefill_seconds : stats_.decode_seconds) += telemetry_.seconds;
   stats_.attention_bytes += ledger.attention_bytes;
@@ -377,9 +381,8 @@ void Engine::Impl::sample_and_emit(const PlannedRows& planned, const float* logi
   scheduler_.mark_cached(sequence, planned.n_rows);
   if (!planned.reaches_end) return;
   if (was_decoding) count_decode_step(sequence);
-  if (verify_.active()) count_guesses(sequence, planned);
+  if (verify_.active() && planned.decodes()) count_guesses(sequence, planned);
   const uint32_t n_vocab = model_.info().n_vocab;
-  const uint32_t n_tokens_before = sequence.n_tokens();
   uint32_t n_accepted = 0;
   for (uint32_t row = 0; row < planned.n_logit_rows(); ++row) {
     const SampledToken sampled = sampler_.sample(
@@ -391,10 +394,8 @@ void Engine::Impl::sample_and_emit(const PlannedRows& planned, const float* logi
     }
     const bool accepted =
         row < planned.guesses.size() && planned.guesses[row].token == sampled.token;
-    if (accepted) {
-      count_accepted(sequence, planned.guesses[row], n_accepted);
-      verify_.judge(planned, n_tokens_before, ++n_accepted);
-    }
+    if (accepted) count_accepted(sequence, planned.guesses[row], n_accepted++);
+    verify_.judge(planned, row + 1, n_accepted);
     take_token(sequence, sampled);
     if (!accepted || sequence.state == Sequence::State::ended) return;
     scheduler_.mark_cached(sequence, 1);  // the row of the guess
@@ -413,6 +414,11 @@ void Engine::Impl::count_decode_step(Sequence& sequence) {
 
 void Engine::Impl::count_guesses(Sequence& sequence, const PlannedRows& planned) {
   ChoiceTelemetry& sums = sequence.telemetry;
+  if (!sequence.known_to_drafters) {
+    sums.spec_state = "off";
+    sums.spec_reason = "not wanted";
+    return;
+  }
   const SpecDecision decision = verify_.decision(sequence);
   const bool was_drafting = sequence.drafting;
   sequence.drafting = !planned.guesses.empty();
@@ -423,8 +429,10 @@ void Engine::Impl::count_guesses(Sequence& sequence, const PlannedRows& planned)
   sums.predicted_seconds += telemetry_.predicted_seconds;
   sums.n_predicted_steps += telemetry_.predicted_seconds > 0.0 ? 1 : 0;
   sums.n_drafted += planned.guesses.size();
-  for (const DraftToken& guess : planned.guesses) {
+  for (size_t i = 0; i < planned.guesses.size(); ++i) {
+    const DraftToken& guess = planned.guesses[i];
     ++stats_.n_drafted[static_cast<size_t>(guess.source)];
+    ++stats_.drafted_by_position[i];
     // Until it turns out to be right.
     sums.n_predicted_rejected += guess.source == DraftSource::prediction ? 1 : 0;
   }

@@ -50,7 +50,7 @@ struct EngineStats {
   uint64_t n_recomputed_tokens = 0;  // rows computed again after a preemption
   uint64_t n_steps = 0;
   uint64_t n_rows = 0;           // rows of all forwards
-  uint64_t n_decode_rows = 0;    // of those, rows whose logits were used
+  uint64_t n_decode_rows = 0;    // of those, rows that give a token whatever is guessed
   double step_seconds = 0.0;     // summed over steps
   double prefill_seconds = 0.0;  // steps that held prompt rows
   double decode_seconds = 0.0;   // steps of decode rows only
@@ -64,6 +64,7 @@ struct EngineStats {
   uint64_t n_drafts = 0;  // drafts of which at least one guess became a row
   std::array<uint64_t, kDraftSources> n_drafted{};  // guesses that became rows, by DraftSource
   std::array<uint64_t, kDraftSources> n_draft_accepted{};
+  std::array<uint64_t, kMaxDraftTokens> drafted_by_position{};   // guesses that became rows
   std::array<uint64_t, kMaxDraftTokens> accepted_by_position{};  // [i]: the (i+1)th of its draft
   double draft_seconds = 0.0;
   uint64_t n_spec_switches = 0;  // a sequence began or ceased to speculate

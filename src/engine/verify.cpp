@@ -33,7 +33,8 @@ Verify::Verify(const EngineOptions& options, const ModelInfo& model,
 }
 
 void Verify::begin(Sequence& sequence) {
-  if (!active()) return;
+  // One that wants no guesses need not be kept up with.
+  if (!active() || sequence.request->request.max_draft_tokens == 0) return;
   sequence.known_to_drafters = true;
   speculation_.begin(sequence.age, sequence.tokens, sequence.n_cached,
                      sequence.request->request.prediction);
@@ -67,7 +68,7 @@ void Verify::guess(std::span<PlannedRows> plan) {
     turn.tokens = sequence.tokens;
     turn.slots = sequence.table->slots().first(size_t{sequence.n_tokens()} + n_room);
     turn.max_tokens = n_room;
-    turns_.push_back({&sequence, sequence.n_tokens(), 0});
+    turns_.push_back({&sequence, sequence.n_tokens(), 0, 0});
   }
   speculation_.propose(turns(), shape, *this);
   size_t next = 0;
@@ -98,11 +99,12 @@ int32_t Verify::choose(const DraftTask& task, std::span<const float> logits) {
   return token.finite ? token.token : -1;
 }
 
-void Verify::judge(const PlannedRows& planned, uint32_t n_tokens_before, uint32_t n_accepted) {
+void Verify::judge(const PlannedRows& planned, uint32_t n_sampled, uint32_t n_accepted) {
   if (!active() || !planned.decodes()) return;
   const auto turn = std::find_if(turns_.begin(), turns_.end(),
                                  [&](const Turn& t) { return t.sequence == planned.sequence; });
-  FLOE_CHECK(turn != turns_.end() && turn->n_tokens_before == n_tokens_before);
+  FLOE_CHECK(turn != turns_.end());
+  turn->n_sampled = n_sampled;
   turn->n_accepted = n_accepted;
 }
 
@@ -123,11 +125,12 @@ void Verify::learn(std::span<const PlannedRows> plan, std::span<const uint32_t> 
       const Turn& turn = turns_[next];
       const SpecTurn& guessed = spec_turns_[next++];
       outcomes_.push_back({sequence.age, guessed.draft, guessed.n_verify, turn.n_accepted,
-                           std::span(sequence.tokens).subspan(turn.n_tokens_before), first_row});
+                           std::span(sequence.tokens).subspan(turn.n_tokens_before), first_row,
+                           turn.n_sampled});
     } else {
       measure.n_prompt_rows += plan[i].n_rows;
     }
-    if (sequence.state != Sequence::State::running) continue;
+    if (sequence.state != Sequence::State::running || !sequence.known_to_drafters) continue;
     committed_.push_back(
         {sequence.age, sequence.tokens, sequence.table->slots().first(sequence.n_cached),
          first_cached[i], sequence.n_cached - first_cached[i],
@@ -148,7 +151,9 @@ void Verify::settle(std::span<const PlannedRows> plan) {
   for (const PlannedRows& planned : plan) {
     Sequence& sequence = *planned.sequence;
     if (sequence.state != Sequence::State::running) continue;
-    scheduler_.settle(sequence, speculation_.n_settled(sequence.age, sequence.n_cached));
+    scheduler_.settle(sequence, sequence.known_to_drafters
+                                    ? speculation_.n_settled(sequence.age, sequence.n_cached)
+                                    : sequence.n_cached);
   }
 }
 

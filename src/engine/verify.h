@@ -30,9 +30,9 @@ class Verify final : private TokenChooser {
 
   // Adds guesses to the sequences of the plan that decode.
   void guess(std::span<PlannedRows> plan);
-  // Of the planned sequence's guesses the first n_accepted were right. n_tokens_before: the tokens
-  // it had when the step began.
-  void judge(const PlannedRows& planned, uint32_t n_tokens_before, uint32_t n_accepted);
+  // So far the step has sampled n_sampled tokens of the planned sequence, and its first n_accepted
+  // guesses were right.
+  void judge(const PlannedRows& planned, uint32_t n_sampled, uint32_t n_accepted);
   // After all are judged. first_cached[i]: where the rows of plan[i] began.
   void learn(std::span<const PlannedRows> plan, std::span<const uint32_t> first_cached,
              const ForwardOutput& output, double forward_seconds,
@@ -51,6 +51,7 @@ class Verify final : private TokenChooser {
   struct Turn {
     Sequence* sequence = nullptr;
     uint32_t n_tokens_before = 0;
+    uint32_t n_sampled = 0;
     uint32_t n_accepted = 0;
   };
 

@@ -83,6 +83,9 @@ Result<std::vector<DraftSource>> choose_sources(const SpecFlags& flags, const Mo
       return usage_error("--spec-type mtp: {} has no draft head; --model-mtp names one in a file",
                          info.name);
     }
+    if (!asks(DraftSource::mtp) && (flags.mtp_vocab != 0 || !flags.mtp_path.empty())) {
+      return usage_error("--model-mtp and --mtp-vocab are for mtp, which --spec-type leaves out");
+    }
     if (asks(DraftSource::draft_model) != has_draft_model) {
       return usage_error("--spec-type draft and -md go together");
     }
@@ -93,6 +96,9 @@ Result<std::vector<DraftSource>> choose_sources(const SpecFlags& flags, const Mo
   }
   std::vector<DraftSource> sources = {DraftSource::prompt_lookup};
   if (info.has_mtp) sources.push_back(DraftSource::mtp);
+  if (!info.has_mtp && flags.mtp_vocab != 0) {
+    return usage_error("--mtp-vocab: {} has no draft head", info.name);
+  }
   if (has_draft_model) sources.push_back(DraftSource::draft_model);
   if (has_eagle3) sources.push_back(DraftSource::eagle3);
   return sources;
