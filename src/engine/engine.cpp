@@ -2,168 +2,11 @@
 
 #include <algorithm>
 #include <limits>
-#include <unordered_map>
-#include <vector>
 
-#include "engine/sampler.h"
-#include "engine/scheduler.h"
-#include "engine/verify.h"
+#include "engine/engine_impl.h"
+#include "engine/time_between.h"
 
 namespace floe {
-
-namespace {
-
-double seconds_between(int64_t begin_ns, int64_t end_ns) {
-  return static_cast<double>(end_ns - begin_ns) * 1e-9;
-}
-double ms_between(int64_t begin_ns, int64_t end_ns) {
-  return static_cast<double>(end_ns - begin_ns) * 1e-6;
-}
-
-SubmitOutcome invalid(const char* param, std::string message) {
-  SubmitOutcome outcome;
-  outcome.status = SubmitStatus::invalid;
-  outcome.param = param;
-  outcome.message = std::move(message);
-  return outcome;
-}
-
-}  // namespace
-
-SubmitOutcome RequestLimits::check(const Request& request) const {
-  if (request.prompt.empty()) return invalid("prompt", "the prompt is empty");
-  for (const int32_t token : request.prompt) {
-    if (token < 0 || static_cast<uint32_t>(token) >= n_vocab_) {
-      return invalid("prompt", fmt::format("token ids must be in 0..{}", n_vocab_ - 1));
-    }
-  }
-  if (request.max_tokens == 0) return invalid("max_tokens", "max_tokens must be at least 1");
-  if (request.n == 0 || request.n > max_choices_) {
-    return invalid("n", fmt::format("n must be in 1..{}", max_choices_));
-  }
-  if (request.sampling.top_logprobs > kMaxTopLogprobs) {
-    return invalid("top_logprobs", fmt::format("top_logprobs must be in 0..{}", kMaxTopLogprobs));
-  }
-  for (const auto& [token, bias] : request.sampling.logit_bias) {
-    if (token < 0 || static_cast<uint32_t>(token) >= n_vocab_) {
-      return invalid("logit_bias", fmt::format("token ids must be in 0..{}", n_vocab_ - 1));
-    }
-  }
-  if (request.prediction.size() > n_context_) {
-    return invalid("prediction", fmt::format("the prediction has {} tokens; it may have {}",
-                                             request.prediction.size(), n_context_));
-  }
-  for (const int32_t token : request.prediction) {
-    if (token < 0 || static_cast<uint32_t>(token) >= n_vocab_) {
-      return invalid("prediction", fmt::format("token ids must be in 0..{}", n_vocab_ - 1));
-    }
-  }
-  if (request.max_draft_tokens > kMaxDraftTokens) {
-    return invalid("max_draft_tokens",
-                   fmt::format("max_draft_tokens must be in 0..{}", kMaxDraftTokens));
-  }
-  SubmitOutcome outcome;
-  outcome.n_prompt_tokens = static_cast<uint32_t>(
-      std::min<size_t>(request.prompt.size(), std::numeric_limits<uint32_t>::max()));
-  outcome.n_context = n_context_;
-  if (request.prompt.size() >= n_context_) {
-    outcome.status = SubmitStatus::context_exceeded;
-    outcome.message =
-        fmt::format("the prompt has {} tokens; prompt and output together may have {}",
-                    request.prompt.size(), n_context_);
-  }
-  return outcome;
-}
-
-class Engine::Impl {
- public:
-  Impl(const EngineOptions& options, Model& model, const Clock& clock,
-       std::unique_ptr<KvCache> cache, uint32_t n_blocks, uint32_t n_context,
-       std::vector<std::unique_ptr<Drafter>> drafters)
-      : options_(options),
-        model_(model),
-        clock_(clock),
-        limits_(model.info().n_vocab, n_context, options.max_choices),
-        cache_(std::move(cache)),
-        scheduler_(options, n_blocks, options.hooks),
-        sampler_(model.info().n_vocab),
-        verify_(options, model.info(), std::move(drafters), scheduler_, sampler_, clock) {
-    if (options.poison_freed_blocks) scheduler_.pool().poison_on_free(*cache_);
-    rows_.reserve(Scheduler::max_rows(options) + options.max_draft_rows);
-    slots_.reserve(options.max_sequences);
-    first_cached_.reserve(options.max_sequences);
-    left_.reserve(options.max_sequences);
-    if (verify_.active()) model_.log_routing(&routing_);
-    top_logprobs_.reserve(kMaxTopLogprobs);
-  }
-
-  SubmitOutcome submit(Request request);
-  void accept(RequestId id, Request request, int64_t arrival_ns);
-  void cancel(RequestId id);
-  void finish(RequestId id, uint32_t choice, uint32_t n_completion_tokens);
-  bool step();
-  void begin_drain();
-  void abort_all();
-  bool idle() const { return requests_.empty(); }
-  EngineStats stats() const;
-  double estimated_wait_seconds() const;
-  void audit() const;
-
-  ~Impl() {
-    if (verify_.active()) model_.log_routing(nullptr);
-  }
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-  const RequestLimits& limits() const { return limits_; }
-
- private:
-  // The step, in order.
-  void admit();
-  std::span<PlannedRows> plan();
-  ForwardOutput forward(std::span<const PlannedRows> plan);
-  void sample_and_emit(const PlannedRows& planned, const float* logits);
-  void learn(std::span<const PlannedRows> plan, const ForwardOutput& output);
-  void retire();
-
-  void take_token(Sequence& sequence, const SampledToken& sampled);
-  void count_decode_step(Sequence& sequence);
-  void count_guesses(Sequence& sequence, const PlannedRows& planned);
-  // position: of the guess within its draft.
-  void count_accepted(Sequence& sequence, const DraftToken& guess, uint32_t position);
-  void end(Sequence& sequence, FinishReason reason, EndError error, uint32_t n_completion_tokens);
-  void end_request(RequestState& request, FinishReason reason, EndError error);
-  void close(Sequence& sequence, FinishReason reason);
-  TokenEvent event_of(const Sequence& sequence) const;
-  void count_step(const ForwardOutput& output, std::span<const PlannedRows> plan, int64_t begin_ns);
-
-  const EngineOptions options_;
-  Model& model_;
-  const Clock& clock_;
-  const RequestLimits limits_;
-  std::unique_ptr<KvCache> cache_;  // drafters know its address
-  Scheduler scheduler_;
-  Sampler sampler_;
-  Verify verify_;
-
-  std::unordered_map<RequestId, std::unique_ptr<RequestState>> requests_;
-  std::vector<RequestId> ended_;  // requests whose last choice ended since the last retire()
-  std::vector<Sequence*> left_;   // choices that drafters know and that ended since then
-  RequestId next_id_ = 1;
-  uint64_t next_age_ = 1;
-  uint32_t n_unstarted_ = 0;  // requests none of whose choices ran yet
-  bool draining_ = false;
-  double mean_run_seconds_ = 0.0;  // recent requests, admission to end; 0: none yet
-  int64_t now_ns_ = 0;             // of the current step or call
-
-  // One step's rows; kept so that a step allocates nothing.
-  std::vector<ForwardRow> rows_;
-  std::vector<SequenceSlots> slots_;
-  std::vector<uint32_t> first_cached_;  // of each planned sequence, before the step
-  std::vector<uint32_t> routing_;       // what the forward logged, while there are drafters
-  std::vector<TokenLogprob> top_logprobs_;
-  StepTelemetry telemetry_;
-  EngineStats stats_;
-};
 
 SubmitOutcome Engine::Impl::submit(Request request) {
   SubmitOutcome outcome = limits_.check(request);
@@ -325,54 +168,6 @@ ForwardOutput Engine::Impl::forward(std::span<const PlannedRows> plan) {
   return output;
 }
 
-void Engine::Impl::count_step(const ForwardOutput& output, std::span<const PlannedRows> plan,
-                              int64_t begin_ns) {
-  const ByteLedger& ledger = output.ledger;
-  telemetry_.n_rows = static_cast<uint32_t>(rows_.size());
-  telemetry_.n_sequences = static_cast<uint32_t>(plan.size());
-  telemetry_.n_accepted = 0;
-  telemetry_.n_draft_rows = 0;
-  telemetry_.predicted_seconds = 0.0;
-  for (const PlannedRows& planned : plan) {
-    telemetry_.n_draft_rows += static_cast<uint32_t>(planned.guesses.size());
-    if (!planned.decodes() || !verify_.active()) continue;
-    telemetry_.predicted_seconds = verify_.decision(*planned.sequence).predicted_seconds;
-  }
-  telemetry_.draft_seconds = verify_.guess_seconds();
-  telemetry_.experts_union_mean = ledger.mean_union();
-  telemetry_.total_bytes = ledger.total_bytes();
-  telemetry_.routed_bytes = ledger.routed_bytes;
-  telemetry_.seconds = seconds_between(begin_ns, now_ns_);
-  telemetry_.gb_s = telemetry_.seconds > 0.0
-                        ? static_cast<double>(telemetry_.total_bytes) / telemetry_.seconds * 1e-9
-                        : 0.0;
-
-  bool has_prompt_rows = false;
-  for (const PlannedRows& planned : plan) {
-    const Sequence& sequence = *planned.sequence;
-    has_prompt_rows |= sequence.n_cached < sequence.n_prompt;
-    if (sequence.n_cached < sequence.n_highest_cached) {
-      stats_.n_recomputed_tokens +=
-          std::min(planned.n_rows, sequence.n_highest_cached - sequence.n_cached);
-    }
-  }
-  ++stats_.n_steps;
-  stats_.n_rows += telemetry_.n_rows;
-  stats_.n_decode_rows += output.n_logit_rows - telemetry_.n_draft_rows;
-  stats_.step_seconds += telemetry_.seconds;
-  (has_prompt_rows ? stats_.prefill_seconds : stats_.decode_seconds) += telemetry_.seconds;
-  stats_.attention_bytes += ledger.attention_bytes;
-  stats_.dense_bytes += ledger.dense_bytes;
-  stats_.shared_bytes += ledger.shared_bytes;
-  stats_.routed_bytes += ledger.routed_bytes;
-  stats_.head_bytes += ledger.head_bytes;
-  stats_.kv_bytes += ledger.kv_bytes;
-  stats_.last_gb_s = telemetry_.gb_s;
-  stats_.last_union_mean = telemetry_.experts_union_mean;
-  stats_.last_rows = telemetry_.n_rows;
-  stats_.step.observe(telemetry_.seconds);
-}
-
 // logits f32 [planned.n_logit_rows()][n_vocab]
 void Engine::Impl::sample_and_emit(const PlannedRows& planned, const float* logits) {
   Sequence& sequence = *planned.sequence;
@@ -400,52 +195,6 @@ void Engine::Impl::sample_and_emit(const PlannedRows& planned, const float* logi
     if (!accepted || sequence.state == Sequence::State::ended) return;
     scheduler_.mark_cached(sequence, 1);  // the row of the guess
   }
-}
-
-void Engine::Impl::count_decode_step(Sequence& sequence) {
-  ChoiceTelemetry& sums = sequence.telemetry;
-  ++sums.n_steps;
-  sequence.n_telemetry_rows += telemetry_.n_rows;
-  sequence.sum_telemetry_union += telemetry_.experts_union_mean;
-  sums.total_bytes += telemetry_.total_bytes;
-  sums.routed_bytes += telemetry_.routed_bytes;
-  sums.seconds += telemetry_.seconds;
-}
-
-void Engine::Impl::count_guesses(Sequence& sequence, const PlannedRows& planned) {
-  ChoiceTelemetry& sums = sequence.telemetry;
-  if (!sequence.known_to_drafters) {
-    sums.spec_state = "off";
-    sums.spec_reason = "not wanted";
-    return;
-  }
-  const SpecDecision decision = verify_.decision(sequence);
-  const bool was_drafting = sequence.drafting;
-  sequence.drafting = !planned.guesses.empty();
-  stats_.n_spec_switches += sequence.drafting != was_drafting ? 1 : 0;
-  stats_.n_drafts += sequence.drafting ? 1 : 0;
-  sums.spec_state = decision.state;
-  sums.spec_reason = decision.reason;
-  sums.predicted_seconds += telemetry_.predicted_seconds;
-  sums.n_predicted_steps += telemetry_.predicted_seconds > 0.0 ? 1 : 0;
-  sums.n_drafted += planned.guesses.size();
-  for (size_t i = 0; i < planned.guesses.size(); ++i) {
-    const DraftToken& guess = planned.guesses[i];
-    ++stats_.n_drafted[static_cast<size_t>(guess.source)];
-    ++stats_.drafted_by_position[i];
-    // Until it turns out to be right.
-    sums.n_predicted_rejected += guess.source == DraftSource::prediction ? 1 : 0;
-  }
-}
-
-void Engine::Impl::count_accepted(Sequence& sequence, const DraftToken& guess, uint32_t position) {
-  ++telemetry_.n_accepted;
-  ++sequence.telemetry.n_accepted;
-  ++stats_.n_draft_accepted[static_cast<size_t>(guess.source)];
-  ++stats_.accepted_by_position[position];
-  if (guess.source != DraftSource::prediction) return;
-  ++sequence.telemetry.n_predicted_accepted;
-  --sequence.telemetry.n_predicted_rejected;
 }
 
 // What the step was good for: drafters and their economics, and the blocks that are final now.
@@ -541,35 +290,6 @@ void Engine::Impl::close(Sequence& sequence, FinishReason reason) {
   ended_.push_back(request.id);
 }
 
-TokenEvent Engine::Impl::event_of(const Sequence& sequence) const {
-  const RequestState& request = *sequence.request;
-  TokenEvent event;
-  event.request = request.id;
-  event.choice = sequence.choice;
-  event.request_done = request.n_open == 0;
-  event.counts = TokenCounts{sequence.n_prompt, sequence.n_prompt_cached, sequence.n_output()};
-  if (!sequence.was_admitted) {
-    event.timings.queue_ms = ms_between(request.arrival_ns, now_ns_);
-  } else {
-    event.timings.queue_ms = ms_between(request.arrival_ns, sequence.admit_ns);
-    const int64_t prefill_end_ns = sequence.first_token_ns != 0 ? sequence.first_token_ns : now_ns_;
-    event.timings.prefill_ms = ms_between(sequence.admit_ns, prefill_end_ns);
-    event.timings.decode_ms = ms_between(prefill_end_ns, now_ns_);
-    event.step = telemetry_;
-  }
-  event.telemetry = sequence.telemetry;
-  if (event.telemetry.n_steps > 0) {
-    const auto n_steps = static_cast<double>(event.telemetry.n_steps);
-    event.telemetry.batch_mean = static_cast<double>(sequence.n_telemetry_rows) / n_steps;
-    event.telemetry.experts_union_mean = sequence.sum_telemetry_union / n_steps;
-    if (event.telemetry.seconds > 0.0) {
-      event.telemetry.gb_s =
-          static_cast<double>(event.telemetry.total_bytes) / event.telemetry.seconds * 1e-9;
-    }
-  }
-  return event;
-}
-
 void Engine::Impl::retire() {
   for (Sequence* sequence : left_) verify_.end(*sequence);
   left_.clear();
@@ -599,24 +319,6 @@ void Engine::Impl::abort_all() {
 double Engine::Impl::estimated_wait_seconds() const {
   const double run_seconds = mean_run_seconds_ > 0.0 ? mean_run_seconds_ : 1.0;
   return run_seconds * (n_unstarted_ + 1.0) / options_.max_sequences;
-}
-
-EngineStats Engine::Impl::stats() const {
-  EngineStats stats = stats_;
-  stats.n_waiting = n_unstarted_;
-  stats.n_running = static_cast<uint32_t>(requests_.size()) - n_unstarted_;
-  stats.n_sequences = static_cast<uint32_t>(scheduler_.running().size());
-  for (const Sequence* sequence : scheduler_.running()) {
-    stats.n_drafting += sequence->drafting ? 1 : 0;
-    stats.n_parked += std::string_view(sequence->telemetry.spec_state) == "parked" ? 1 : 0;
-  }
-  stats.n_kv_blocks = scheduler_.pool().n_blocks();
-  stats.n_kv_blocks_used = scheduler_.pool().n_used();
-  stats.max_sequences = options_.max_sequences;
-  stats.max_waiting = options_.max_waiting;
-  stats.draining = draining_;
-  stats.n_preemptions = scheduler_.n_preemptions();
-  return stats;
 }
 
 void Engine::Impl::audit() const {

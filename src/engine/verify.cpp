@@ -2,16 +2,14 @@
 
 #include <algorithm>
 
+#include "engine/time_between.h"
+
 namespace floe {
 
 namespace {
 
 // Low enough that no bias of a request lifts it, finite so that it is a logit.
 constexpr float kUnknownToken = -1e30f;
-
-double seconds_between(int64_t begin_ns, int64_t end_ns) {
-  return static_cast<double>(end_ns - begin_ns) * 1e-9;
-}
 
 }  // namespace
 

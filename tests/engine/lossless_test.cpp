@@ -2,7 +2,8 @@
 // bits, whoever guesses, however many, under every setting of a request, batched, preempted or
 // alone.
 //
-// FLOE_LOSSLESS_TOKENS=N compares at least N tokens instead of the few thousand of ./check.
+// FLOE_LOSSLESS_TOKENS=N compares at least N tokens instead of the few thousand of ./check, and
+// FLOE_LOSSLESS_FIRST=W begins at another world, so that several processes share the work.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -191,14 +192,18 @@ void expect_same(const ChoiceRecord& with, const ChoiceRecord& without, const st
   }
 }
 
+uint64_t number_from(const char* variable, uint64_t fallback) {
+  const char* text = std::getenv(variable);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : fallback;
+}
+
 TEST_F(LosslessTest, GuessesChangeNoBit) {
-  uint64_t n_wanted = kFewTokens;
-  if (const char* text = std::getenv("FLOE_LOSSLESS_TOKENS"))
-    n_wanted = std::strtoull(text, nullptr, 10);
+  const uint64_t n_wanted = number_from("FLOE_LOSSLESS_TOKENS", kFewTokens);
+  const uint64_t first = number_from("FLOE_LOSSLESS_FIRST", 0);
   uint64_t n_tokens = 0, n_accepted = 0, n_preemptions = 0;
   std::array<uint64_t, kDraftSources> accepted{};
   const size_t n_draftings = std::size(kDraftings);
-  for (uint64_t world = 0; n_tokens < n_wanted || world < n_draftings; ++world) {
+  for (uint64_t world = first; n_tokens < n_wanted || world < first + n_draftings; ++world) {
     Rng rng(world * 7919 + 1);
     EngineOptions setup = options(rng);
     const std::vector<ChoiceRecord> plain = run(setup, world);

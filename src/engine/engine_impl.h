@@ -1,0 +1,105 @@
+#pragma once
+// The engine behind its door (engine.h): engine.cpp has the step, engine_counts.cpp what is counted
+// and told of it.
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+#include "engine/verify.h"
+
+namespace floe {
+
+class Engine::Impl {
+ public:
+  Impl(const EngineOptions& options, Model& model, const Clock& clock,
+       std::unique_ptr<KvCache> cache, uint32_t n_blocks, uint32_t n_context,
+       std::vector<std::unique_ptr<Drafter>> drafters)
+      : options_(options),
+        model_(model),
+        clock_(clock),
+        limits_(model.info().n_vocab, n_context, options.max_choices),
+        cache_(std::move(cache)),
+        scheduler_(options, n_blocks, options.hooks),
+        sampler_(model.info().n_vocab),
+        verify_(options, model.info(), std::move(drafters), scheduler_, sampler_, clock) {
+    if (options.poison_freed_blocks) scheduler_.pool().poison_on_free(*cache_);
+    rows_.reserve(Scheduler::max_rows(options) + options.max_draft_rows);
+    slots_.reserve(options.max_sequences);
+    first_cached_.reserve(options.max_sequences);
+    left_.reserve(options.max_sequences);
+    if (verify_.active()) model_.log_routing(&routing_);
+    top_logprobs_.reserve(kMaxTopLogprobs);
+  }
+
+  SubmitOutcome submit(Request request);
+  void accept(RequestId id, Request request, int64_t arrival_ns);
+  void cancel(RequestId id);
+  void finish(RequestId id, uint32_t choice, uint32_t n_completion_tokens);
+  bool step();
+  void begin_drain();
+  void abort_all();
+  bool idle() const { return requests_.empty(); }
+  EngineStats stats() const;
+  double estimated_wait_seconds() const;
+  void audit() const;
+
+  ~Impl() {
+    if (verify_.active()) model_.log_routing(nullptr);
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  const RequestLimits& limits() const { return limits_; }
+
+ private:
+  // The step, in order.
+  void admit();
+  std::span<PlannedRows> plan();
+  ForwardOutput forward(std::span<const PlannedRows> plan);
+  void sample_and_emit(const PlannedRows& planned, const float* logits);
+  void learn(std::span<const PlannedRows> plan, const ForwardOutput& output);
+  void retire();
+
+  void take_token(Sequence& sequence, const SampledToken& sampled);
+  void count_decode_step(Sequence& sequence);
+  void count_guesses(Sequence& sequence, const PlannedRows& planned);
+  // position: of the guess within its draft.
+  void count_accepted(Sequence& sequence, const DraftToken& guess, uint32_t position);
+  void end(Sequence& sequence, FinishReason reason, EndError error, uint32_t n_completion_tokens);
+  void end_request(RequestState& request, FinishReason reason, EndError error);
+  void close(Sequence& sequence, FinishReason reason);
+  TokenEvent event_of(const Sequence& sequence) const;
+  void count_step(const ForwardOutput& output, std::span<const PlannedRows> plan, int64_t begin_ns);
+
+  const EngineOptions options_;
+  Model& model_;
+  const Clock& clock_;
+  const RequestLimits limits_;
+  std::unique_ptr<KvCache> cache_;  // drafters know its address
+  Scheduler scheduler_;
+  Sampler sampler_;
+  Verify verify_;
+
+  std::unordered_map<RequestId, std::unique_ptr<RequestState>> requests_;
+  std::vector<RequestId> ended_;  // requests whose last choice ended since the last retire()
+  std::vector<Sequence*> left_;   // choices that drafters know and that ended since then
+  RequestId next_id_ = 1;
+  uint64_t next_age_ = 1;
+  uint32_t n_unstarted_ = 0;  // requests none of whose choices ran yet
+  bool draining_ = false;
+  double mean_run_seconds_ = 0.0;  // recent requests, admission to end; 0: none yet
+  int64_t now_ns_ = 0;             // of the current step or call
+
+  // One step's rows; kept so that a step allocates nothing.
+  std::vector<ForwardRow> rows_;
+  std::vector<SequenceSlots> slots_;
+  std::vector<uint32_t> first_cached_;  // of each planned sequence, before the step
+  std::vector<uint32_t> routing_;       // what the forward logged, while there are drafters
+  std::vector<TokenLogprob> top_logprobs_;
+  StepTelemetry telemetry_;
+  EngineStats stats_;
+};
+
+}  // namespace floe

@@ -1,0 +1,65 @@
+#include <algorithm>
+#include <limits>
+
+#include "engine/engine.h"
+
+namespace floe {
+
+namespace {
+
+SubmitOutcome invalid(const char* param, std::string message) {
+  SubmitOutcome outcome;
+  outcome.status = SubmitStatus::invalid;
+  outcome.param = param;
+  outcome.message = std::move(message);
+  return outcome;
+}
+
+}  // namespace
+
+SubmitOutcome RequestLimits::check(const Request& request) const {
+  if (request.prompt.empty()) return invalid("prompt", "the prompt is empty");
+  for (const int32_t token : request.prompt) {
+    if (token < 0 || static_cast<uint32_t>(token) >= n_vocab_) {
+      return invalid("prompt", fmt::format("token ids must be in 0..{}", n_vocab_ - 1));
+    }
+  }
+  if (request.max_tokens == 0) return invalid("max_tokens", "max_tokens must be at least 1");
+  if (request.n == 0 || request.n > max_choices_) {
+    return invalid("n", fmt::format("n must be in 1..{}", max_choices_));
+  }
+  if (request.sampling.top_logprobs > kMaxTopLogprobs) {
+    return invalid("top_logprobs", fmt::format("top_logprobs must be in 0..{}", kMaxTopLogprobs));
+  }
+  for (const auto& [token, bias] : request.sampling.logit_bias) {
+    if (token < 0 || static_cast<uint32_t>(token) >= n_vocab_) {
+      return invalid("logit_bias", fmt::format("token ids must be in 0..{}", n_vocab_ - 1));
+    }
+  }
+  if (request.prediction.size() > n_context_) {
+    return invalid("prediction", fmt::format("the prediction has {} tokens; it may have {}",
+                                             request.prediction.size(), n_context_));
+  }
+  for (const int32_t token : request.prediction) {
+    if (token < 0 || static_cast<uint32_t>(token) >= n_vocab_) {
+      return invalid("prediction", fmt::format("token ids must be in 0..{}", n_vocab_ - 1));
+    }
+  }
+  if (request.max_draft_tokens > kMaxDraftTokens) {
+    return invalid("max_draft_tokens",
+                   fmt::format("max_draft_tokens must be in 0..{}", kMaxDraftTokens));
+  }
+  SubmitOutcome outcome;
+  outcome.n_prompt_tokens = static_cast<uint32_t>(
+      std::min<size_t>(request.prompt.size(), std::numeric_limits<uint32_t>::max()));
+  outcome.n_context = n_context_;
+  if (request.prompt.size() >= n_context_) {
+    outcome.status = SubmitStatus::context_exceeded;
+    outcome.message =
+        fmt::format("the prompt has {} tokens; prompt and output together may have {}",
+                    request.prompt.size(), n_context_);
+  }
+  return outcome;
+}
+
+}  // namespace floe
