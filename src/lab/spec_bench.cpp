@@ -182,7 +182,6 @@ void Measurement::counted_step() {
   run_.n_sequence_steps += n_sequences_;
   run_.n_rows += after.n_rows - before.n_rows;
   run_.sum_union += after.last_union_mean;
-  run_.n_drafts += after.n_drafts - before.n_drafts;
   for (uint32_t i = 0; i < kDraftSources; ++i) {
     run_.n_drafted += after.n_drafted[i] - before.n_drafted[i];
     run_.n_accepted += after.n_draft_accepted[i] - before.n_draft_accepted[i];
@@ -309,7 +308,6 @@ SpecRun SpecBenchRow::total() const {
     sum.n_sequence_steps += run.n_sequence_steps;
     sum.n_rows += run.n_rows;
     sum.sum_union += run.sum_union;
-    sum.n_drafts += run.n_drafts;
     sum.n_drafted += run.n_drafted;
     sum.n_accepted += run.n_accepted;
     for (uint32_t i = 0; i < kSpecPositions; ++i) {

@@ -44,8 +44,7 @@ struct SpecRun {
   std::vector<std::pair<uint64_t, double>> steps;
   uint64_t n_sequence_steps = 0;  // steps, each once per sequence of the batch
   uint64_t n_rows = 0;
-  double sum_union = 0;  // of steps: distinct experts, mean over MoE layers
-  uint64_t n_drafts = 0;
+  double sum_union = 0;    // of steps: distinct experts, mean over MoE layers
   uint64_t n_drafted = 0;  // guesses that became rows
   uint64_t n_accepted = 0;
   std::array<uint64_t, kSpecPositions> drafted_by_position{};   // [i]: the (i+1)th of its draft

@@ -65,9 +65,9 @@ double rounded_ratio(double value) {
 
 std::string markdown(const SpecBenchReport& report) {
   std::string text =
-      "| class | np | arm | t/s | ratio | min .. max | t/forward | drafted | accepted | accepted "
-      "by "
-      "position | rows | union | ms | predicted ms | draft ms % | worst 500 | prompt s |\n"
+      "| class | np | arm | t/s | ratio | min .. max | t/forward | drafted | accepted "
+      "| accepted by position | rows | union | ms | predicted ms | draft ms % | worst 500 "
+      "| prompt s |\n"
       "|---|---:|---|---:|---:|---|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|\n";
   for (const SpecBenchRow& row : report.rows) {
     const SpecRun sum = row.total();
