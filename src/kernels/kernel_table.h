@@ -15,12 +15,16 @@
 namespace floe {
 
 // Activation rows as matrix kernels read them. Both forms of the same n_rows vectors:
-//   values  f32 [n_rows][stride]                         for F32, F16 and BF16 weights
-//   q       i8  [n_rows][stride]   values / scale, |q| <= 127, per 32 columns   for quantised
-//   weights scales  f32 [n_rows][stride/32] sums    i16 [n_rows][stride/16]  sum of q over 16
-//   columns (for formats with an offset or a minimum);
-//                                    16 bits so that the two sums of 32 columns meet two 16-bit
-//                                    factors
+//   values  f32 [n_rows][stride]      for F32, F16 and BF16 weights
+//
+//   q       i8  [n_rows][stride]      values / scale, |q| <= 127, for quantised weights
+//
+//   scales  f32 [n_rows][stride/32]   one per 32 columns
+//
+//   sums    i16 [n_rows][stride/16]   sum of q over 16 columns, for formats with an offset or a
+//                                     minimum; 16 bits so that the two sums of 32 columns meet
+//                                     two 16-bit factors
+//
 // stride is n_cols rounded up to 32; columns past n_cols are zero.
 struct ActivationRows {
   uint32_t n_cols = 0;

@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/progress.h"
 #include "engine/engine.h"
-#include "lab/floor.h"
 
 namespace floe {
 
@@ -21,11 +20,12 @@ using Clock = std::chrono::steady_clock;
 constexpr uint32_t kWarmUpTokens = 32;
 constexpr uint64_t kWindowStride = 50;
 
-// What the first arm said to each prompt, as far as it got.
-struct Reference {
-  std::vector<int32_t> tokens;
-  bool complete = false;
-};
+// What the first arm said to a prompt, once it has.
+using Reference = std::optional<std::vector<int32_t>>;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // A request that runs.
 class Answer final : public TokenSink {
@@ -155,7 +155,9 @@ Result<SpecRun> Measurement::run(Model& model, bool to_the_end) {
     if (is_full()) {
       counted_step();
     } else {
+      const Clock::time_point start = Clock::now();
       engine_->step();
+      run_.prompt_seconds += seconds_since(start);
     }
     FLOE_TRY_VOID(retire());
   }
@@ -171,7 +173,7 @@ void Measurement::counted_step() {
   for (const auto& answer : live_) n_before += answer->n_made();
   const Clock::time_point start = Clock::now();
   engine_->step();
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const double seconds = seconds_since(start);
   const EngineStats after = engine_->stats();
   uint64_t n_after = 0;
   for (const auto& answer : live_) n_after += answer->n_made();
@@ -180,12 +182,12 @@ void Measurement::counted_step() {
   run_.n_sequence_steps += n_sequences_;
   run_.n_rows += after.n_rows - before.n_rows;
   run_.sum_union += after.last_union_mean;
-  run_.n_drafts += after.n_drafts - before.n_drafts;
   for (uint32_t i = 0; i < kDraftSources; ++i) {
     run_.n_drafted += after.n_drafted[i] - before.n_drafted[i];
     run_.n_accepted += after.n_draft_accepted[i] - before.n_draft_accepted[i];
   }
   for (uint32_t i = 0; i < kSpecPositions; ++i) {
+    run_.drafted_by_position[i] += after.drafted_by_position[i] - before.drafted_by_position[i];
     run_.accepted_by_position[i] += after.accepted_by_position[i] - before.accepted_by_position[i];
   }
   run_.draft_seconds += after.draft_seconds - before.draft_seconds;
@@ -213,32 +215,28 @@ Result<void> Measurement::retire() {
   return {};
 }
 
-// Of tokens that both have; and of the ends, where both have come to one.
+// Of tokens that both have, and of the end, where the answer has come to it.
 Result<void> Measurement::compare(const Answer& answer) {
   Reference& reference = references_[answer.prompt];
-  const auto [here, there] = std::mismatch(answer.tokens.begin(), answer.tokens.end(),
-                                           reference.tokens.begin(), reference.tokens.end());
   const bool complete = answer.finish != FinishReason::none;
-  const bool ends_early = (complete && there != reference.tokens.end()) ||
-                          (reference.complete && here != answer.tokens.end());
-  const bool differs = here != answer.tokens.end() && there != reference.tokens.end();
-  if (differs || ends_early) {
-    const auto shown = [](auto at, auto end) {
-      return at == end ? std::string("the end") : fmt::format("token {}", *at);
-    };
-    return make_error(
-        ErrorKind::quality,
-        "prompt {}, arm {}, {} at once: expected {} at position {} as arm off, found {}",
-        class_.prompts[answer.prompt].name, to_string(policy_), n_sequences_,
-        shown(there, reference.tokens.end()), here - answer.tokens.begin(),
-        shown(here, answer.tokens.end()));
+  if (!reference) {
+    // The first arm in round 0, which answers every prompt to the end.
+    FLOE_CHECK(policy_.mode == SpecMode::off && complete);
+    reference = answer.tokens;
+    return {};
   }
-  if (policy_.mode != SpecMode::off || reference.complete) return {};
-  if (answer.tokens.size() >= reference.tokens.size()) {
-    reference.tokens = answer.tokens;
-    reference.complete = complete;
-  }
-  return {};
+  const auto [here, there] = std::mismatch(answer.tokens.begin(), answer.tokens.end(),
+                                           reference->begin(), reference->end());
+  if (here == answer.tokens.end() && (there == reference->end() || !complete)) return {};
+  const auto shown = [](auto at, auto end) {
+    return at == end ? std::string("the end") : fmt::format("token {}", *at);
+  };
+  return make_error(
+      ErrorKind::quality,
+      "prompt {}, arm {}, {} at once: expected {} at position {} as arm off, found {}",
+      class_.prompts[answer.prompt].name, to_string(policy_), n_sequences_,
+      shown(there, reference->end()), here - answer.tokens.begin(),
+      shown(here, answer.tokens.end()));
 }
 
 Result<void> check(const SpecBenchOptions& options) {
@@ -267,6 +265,12 @@ void finish_rows(std::vector<SpecBenchRow>& rows, size_t n_arms) {
 
 }  // namespace
 
+double lower_median(std::vector<double> values) {
+  FLOE_CHECK(!values.empty());
+  std::sort(values.begin(), values.end());
+  return values[(values.size() - 1) / 2];
+}
+
 double SpecRun::tokens_per_second() const {
   return seconds() > 0 ? static_cast<double>(n_tokens()) / seconds() : 0;
 }
@@ -285,11 +289,17 @@ double SpecRun::seconds_at(uint64_t n) const {
 double SpecBenchRow::tokens_per_second() const {
   std::vector<double> speeds;
   for (const SpecRun& run : runs) speeds.push_back(run.tokens_per_second());
-  return median_of(speeds);
+  return lower_median(speeds);
 }
 
 double SpecBenchRow::ratio() const {
-  return median_of(ratios);
+  return lower_median(ratios);
+}
+
+double SpecBenchRow::prompt_seconds() const {
+  std::vector<double> seconds;
+  for (const SpecRun& run : runs) seconds.push_back(run.prompt_seconds);
+  return lower_median(seconds);
 }
 
 SpecRun SpecBenchRow::total() const {
@@ -298,10 +308,10 @@ SpecRun SpecBenchRow::total() const {
     sum.n_sequence_steps += run.n_sequence_steps;
     sum.n_rows += run.n_rows;
     sum.sum_union += run.sum_union;
-    sum.n_drafts += run.n_drafts;
     sum.n_drafted += run.n_drafted;
     sum.n_accepted += run.n_accepted;
     for (uint32_t i = 0; i < kSpecPositions; ++i) {
+      sum.drafted_by_position[i] += run.drafted_by_position[i];
       sum.accepted_by_position[i] += run.accepted_by_position[i];
     }
     sum.draft_seconds += run.draft_seconds;
@@ -328,7 +338,7 @@ std::optional<double> worst_window(const std::vector<SpecRun>& runs,
       };
       ratios.push_back(window(baseline[round]) / window(runs[round]));
     }
-    const double ratio = median_of(ratios);
+    const double ratio = lower_median(ratios);
     worst = std::min(worst.value_or(ratio), ratio);
   }
   return worst;
@@ -360,11 +370,15 @@ Result<SpecBenchReport> run_spec_bench(Model& model, ThreadPool& pool,
     for (size_t c = 0; c < options.classes.size(); ++c) {
       for (const uint32_t n_sequences : options.batch_sizes) {
         for (size_t i = 0; i < n_arms; ++i) {
-          // Round 0 begins with the arm that the others are compared with.
-          const size_t arm = (i + round) % n_arms;
+          // Round 0 begins with the arm that the others are compared with; odd rounds go backwards.
+          const size_t arm = round % 2 == 0 ? i : n_arms - 1 - i;
           Measurement measurement(options, options.classes[c], n_sequences, options.arms[arm],
                                   references[c]);
           FLOE_TRY(SpecRun run, measurement.run(model, round == 0));
+          if (run.steps.empty()) {
+            return usage_error("-np: class {}: found no step with {} sequences decoding; raise -n",
+                               options.classes[c].name, n_sequences);
+          }
           if (round > 0) report.rows[first_row + arm].runs.push_back(std::move(run));
           progress.advance(1);
         }

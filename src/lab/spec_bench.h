@@ -44,17 +44,20 @@ struct SpecRun {
   std::vector<std::pair<uint64_t, double>> steps;
   uint64_t n_sequence_steps = 0;  // steps, each once per sequence of the batch
   uint64_t n_rows = 0;
-  double sum_union = 0;  // of steps: distinct experts, mean over MoE layers
-  uint64_t n_drafts = 0;
+  double sum_union = 0;    // of steps: distinct experts, mean over MoE layers
   uint64_t n_drafted = 0;  // guesses that became rows
   uint64_t n_accepted = 0;
-  std::array<uint64_t, kSpecPositions> accepted_by_position{};
+  std::array<uint64_t, kSpecPositions> drafted_by_position{};   // [i]: the (i+1)th of its draft
+  std::array<uint64_t, kSpecPositions> accepted_by_position{};  // of those, the right ones
   double draft_seconds = 0;
   double forward_seconds = 0;
   // Of the steps whose time was predicted.
   uint64_t n_predicted = 0;
   double predicted_seconds = 0;
   double measured_seconds = 0;
+  // Of the steps that do not count, those of the warm-up left out: prompts, drafters' work on them
+  // included, and what was decoded beside them.
+  double prompt_seconds = 0;
 
   uint64_t n_tokens() const { return steps.empty() ? 0 : steps.back().first; }
   double seconds() const { return steps.empty() ? 0 : steps.back().second; }
@@ -74,9 +77,11 @@ struct SpecBenchRow {
   // Absent where fewer tokens were counted.
   std::optional<double> worst_window;
 
-  double tokens_per_second() const;  // median over the rounds
+  // Lower medians over the rounds.
+  double tokens_per_second() const;
   double ratio() const;
-  SpecRun total() const;  // of all rounds; steps stay empty
+  double prompt_seconds() const;
+  SpecRun total() const;  // of all rounds; steps stay empty, and there is no sum of prompt_seconds
 };
 
 struct SpecBenchReport {
@@ -85,9 +90,13 @@ struct SpecBenchReport {
 };
 
 // ErrorKind::quality where an arm's tokens are not the first arm's: the message says prompt, arm
-// and position. ErrorKind::usage where a class has fewer prompts than a batch has sequences.
+// and position. ErrorKind::usage where a class has fewer prompts than a batch has sequences, or no
+// step counts.
 Result<SpecBenchReport> run_spec_bench(Model& model, ThreadPool& pool,
                                        const SpecBenchOptions& options);
+
+// The middle one; of two middle ones the lower: two rounds must not show the better one as typical.
+double lower_median(std::vector<double> values);
 
 // See SpecBenchRow::worst_window. Both have a run per round.
 std::optional<double> worst_window(const std::vector<SpecRun>& runs,

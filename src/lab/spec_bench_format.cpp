@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "lab/floor.h"
 #include "lab/spec_bench.h"
 
 namespace floe {
@@ -42,14 +41,14 @@ struct Figures {
   }
 };
 
-// Share of the drafts whose first i guesses were all right, i from 1.
+// Of the guesses that stood i-th in their draft, the share that was right, i from 1. A guess behind
+// a wrong one is wrong.
 std::vector<double> by_position(const SpecRun& sum) {
   std::vector<double> shares;
-  for (const uint64_t n : sum.accepted_by_position) {
-    shares.push_back(
-        sum.n_drafts == 0 ? 0 : static_cast<double>(n) / static_cast<double>(sum.n_drafts));
+  for (uint32_t i = 0; i < kSpecPositions && sum.drafted_by_position[i] != 0; ++i) {
+    shares.push_back(static_cast<double>(sum.accepted_by_position[i]) /
+                     static_cast<double>(sum.drafted_by_position[i]));
   }
-  while (!shares.empty() && shares.back() == 0) shares.pop_back();
   return shares;
 }
 
@@ -66,10 +65,10 @@ double rounded_ratio(double value) {
 
 std::string markdown(const SpecBenchReport& report) {
   std::string text =
-      "| class | np | arm | t/s | ratio | min .. max | t/forward | drafted | accepted | accepted "
-      "by "
-      "position | rows | union | ms | predicted ms | draft ms % | worst 500 |\n"
-      "|---|---:|---|---:|---:|---|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|\n";
+      "| class | np | arm | t/s | ratio | min .. max | t/forward | drafted | accepted "
+      "| accepted by position | rows | union | ms | predicted ms | draft ms % | worst 500 "
+      "| prompt s |\n"
+      "|---|---:|---|---:|---:|---|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|\n";
   for (const SpecBenchRow& row : report.rows) {
     const SpecRun sum = row.total();
     const Figures figures(row);
@@ -82,11 +81,11 @@ std::string markdown(const SpecBenchReport& report) {
             : "";
     text += fmt::format(
         "| {} | {} | {} | {:.2f} | {:.3f} | {:.3f} .. {:.3f} | {:.2f} | {} | {} | {} | {:.2f} | "
-        "{:.1f} | {:.2f} | {} | {:.1f} | {} |\n",
+        "{:.1f} | {:.2f} | {} | {:.1f} | {} | {:.2f} |\n",
         row.class_name, row.n_sequences, row.arm, row.tokens_per_second(), row.ratio(), *least,
         *most, figures.tokens_per_forward, sum.n_drafted, sum.n_accepted, fmt::join(shares, " "),
         figures.mean_rows, figures.mean_union, figures.forward_ms, predicted,
-        100 * figures.draft_share, cell(row.worst_window));
+        100 * figures.draft_share, cell(row.worst_window), row.prompt_seconds());
   }
   return text;
 }
@@ -124,6 +123,7 @@ Json row_json(const SpecBenchRow& row, const Json& head) {
   json["predicted_ms"] = optional_number(figures.predicted_ms);
   json["predicted_measured_ms"] = optional_number(figures.measured_ms);
   json["draft_share"] = rounded_ratio(figures.draft_share);
+  json["prompt_seconds"] = rounded_ratio(row.prompt_seconds());
   json["worst_window_ratio"] = row.worst_window ? Json(rounded_ratio(*row.worst_window)) : Json();
   return json;
 }

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/rng.h"
+#include "base/terminal_text.h"
 #include "text/chat_format.h"
 
 namespace floe {
@@ -23,6 +24,18 @@ class Line {
     return usage_error("{}: {}: expected {}", place_, key, expected);
   }
   bool has(const char* key) const { return json_.contains(key); }
+  // Fails where the object has another key: a misspelt one would be a silent default.
+  Result<void> only(const Json& object, std::initializer_list<std::string_view> keys) const {
+    for (const auto& [key, value] : object.items()) {
+      if (std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
+      return usage_error("{}: {}: expected only {}", place_, escape_for_terminal(key, 128),
+                         fmt::join(keys, ", "));
+    }
+    return {};
+  }
+  Result<void> only(std::initializer_list<std::string_view> keys) const {
+    return only(json_, keys);
+  }
 
   Result<int64_t> integer(const char* key, int64_t fallback, int64_t min, int64_t max) const {
     if (!has(key)) return fallback;
@@ -73,6 +86,7 @@ Result<ChatMessage> Line::message(const Json& json) const {
       return wrong("messages", "objects with the strings role and content");
     }
   }
+  FLOE_TRY_VOID(only(json, {"role", "content", "tool_calls"}));
   message.role = json["role"].get<std::string>();
   message.content = json["content"].get<std::string>();
   if (!json.contains("tool_calls")) return message;
@@ -83,6 +97,7 @@ Result<ChatMessage> Line::message(const Json& json) const {
         !call.contains("arguments") || !call["arguments"].is_object()) {
       return wrong("tool_calls", "objects with the string name and the object arguments");
     }
+    FLOE_TRY_VOID(only(call, {"name", "arguments"}));
     message.tool_calls.push_back(
         {{}, call["name"].get<std::string>(), dump_json(call["arguments"])});
   }
@@ -123,10 +138,13 @@ Result<SpecPrompt> parse_line(const Line& line, const Tokenizer& tokenizer) {
   const int n_kinds = line.has("messages") + line.has("text") + line.has("random");
   if (n_kinds != 1) return line.wrong("a prompt", "exactly one of messages, text and random");
   if (line.has("messages")) {
+    FLOE_TRY_VOID(line.only({"messages", "tools", "think", "n", "temperature", "seed"}));
     FLOE_TRY(prompt.tokens, line.chat_tokens(tokenizer));
   } else if (line.has("text")) {
+    FLOE_TRY_VOID(line.only({"text", "n", "temperature", "seed"}));
     FLOE_TRY(prompt.tokens, line.text_tokens(tokenizer));
   } else {
+    FLOE_TRY_VOID(line.only({"random", "n", "temperature", "seed"}));
     FLOE_TRY(prompt.tokens, line.random_tokens(prompt.seed, tokenizer.n_vocab()));
   }
   if (prompt.tokens.empty()) return line.wrong("a prompt", "at least one token");

@@ -15,8 +15,11 @@ Result<void> Eagle3Head::reserve(const ForwardLimits& limits) {
   FLOE_CHECK(limits.max_rows != 0 && limits.max_context != 0 && !limits.tap_layers);
   ws_ = Workspace();  // the old one goes before the new one is asked for
   FLOE_TRY(ws_, Workspace::create(*network_, limits, pool_.size()));
+  logits_ = HugeBuffer();
+  const size_t n_logits = size_t{limits.max_logit_rows} * n_vocab_;
+  FLOE_TRY(logits_, HugeBuffer::allocate(n_logits * sizeof(float)));
   // Only what lm_head knows is ever written again.
-  logits_.assign(size_t{limits.max_logit_rows} * n_vocab_, kUnknownLogit);
+  std::fill_n(reinterpret_cast<float*>(logits_.data()), n_logits, kUnknownLogit);
   return {};
 }
 
@@ -40,7 +43,7 @@ ForwardOutput Eagle3Head::forward(const ForwardBatch& batch, const float* featur
     walk(pass, features, kind, output.n_logit_rows);
   });
   output.ledger = as_draft(output.ledger);
-  output.logits = logits_.data();
+  output.logits = reinterpret_cast<const float*>(logits_.data());
   output.hidden = ws_.output_hidden;
   return output;
 }
@@ -118,7 +121,7 @@ void Eagle3Head::walk(Pass& pass, const float* features, Features kind, uint32_t
                                     network_->n_vocab, kHeadClass, nullptr, ws_.logit_rows}});
   pass.worker.chunks({projected}, n_logit_rows, 1, [&](uint32_t i, uint32_t) {
     const float* known = ws_.logits + size_t{i} * network_->n_vocab;
-    float* all = logits_.data() + size_t{i} * n_vocab_;
+    float* all = reinterpret_cast<float*>(logits_.data()) + size_t{i} * n_vocab_;
     for (uint32_t k = 0; k < network_->n_vocab; ++k) all[target_ids_[k]] = known[k];
   });
 }

@@ -3,9 +3,15 @@
 // its hidden states. It is read from the folder that published heads come in: config.json and
 // model.safetensors, single or in shards.
 //
-//   features(p) = fc [tap_0(p) ; tap_1(p) ; tap_2(p)]             of a position the trunk has
-//   computed x = [rms(embedding(token of p + 1)) ; rms(features(p))] h = features(p) +
-//   attention(x),   out(p) = h + ffn(rms(h)) logits(p) = lm_head rms(out(p)) of the token of p + 2
+//   features(p) = fc [tap_0(p) ; tap_1(p) ; tap_2(p)]    of a position that the trunk has computed
+//
+//   x      = [rms(embedding(token of p + 1)) ; rms(features(p))]
+//
+//   h      = features(p) + attention(x)    norm_before_residual: rms(features(p)) + attention(x)
+//
+//   out(p) = h + ffn(rms(h))
+//
+//   logits(p) = lm_head rms(out(p))        of the token of p + 2
 //
 // and in a chain out(p) stands for features(p + 1). A row's position is that of its features.
 // lm_head knows only a part of the vocabulary; what it does not know is never guessed.
@@ -78,7 +84,7 @@ class Eagle3Head {
   uint32_t n_vocab_ = 0;
   std::vector<uint32_t> target_ids_;  // [n_draft_vocab], in the trunk's vocabulary
   Workspace ws_;
-  std::vector<float> logits_;  // f32 [max_logit_rows][n_vocab]
+  HugeBuffer logits_;  // f32 [max_logit_rows][n_vocab]
 };
 
 }  // namespace floe

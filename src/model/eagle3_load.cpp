@@ -4,8 +4,6 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <mutex>
 #include <optional>
 #include <unordered_set>
@@ -14,6 +12,7 @@
 #include "base/terminal_text.h"
 #include "model/eagle3_head.h"
 #include "quant/format.h"
+#include "store/regular_file.h"
 #include "store/safetensors.h"
 
 namespace floe {
@@ -22,6 +21,7 @@ namespace {
 
 constexpr uint64_t kAlignBytes = 64;
 constexpr uint32_t kMaxDim = 1u << 20;
+constexpr uint32_t kMaxHeadDim = 8192;  // as of every model
 
 struct Eagle3Config {
   uint32_t hidden_dim = 0;
@@ -117,15 +117,16 @@ Result<TapLayers> read_tap_layers(const Json& config, const ConfigReader& reader
 
 Result<Eagle3Config> read_config(const std::string& folder, const ModelInfo& trunk) {
   const std::string path = (std::filesystem::path(folder) / "config.json").string();
-  const std::string source = escape_for_terminal(path, 1024);
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return model_error("{}: cannot open", source);
+  FLOE_TRY(const RegularFile file, open_regular_file(path));
+  const std::string& source = file.name;
   JsonLimits limits;
   limits.max_bytes = 1 << 20;
   limits.max_values = 1 << 16;
-  std::string text(limits.max_bytes + 1, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<size_t>(in.gcount()));
+  if (file.size_bytes > limits.max_bytes) {
+    return model_error("{}: expected at most {} bytes, found {}", source, limits.max_bytes,
+                       file.size_bytes);
+  }
+  FLOE_TRY(const std::string text, read_text(file, 0, file.size_bytes));
   const auto parsed = parse_json(text, limits);
   if (!parsed.ok()) return model_error("{}: {}", source, parsed.error().message);
   const Json& json = *parsed;
@@ -150,10 +151,12 @@ Result<Eagle3Config> read_config(const std::string& folder, const ModelInfo& tru
                         fmt::format("a divisor of num_attention_heads {}", config.n_heads),
                         reader.find("num_key_value_heads"));
   }
-  if (config.head_dim % 2 != 0 || uint64_t{config.n_heads} * config.head_dim > kMaxDim) {
-    return reader.wrong("head_dim",
-                        fmt::format("an even number, at most {} for all heads", kMaxDim),
-                        reader.find("head_dim"));
+  if (config.head_dim % 2 != 0 || config.head_dim > kMaxHeadDim ||
+      uint64_t{config.n_heads} * config.head_dim > kMaxDim) {
+    return reader.wrong(
+        "head_dim",
+        fmt::format("an even number up to {}, at most {} for all heads", kMaxHeadDim, kMaxDim),
+        reader.find("head_dim"));
   }
   FLOE_TRY(config.rms_eps,
            reader.number(reader.find("rms_norm_eps"), "rms_norm_eps", 1e-12, 1.0, 1e-6));
@@ -207,21 +210,20 @@ class HeadPacker {
     return {};
   }
 
-  // Integers of any width in a tensor of one dimension.
-  Result<std::vector<int64_t>> integers(const std::string& name,
+  // n integers of any width, in a tensor of one dimension.
+  Result<std::vector<int64_t>> integers(const std::string& name, uint32_t n,
                                         std::initializer_list<ElementType> types) {
     const SafetensorsTensor* tensor = file_.find(name);
     FLOE_CHECK(tensor != nullptr);
     used_.insert(name);
     const bool known = std::find(types.begin(), types.end(), tensor->type) != types.end();
-    if (!known || tensor->dims.size() != 1) {
-      return model_error("{}: tensor {}: expected {} in one dimension, found {} of {}",
-                         file_.source(), name, to_string(*types.begin()), tensor->dims.text(),
+    if (!known || tensor->dims != TensorDims{n}) {
+      return model_error("{}: tensor {}: expected [{}] of {}, found {} of {}", file_.source(), name,
+                         n, to_string(*types.begin()), tensor->dims.text(),
                          to_string(tensor->type));
     }
     std::vector<std::byte> bytes(tensor->size_bytes);
     FLOE_TRY_VOID(file_.read(*tensor, 0, bytes));
-    const size_t n = tensor->dims.n_elems();
     const size_t width = bytes.size() / n;
     std::vector<int64_t> values(n);
     for (size_t i = 0; i < n; ++i) {
@@ -367,11 +369,7 @@ Result<std::vector<uint32_t>> read_vocabulary(const SafetensorsFile& file, HeadP
   const auto n_draft = static_cast<uint32_t>(lm_head->dims.n_rows());
   std::vector<int64_t> offsets(n_draft, 0);
   if (file.find("d2t") != nullptr) {
-    FLOE_TRY(offsets, packer.integers("d2t", {ElementType::I64, ElementType::I32}));
-  }
-  if (offsets.size() != n_draft) {
-    return model_error("{}: tensor d2t: expected {} ids as lm_head.weight has rows, found {}",
-                       file.source(), n_draft, offsets.size());
+    FLOE_TRY(offsets, packer.integers("d2t", n_draft, {ElementType::I64, ElementType::I32}));
   }
   std::vector<uint32_t> ids(n_draft);
   std::vector<bool> taken(n_vocab, false);
@@ -387,10 +385,9 @@ Result<std::vector<uint32_t>> read_vocabulary(const SafetensorsFile& file, HeadP
   }
   if (file.find("t2d") != nullptr) {
     FLOE_TRY(const std::vector<int64_t> mask,
-             packer.integers("t2d", {ElementType::BOOL, ElementType::U8}));
-    for (size_t i = 0; i < std::max<size_t>(mask.size(), n_vocab); ++i) {
-      const bool marked = i < mask.size() && mask[i] != 0;
-      if (marked != (i < n_vocab && taken[i])) {
+             packer.integers("t2d", n_vocab, {ElementType::BOOL, ElementType::U8}));
+    for (uint32_t i = 0; i < n_vocab; ++i) {
+      if ((mask[i] != 0) != taken[i]) {
         return model_error("{}: tensor t2d: expected the tokens of d2t, found another at {}",
                            file.source(), i);
       }

@@ -2,7 +2,9 @@
 // Opening files that hold data: what is not a regular file is refused before anything waits for it.
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -38,5 +40,9 @@ struct RegularFile {
 
 // ErrorKind::model where the file cannot be opened, is not a regular file or is empty.
 Result<RegularFile> open_regular_file(const std::string& path);
+// ErrorKind::model where the file ends before, or was cut after it was opened.
+Result<void> read_at(const RegularFile& file, uint64_t offset, std::span<std::byte> out);
+// n_bytes: bounded by the caller.
+Result<std::string> read_text(const RegularFile& file, uint64_t offset, uint64_t n_bytes);
 
 }  // namespace floe

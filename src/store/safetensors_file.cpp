@@ -1,9 +1,5 @@
 // Safetensors files on disk: a single file or shards, opening and reading.
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <utility>
 
@@ -19,28 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kMaxShards = 4096;
-
-// Fails where the file ends before, or was cut after it was opened.
-Result<void> read_at(const RegularFile& file, uint64_t offset, std::span<std::byte> out) {
-  while (!out.empty()) {
-    const ssize_t n = pread(file.fd.get(), out.data(), out.size(), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return model_error("{}: cannot read: {}", file.name, std::strerror(errno));
-    if (n == 0) {
-      return model_error("{}: expected {} bytes more at offset {}, found the end of the file",
-                         file.name, out.size(), offset);
-    }
-    out = out.subspan(static_cast<size_t>(n));
-    offset += static_cast<uint64_t>(n);
-  }
-  return {};
-}
-
-Result<std::string> read_text(const RegularFile& file, uint64_t offset, uint64_t n_bytes) {
-  std::string text(n_bytes, '\0');
-  FLOE_TRY_VOID(read_at(file, offset, std::as_writable_bytes(std::span(text))));
-  return text;
-}
 
 Result<std::vector<SafetensorsTensor>> read_header(const RegularFile& file) {
   uint64_t n_bytes = 0;

@@ -250,12 +250,13 @@ class HeaderEvents final : public StrictEvents {
 // {"metadata": {"total_size": 123}, "weight_map": {"NAME": "FILE", ...}}
 class IndexEvents final : public StrictEvents {
  public:
-  using StrictEvents::StrictEvents;
+  explicit IndexEvents(std::string_view source, size_t most_places)
+      : StrictEvents(source), most_places_(most_places) {}
   bool found_map() const { return found_map_; }
   std::vector<SafetensorsPlace> take() { return std::move(places_); }
 
   bool start_object(size_t) override {
-    if (depth_ == 0 || (depth_ == 1 && !root_key_.empty())) {
+    if (depth_ <= 1) {
       ++depth_;
       return true;
     }
@@ -267,9 +268,10 @@ class IndexEvents final : public StrictEvents {
   }
   bool key(string_t& name) override {
     if (depth_ == 1) {
-      root_key_ = name;
-      if (name != "weight_map") return true;
+      at_map_ = name == "weight_map";
+      if (!at_map_) return true;
       if (std::exchange(found_map_, true)) return unexpected();
+      places_.reserve(most_places_);
     } else if (in_map()) {
       if (name.empty() || name.size() > kMaxSafetensorsNameBytes) return unexpected();
       places_.emplace_back().tensor = name;
@@ -295,17 +297,16 @@ class IndexEvents final : public StrictEvents {
   bool number_float(number_float_t, const string_t&) override { return beside_map(); }
 
  private:
-  bool in_map() const { return depth_ == 2 && root_key_ == "weight_map"; }
-  bool beside_map() {
-    return depth_ != 0 && !in_map() && root_key_ != "weight_map" ? true : unexpected();
-  }
+  bool in_map() const { return depth_ == 2 && at_map_; }
+  bool beside_map() { return depth_ != 0 && !at_map_ ? true : unexpected(); }
   std::string what_is_expected() const override {
     return "expected an index {\"weight_map\": {\"NAME\": \"FILE\", ...}}";
   }
 
   int depth_ = 0;
   bool found_map_ = false;
-  std::string root_key_;
+  bool at_map_ = false;  // the root's last key
+  size_t most_places_;
   std::vector<SafetensorsPlace> places_;
 };
 
@@ -402,7 +403,10 @@ Result<std::vector<SafetensorsTensor>> parse_safetensors(std::span<const std::by
 
 Result<std::vector<SafetensorsPlace>> parse_safetensors_index(std::string_view text,
                                                               std::string_view source) {
-  IndexEvents events(source);
+  // A place takes four quotes and, "a":"b", at the least, eight bytes of text; asked for at once,
+  // the places cannot outgrow the text by doubling.
+  const auto n_quotes = static_cast<size_t>(std::count(text.begin(), text.end(), '"'));
+  IndexEvents events(source, std::min(n_quotes / 4, text.size() / 8));
   FLOE_TRY_VOID(events.read(text));
   std::vector<SafetensorsPlace> places = events.take();
   if (!events.found_map() || places.empty()) {

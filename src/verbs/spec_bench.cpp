@@ -40,8 +40,9 @@ Result<std::vector<SpecClass>> read_classes(const std::string& path, const Token
   std::vector<fs::path> files;
   std::error_code error;
   if (fs::is_directory(path, error)) {
-    for (const auto& entry : fs::directory_iterator(path, error)) {
-      if (entry.path().extension() == ".jsonl") files.push_back(entry.path());
+    for (fs::directory_iterator entry(path, error); !error && entry != fs::directory_iterator();
+         entry.increment(error)) {
+      if (entry->path().extension() == ".jsonl") files.push_back(entry->path());
     }
     if (error)
       return make_error(ErrorKind::runtime, "{}: cannot be listed: {}", path, error.message());

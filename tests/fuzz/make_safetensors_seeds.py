@@ -54,6 +54,8 @@ SEEDS = {
     "bad_nested": file('{"a":' + "[" * 200),
     "bad_index_path": index({"weight_map": {"a": "../x"}}),
     "bad_index_twice": index('{"weight_map":{"a":"x","a":"x"}}'),
+    # One more than a power of two: where growing by doubling costs most.
+    "bad_index_many": index('{"weight_map":{%s}}' % ",".join(['"a":"b"'] * 4097)),
     "bad_index_number": index({"weight_map": {"a": 1}}),
 }
 

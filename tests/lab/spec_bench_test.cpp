@@ -31,6 +31,39 @@ TEST(SpecRun, TimeIsEvenInsideAStep) {
   EXPECT_DOUBLE_EQ(run.seconds_at(8), 4);
 }
 
+// Of two rounds neither is the typical one; the better one must not stand for both.
+TEST(SpecBenchRow, TwoRoundsShowTheLowerOne) {
+  EXPECT_EQ(lower_median({3, 1, 2}), 2);
+  EXPECT_EQ(lower_median({4, 1, 3, 2}), 2);
+  SpecBenchRow row;
+  row.ratios = {1.0, 0.5};
+  row.runs = {steady(4, 2, 1.0), steady(4, 2, 2.0)};
+  row.runs[0].prompt_seconds = 3;
+  row.runs[1].prompt_seconds = 5;
+  EXPECT_EQ(row.ratio(), 0.5);
+  EXPECT_EQ(row.tokens_per_second(), 1);
+  EXPECT_EQ(row.prompt_seconds(), 3);
+  EXPECT_DOUBLE_EQ(*worst_window(row.runs, {steady(4, 2, 1.0), steady(4, 2, 1.0)}, 8), 0.5);
+}
+
+// Few long drafts among many short ones: a position's share is of the guesses that stood there.
+TEST(SpecBenchRow, APositionsShareIsOfItsOwnGuesses) {
+  SpecBenchReport report;
+  SpecBenchRow& row = report.rows.emplace_back();
+  row.ratios = {1.0};
+  row.runs = {steady(4, 2, 1.0)};
+  row.runs[0].n_sequence_steps = 4;
+  row.runs[0].drafted_by_position = {100, 10, 4};
+  row.runs[0].accepted_by_position = {50, 9, 0};
+  row.runs[0].prompt_seconds = 1.25;
+  const ModelInfo model;
+  const Subject subject{model, "none", KvType::F16, 512, 1};
+  const auto json = parse_json(format_spec_bench(report, subject, "json"));
+  ASSERT_TRUE(json.ok()) << json.error().message;
+  EXPECT_EQ((*json)[0]["accepted_by_position"], Json::array({0.5, 0.9, 0.0}));
+  EXPECT_EQ((*json)[0]["prompt_seconds"], 1.25);
+}
+
 TEST(WorstWindow, FindsTheSlowStretchOfAFastRun) {
   const SpecRun off = steady(1000, 1, 1.0);
   SpecRun mixed = steady(100, 5, 1.0);  // 500 tokens five times as fast
@@ -179,6 +212,11 @@ TEST_F(SpecBench, SaysWhichLineIsWrong) {
   expect_refused("{\"random\":18446744073709551615}", "random: expected a whole number");
   expect_refused("{\"text\":\"a\",\"n\":1}", "n: expected a whole number");
   expect_refused("{\"text\":\"a\",\"temperature\":-1}", "temperature: expected a number");
+  expect_refused("{\"text\":\"a\",\"temprature\":1}", "temprature: expected only text, n");
+  expect_refused("{\"text\":\"a\",\"think\":true}", "think: expected only text, n");
+  expect_refused("{\"random\":3,\"tools\":[]}", "tools: expected only random, n");
+  expect_refused("{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"name\":\"b\"}]}",
+                 "name: expected only role, content, tool_calls");
   expect_refused("{\"messages\":[]}", "line 1");
   expect_refused("{\"messages\":[{\"role\":\"user\"}]}", "messages: expected objects");
   expect_refused("{\"messages\":[{\"role\":\"king\",\"content\":\"a\"}]}", "line 1");
@@ -198,10 +236,13 @@ TEST_F(SpecBench, ArmsSayTheSameAndAreCounted) {
     EXPECT_FALSE(row.worst_window.has_value());
     const SpecRun sum = row.total();
     EXPECT_GT(sum.n_sequence_steps, 0u);
+    EXPECT_GT(row.prompt_seconds(), 0);
     if (row.arm == "on:2") {
       EXPECT_GT(sum.n_drafted, 0u);
       EXPECT_LE(sum.n_accepted, sum.n_drafted);
       EXPECT_EQ(sum.n_rows, sum.n_sequence_steps + sum.n_drafted);
+      EXPECT_EQ(sum.drafted_by_position[0] + sum.drafted_by_position[1], sum.n_drafted);
+      EXPECT_EQ(sum.accepted_by_position[0] + sum.accepted_by_position[1], sum.n_accepted);
     } else {
       EXPECT_EQ(sum.n_drafted, 0u);
       EXPECT_EQ(sum.n_rows, sum.n_sequence_steps);
@@ -241,6 +282,19 @@ TEST_F(SpecBench, OtherTokensEndTheRun) {
       << message;
   EXPECT_NE(message.find("at position"), std::string::npos) << message;
   EXPECT_NE(message.find("found token 23"), std::string::npos) << message;
+}
+
+// Prompts in pieces and answers of two tokens: no two sequences ever decode in one step.
+TEST_F(SpecBench, ABatchThatIsNeverFullIsRefused) {
+  SpecBenchOptions wanted = options(kThree, {"off"});
+  wanted.batch_sizes = {3};
+  wanted.max_tokens = 2;
+  wanted.max_chunk_rows = 4;
+  const auto report = run_spec_bench(*model_, pool_, wanted);
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.error().kind, ErrorKind::usage);
+  EXPECT_EQ(report.error().message,
+            "-np: class kind: found no step with 3 sequences decoding; raise -n");
 }
 
 TEST_F(SpecBench, ABatchWantsDifferentPrompts) {

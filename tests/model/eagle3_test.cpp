@@ -1,10 +1,12 @@
-// EAGLE-3: the trunk's taps, a tiny head against a reference in double precision, and heads that
+// EAGLE-3: a tiny head against a reference in double precision, and heads that
 // are refused.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <random>
 
@@ -12,6 +14,7 @@
 #include "model/eagle3_head.h"
 #include "model/harness.h"
 #include "store/scratch_folder.h"
+#include "tiny/tiny_head.h"
 #include "tiny/tiny_model.h"
 
 namespace floe::test {
@@ -40,32 +43,28 @@ Values joined(Values a, const Values& b) {
   return a;
 }
 
-// ---- taps ----
+Values values(TinyHead& head, const std::string& name) {
+  const TinyHeadTensor& tensor = head.find(name);
+  std::vector<float> floats(tensor.bytes.size() / 4);
+  std::memcpy(floats.data(), tensor.bytes.data(), tensor.bytes.size());
+  return {floats.begin(), floats.end()};
+}
 
-std::vector<float> taps_of(const std::string& path, TapLayers layers, uint32_t chunk,
-                           uint32_t n_threads, std::span<const int32_t> tokens,
-                           std::vector<float>* hidden = nullptr) {
-  RunSetup setup;
-  setup.n_threads = n_threads;
-  setup.tap_layers = layers;
-  auto loaded = LoadedModel::load(path, setup);
-  FLOE_CHECK(loaded.ok());
-  const std::vector<uint32_t> slots = loaded->take_slots(64);
-  const SequenceSlots sequence{slots};
-  std::vector<float> taps;
-  const uint32_t hidden_dim = loaded->model->info().hidden_dim;
-  for (uint32_t first = 0; first < tokens.size(); first += chunk) {
-    std::vector<ForwardRow> rows;
-    for (uint32_t p = first; p < std::min<size_t>(first + chunk, tokens.size()); ++p) {
-      rows.push_back({tokens[p], p, 0, false});
-    }
-    const ForwardOutput output = loaded->model->forward({rows, {&sequence, 1}}, loaded->cache);
-    taps.insert(taps.end(), output.taps, output.taps + rows.size() * kTaps * hidden_dim);
-    if (hidden != nullptr) {
-      hidden->insert(hidden->end(), output.hidden, output.hidden + rows.size() * hidden_dim);
-    }
+Values row(TinyHead& head, const std::string& name, uint32_t index) {
+  const Values all = values(head, name);
+  const uint32_t n_cols = head.find(name).shape[1];
+  return {all.begin() + index * n_cols, all.begin() + (index + 1) * n_cols};
+}
+
+Values times(TinyHead& head, const std::string& name, const Values& x) {
+  const Values all = values(head, name);
+  const TinyHeadTensor& tensor = head.find(name);
+  EXPECT_EQ(tensor.shape[1], x.size());
+  Values out(tensor.shape[0], 0.0);
+  for (size_t r = 0; r < out.size(); ++r) {
+    for (size_t c = 0; c < x.size(); ++c) out[r] += all[r * x.size() + c] * x[c];
   }
-  return taps;
+  return out;
 }
 
 std::vector<int32_t> some_tokens(uint32_t n) {
@@ -75,271 +74,71 @@ std::vector<int32_t> some_tokens(uint32_t n) {
   return tokens;
 }
 
-// The tap behind the last layer is what the output norm reads; the model that ends behind an
-// earlier layer has that layer's tap there.
-TEST(Taps, AreTheResidualStreamBehindALayer) {
-  const ScratchFolder folder;
-  const std::vector<int32_t> tokens = some_tokens(20);
-  TinyModel whole = tiny_llama();
-  const std::string path = folder.write("whole.gguf", whole.bytes());
-  RunSetup setup;
-  const uint32_t n_layers = LoadedModel::load(path, setup)->model->info().n_layers;
-  ASSERT_GE(n_layers, 2u);
-  const std::vector<float> taps = taps_of(path, {0, n_layers - 1, 0}, 64, 1, tokens);
-  for (const uint32_t layer : {0u, n_layers - 1}) {
-    TinyModel cut = tiny_llama();
-    cut.set("block_count", layer + 1);
-    std::erase_if(cut.tensors(), [&](const TinyTensor& tensor) {
-      for (uint32_t i = layer + 1; i < n_layers; ++i) {
-        if (tensor.name.starts_with("blk." + std::to_string(i) + ".")) return true;
-      }
-      return false;
-    });
-    std::vector<float> hidden;
-    taps_of(folder.write("cut.gguf", cut.bytes()), {0, 0, 0}, 64, 1, tokens, &hidden);
-    const std::span<const float> weight = cut.find("output_norm.weight")->values();
-    for (uint32_t row = 0; row < tokens.size(); ++row) {
-      const size_t place = layer == 0 ? 0 : 1;
-      const float* tap = taps.data() + (row * kTaps + place) * kHidden;
-      const Values expected = norm({tap, tap + kHidden}, {weight.begin(), weight.end()}, 1e-5);
-      for (uint32_t i = 0; i < kHidden; ++i) {
-        EXPECT_NEAR(hidden[row * kHidden + i], expected[i], 1e-5 * (1 + std::abs(expected[i])));
-      }
-      EXPECT_EQ(std::memcmp(taps.data() + row * kTaps * kHidden,
-                            taps.data() + (row * kTaps + 2) * kHidden, kHidden * sizeof(float)),
-                0);
-    }
-  }
-}
-
-TEST(Taps, DoNotDependOnTheBatch) {
-  const ScratchFolder folder;
-  const std::vector<int32_t> tokens = some_tokens(30);
-  for (const auto& [name, model] : all_tiny_models()) {
-    const std::string path = folder.write("model.gguf", model.bytes());
-    const TapLayers layers{1, 0, 1};
-    const std::vector<float> expected = taps_of(path, layers, 64, 1, tokens);
-    for (const uint32_t chunk : {1u, 7u}) {
-      EXPECT_EQ(taps_of(path, layers, chunk, 2, tokens), expected) << name << ", chunk " << chunk;
-    }
-  }
-}
-
-TEST(Taps, AreThereOnlyWhereAskedFor) {
-  const ScratchFolder folder;
-  const std::string path = folder.write("model.gguf", tiny_llama().bytes());
-  RunSetup setup;
-  auto loaded = LoadedModel::load(path, setup);
-  ASSERT_TRUE(loaded.ok());
-  const std::vector<uint32_t> slots = loaded->take_slots(8);
-  const SequenceSlots sequence{slots};
-  const ForwardRow row{1, 0, 0, true};
-  EXPECT_EQ(loaded->model->forward({{&row, 1}, {&sequence, 1}}, loaded->cache).taps, nullptr);
-  ForwardLimits limits;
-  limits.tap_layers = TapLayers{0, 1, loaded->model->info().n_layers};
-  const auto reserved = loaded->model->reserve(limits);
-  ASSERT_FALSE(reserved.ok());
-  EXPECT_EQ(reserved.error().kind, ErrorKind::usage);
-}
-
-// ---- heads ----
-
-struct HeadTensor {
-  std::string name;
-  std::string dtype = "F32";
-  std::vector<uint32_t> shape;  // slowest-varying first
-  std::vector<std::byte> bytes;
-};
-
-// A head of random weights for a trunk of hidden size 32 and 48 tokens, in pieces that a test may
-// break.
-struct HeadFiles {
-  Json config;
-  std::vector<HeadTensor> tensors;
-  std::mt19937 random{11};
-
-  HeadTensor& add(const std::string& name, std::vector<uint32_t> shape, double gain = 1.0) {
-    size_t n = 1;
-    for (const uint32_t size : shape) n *= size;
-    std::normal_distribution<double> noise;
-    std::vector<float> values(n);
-    for (float& v : values) {
-      v = static_cast<float>(shape.size() == 1 ? 1 + 0.1 * noise(random)
-                                               : gain * noise(random) / std::sqrt(shape[1]));
-    }
-    const auto raw = std::as_bytes(std::span(values));
-    return tensors.emplace_back(HeadTensor{name, "F32", shape, {raw.begin(), raw.end()}});
-  }
-  template <typename T>
-  void add_raw(const std::string& name, const std::string& dtype, const std::vector<T>& values) {
-    const auto raw = std::as_bytes(std::span(values));
-    tensors.push_back(
-        {name, dtype, {static_cast<uint32_t>(values.size())}, {raw.begin(), raw.end()}});
-  }
-  HeadTensor& find(const std::string& name) {
-    for (HeadTensor& tensor : tensors) {
-      if (tensor.name == name) return tensor;
-    }
-    ADD_FAILURE() << name;
-    return tensors.front();
-  }
-  void remove(const std::string& name) {
-    std::erase_if(tensors, [&](const HeadTensor& tensor) { return tensor.name == name; });
-  }
-  Values values(const std::string& name) {
-    const HeadTensor& tensor = find(name);
-    std::vector<float> floats(tensor.bytes.size() / 4);
-    std::memcpy(floats.data(), tensor.bytes.data(), tensor.bytes.size());
-    return {floats.begin(), floats.end()};
-  }
-  Values row(const std::string& name, uint32_t index) {
-    const Values all = values(name);
-    const uint32_t n_cols = find(name).shape[1];
-    return {all.begin() + index * n_cols, all.begin() + (index + 1) * n_cols};
-  }
-  Values times(const std::string& name, const Values& x) {
-    const Values all = values(name);
-    const HeadTensor& tensor = find(name);
-    EXPECT_EQ(tensor.shape[1], x.size());
-    Values out(tensor.shape[0], 0.0);
-    for (size_t r = 0; r < out.size(); ++r) {
-      for (size_t c = 0; c < x.size(); ++c) out[r] += all[r * x.size() + c] * x[c];
-    }
-    return out;
-  }
-
-  std::string write(const ScratchFolder& folder) const {
-    Json header = Json::object();
-    std::vector<std::byte> data;
-    for (const HeadTensor& tensor : tensors) {
-      header[tensor.name] = {{"dtype", tensor.dtype},
-                             {"shape", tensor.shape},
-                             {"data_offsets", {data.size(), data.size() + tensor.bytes.size()}}};
-      data.insert(data.end(), tensor.bytes.begin(), tensor.bytes.end());
-    }
-    const std::string text = dump_json(header);
-    const uint64_t n = text.size();
-    std::vector<std::byte> file(8 + n);
-    std::memcpy(file.data(), &n, 8);
-    std::memcpy(file.data() + 8, text.data(), n);
-    file.insert(file.end(), data.begin(), data.end());
-    folder.write("model.safetensors", file);
-    const std::string config_text = dump_json(config);
-    folder.write("config.json", std::as_bytes(std::span(config_text)));
-    return folder.file("");
-  }
-};
-
-constexpr uint32_t kFfn = 40;
-constexpr uint32_t kHeads = 4;
-constexpr uint32_t kKvHeads = 2;
-constexpr uint32_t kHeadDim = 8;
-constexpr uint32_t kDraftVocab = 20;
-constexpr double kEps = 1e-5;
-constexpr double kTheta = 500.0;
-
-// Draft id i stands for token 2 i + 1 up to i = 9, then for 2 i + 2.
-uint32_t target_of(uint32_t i) {
-  return i < 10 ? 2 * i + 1 : 2 * i + 2;
-}
-
-HeadFiles tiny_head(uint32_t hidden = kHidden, const std::string& p = "midlayer.") {
-  HeadFiles head;
-  head.config = {{"hidden_size", hidden},
-                 {"intermediate_size", kFfn},
-                 {"num_hidden_layers", 1},
-                 {"num_attention_heads", kHeads},
-                 {"num_key_value_heads", kKvHeads},
-                 {"head_dim", kHeadDim},
-                 {"hidden_act", "silu"},
-                 {"rms_norm_eps", kEps},
-                 {"rope_theta", kTheta},
-                 {"eagle_config", {{"eagle_aux_hidden_state_layer_ids", {1, 0, 1}}}}};
-  head.add("fc.weight", {hidden, kTaps * kHidden});
-  head.add(p + "input_layernorm.weight", {hidden});
-  head.add(p + "hidden_norm.weight", {hidden});
-  head.add(p + "self_attn.q_proj.weight", {kHeads * kHeadDim, 2 * hidden}, 2.0);
-  head.add(p + "self_attn.k_proj.weight", {kKvHeads * kHeadDim, 2 * hidden}, 2.0);
-  head.add(p + "self_attn.v_proj.weight", {kKvHeads * kHeadDim, 2 * hidden});
-  head.add(p + "self_attn.o_proj.weight", {hidden, kHeads * kHeadDim});
-  head.add(p + "post_attention_layernorm.weight", {hidden});
-  head.add(p + "mlp.gate_proj.weight", {kFfn, hidden});
-  head.add(p + "mlp.up_proj.weight", {kFfn, hidden});
-  head.add(p + "mlp.down_proj.weight", {hidden, kFfn});
-  head.add("norm.weight", {hidden});
-  head.add("lm_head.weight", {kDraftVocab, hidden});
-  std::vector<int64_t> offsets;
-  std::vector<uint8_t> mask(kTinyVocab, 0);
-  for (uint32_t i = 0; i < kDraftVocab; ++i) {
-    offsets.push_back(static_cast<int64_t>(target_of(i)) - i);
-    mask[target_of(i)] = 1;
-  }
-  head.add_raw("d2t", "I64", offsets);
-  head.add_raw("t2d", "BOOL", mask);
-  return head;
-}
-
 // The published formulas, one row after the other.
 class Reference {
  public:
-  Reference(HeadFiles head, std::string prefix, bool norms_residual,
+  Reference(TinyHead head, std::string prefix, bool norms_residual,
             std::function<Values(int32_t)> embed)
       : head_(std::move(head)),
         p_(std::move(prefix)),
         norms_residual_(norms_residual),
         embed_(std::move(embed)) {}
 
-  Values fuse(const Values& taps) { return head_.times("fc.weight", taps); }
+  Values fuse(const Values& taps) { return times(head_, "fc.weight", taps); }
 
   // The next row, at the position after the last one's. Keeps `features` for what follows.
   Values step(int32_t token, const Values& features) {
-    const Values normed = norm(features, head_.values(p_ + "hidden_norm.weight"), kEps);
-    const Values x =
-        joined(norm(embed_(token), head_.values(p_ + "input_layernorm.weight"), kEps), normed);
-    Values q = head_.times(p_ + "self_attn.q_proj.weight", x);
-    Values k = head_.times(p_ + "self_attn.k_proj.weight", x);
+    const Values normed = norm(features, values(head_, p_ + "hidden_norm.weight"), TinyHead::kEps);
+    const Values x = joined(
+        norm(embed_(token), values(head_, p_ + "input_layernorm.weight"), TinyHead::kEps), normed);
+    Values q = times(head_, p_ + "self_attn.q_proj.weight", x);
+    Values k = times(head_, p_ + "self_attn.k_proj.weight", x);
     turn(q);
     turn(k);
     keys_.push_back(k);
-    values_.push_back(head_.times(p_ + "self_attn.v_proj.weight", x));
+    values_.push_back(times(head_, p_ + "self_attn.v_proj.weight", x));
     Values attended;
-    for (uint32_t h = 0; h < kHeads; ++h) {
-      const size_t kv = h / (kHeads / kKvHeads) * kHeadDim;
+    for (uint32_t h = 0; h < TinyHead::kHeads; ++h) {
+      const size_t kv = h / (TinyHead::kHeads / TinyHead::kKvHeads) * TinyHead::kHeadDim;
       Values weights;
       double sum = 0;
       for (const Values& key : keys_) {
         double score = 0;
-        for (uint32_t i = 0; i < kHeadDim; ++i) score += q[h * kHeadDim + i] * key[kv + i];
-        weights.push_back(std::exp(score / std::sqrt(static_cast<double>(kHeadDim))));
+        for (uint32_t i = 0; i < TinyHead::kHeadDim; ++i)
+          score += q[h * TinyHead::kHeadDim + i] * key[kv + i];
+        weights.push_back(std::exp(score / std::sqrt(static_cast<double>(TinyHead::kHeadDim))));
         sum += weights.back();
       }
-      Values mean(kHeadDim, 0.0);
+      Values mean(TinyHead::kHeadDim, 0.0);
       for (size_t t = 0; t < weights.size(); ++t) {
-        for (uint32_t i = 0; i < kHeadDim; ++i) mean[i] += weights[t] / sum * values_[t][kv + i];
+        for (uint32_t i = 0; i < TinyHead::kHeadDim; ++i)
+          mean[i] += weights[t] / sum * values_[t][kv + i];
       }
       attended = joined(attended, mean);
     }
     Values hidden = (norms_residual_ ? normed : features) +
-                    head_.times(p_ + "self_attn.o_proj.weight", attended);
-    const Values y = norm(hidden, head_.values(p_ + "post_attention_layernorm.weight"), kEps);
-    Values inner = head_.times(p_ + "mlp.gate_proj.weight", y);
-    const Values up = head_.times(p_ + "mlp.up_proj.weight", y);
+                    times(head_, p_ + "self_attn.o_proj.weight", attended);
+    const Values y =
+        norm(hidden, values(head_, p_ + "post_attention_layernorm.weight"), TinyHead::kEps);
+    Values inner = times(head_, p_ + "mlp.gate_proj.weight", y);
+    const Values up = times(head_, p_ + "mlp.up_proj.weight", y);
     for (size_t i = 0; i < inner.size(); ++i) inner[i] *= up[i] / (1 + std::exp(-inner[i]));
-    return hidden + head_.times(p_ + "mlp.down_proj.weight", inner);
+    return hidden + times(head_, p_ + "mlp.down_proj.weight", inner);
   }
   Values logits(const Values& hidden) {
-    return head_.times("lm_head.weight", norm(hidden, head_.values("norm.weight"), kEps));
+    return times(head_, "lm_head.weight",
+                 norm(hidden, values(head_, "norm.weight"), TinyHead::kEps));
   }
 
  private:
   // Pairs (i, i + d / 2) of every head, by the position of the row.
   void turn(Values& x) const {
-    for (size_t begin = 0; begin < x.size(); begin += kHeadDim) {
-      for (uint32_t i = 0; i < kHeadDim / 2; ++i) {
-        const double angle =
-            static_cast<double>(keys_.size()) * std::pow(kTheta, -2.0 * i / kHeadDim);
+    for (size_t begin = 0; begin < x.size(); begin += TinyHead::kHeadDim) {
+      for (uint32_t i = 0; i < TinyHead::kHeadDim / 2; ++i) {
+        const double angle = static_cast<double>(keys_.size()) *
+                             std::pow(TinyHead::kTheta, -2.0 * i / TinyHead::kHeadDim);
         double& a = x[begin + i];
-        double& b = x[begin + i + kHeadDim / 2];
+        double& b = x[begin + i + TinyHead::kHeadDim / 2];
         const double turned = a * std::cos(angle) - b * std::sin(angle);
         b = a * std::sin(angle) + b * std::cos(angle);
         a = turned;
@@ -347,7 +146,7 @@ class Reference {
     }
   }
 
-  HeadFiles head_;
+  TinyHead head_;
   std::string p_;
   bool norms_residual_;
   std::function<Values(int32_t)> embed_;
@@ -365,26 +164,31 @@ class Eagle3Heads : public testing::Test {
     trunk_ = std::move(loaded).value();
   }
 
-  Result<std::unique_ptr<Eagle3Head>> load(const HeadFiles& files, bool quantize = false) {
+  Result<std::unique_ptr<Eagle3Head>> load(const TinyHead& files, bool quantize = false) {
     Eagle3Options options;
     options.quantize = quantize;
-    return Eagle3Head::load(files.write(folder_), *trunk_.model, options, *trunk_.pool);
+    return Eagle3Head::load(write(files), *trunk_.model, options, *trunk_.pool);
+  }
+
+  std::string write(const TinyHead& files) {
+    folder_.write("model.safetensors", files.weights_file());
+    folder_.write("config.json", files.config_file());
+    return folder_.file("");
   }
 
   // Five rows on taps in chunks, then three on what the head gave itself: outputs and logits
   // against the reference, by the largest difference.
-  double difference(const HeadFiles& files, const std::string& prefix, bool norms_residual,
+  double difference(const TinyHead& files, const std::string& prefix, bool norms_residual,
                     bool quantize, uint32_t chunk) {
     auto head = load(files, quantize);
     if (!head.ok()) {
       ADD_FAILURE() << head.error().message;
       return 1e9;
     }
-    HeadFiles tensors = files;
-    const bool embeds = std::any_of(files.tensors.begin(), files.tensors.end(),
-                                    [](const auto& t) { return t.name == "embed_tokens.weight"; });
+    TinyHead tensors = files;
+    const bool embeds = files.has("embed_tokens.weight");
     Reference reference(files, prefix, norms_residual, [&](int32_t token) {
-      if (embeds) return tensors.row("embed_tokens.weight", static_cast<uint32_t>(token));
+      if (embeds) return row(tensors, "embed_tokens.weight", static_cast<uint32_t>(token));
       std::vector<float> row(kHidden);
       trunk_.model->embed(token, row.data());
       return Values(row.begin(), row.end());
@@ -404,17 +208,21 @@ class Eagle3Heads : public testing::Test {
     for (float& v : taps) v = noise(random);
 
     double worst = 0;
+    const auto grow = [&](double found, double expected) {
+      // A NaN is kept, and is below no bound.
+      if (const double d = std::abs(found - expected); !(d <= worst)) worst = d;
+    };
     Values last;
     const auto compare = [&](const ForwardOutput& output, uint32_t row, const Values& hidden) {
       last = hidden;
       for (size_t i = 0; i < hidden.size(); ++i) {
-        worst = std::max(worst, std::abs(output.hidden[row * hidden.size() + i] - hidden[i]));
+        grow(output.hidden[row * hidden.size() + i], hidden[i]);
       }
       const Values logits = reference.logits(hidden);
       std::vector<double> all(kTinyVocab, Eagle3Head::kUnknownLogit);
-      for (uint32_t i = 0; i < kDraftVocab; ++i) all[target_of(i)] = logits[i];
+      for (uint32_t i = 0; i < TinyHead::kDraftVocab; ++i) all[TinyHead::target_of(i)] = logits[i];
       for (uint32_t i = 0; i < kTinyVocab; ++i) {
-        worst = std::max(worst, std::abs(output.logits[row * kTinyVocab + i] - all[i]));
+        grow(output.logits[row * kTinyVocab + i], all[i]);
       }
     };
     std::vector<float> own;
@@ -445,7 +253,7 @@ class Eagle3Heads : public testing::Test {
     return worst;
   }
 
-  void expect_refused(const HeadFiles& files, std::string_view part) {
+  void expect_refused(const TinyHead& files, std::string_view part) {
     const auto head = load(files);
     ASSERT_FALSE(head.ok()) << part;
     EXPECT_EQ(head.error().kind, ErrorKind::model);
@@ -459,7 +267,7 @@ class Eagle3Heads : public testing::Test {
 };
 
 TEST_F(Eagle3Heads, AgreeWithTheReference) {
-  const HeadFiles files = tiny_head();
+  const TinyHead files = tiny_head();
   for (const uint32_t chunk : {5u, 2u, 1u}) {
     EXPECT_LT(difference(files, "midlayer.", false, false, chunk), 2e-5) << chunk;
   }
@@ -470,24 +278,24 @@ TEST_F(Eagle3Heads, AgreeWithTheReference) {
 }
 
 TEST_F(Eagle3Heads, WithANormedResidualAgreeWithTheReference) {
-  HeadFiles files = tiny_head();
+  TinyHead files = tiny_head();
   files.config["norm_before_residual"] = true;
   EXPECT_LT(difference(files, "midlayer.", true, false, 3), 2e-5);
   EXPECT_GT(difference(files, "midlayer.", false, false, 3), 1e-2);  // it is another head
 }
 
 TEST_F(Eagle3Heads, OfAnotherWidthBringTheirEmbedding) {
-  HeadFiles files = tiny_head(24, "layers.0.");
+  TinyHead files = tiny_head(24, "layers.0.");
   expect_refused(files, "tensor embed_tokens.weight: expected one");
   files.add("embed_tokens.weight", {kTinyVocab, 24}, 4.0);
   EXPECT_LT(difference(files, "layers.0.", false, false, 2), 2e-5);
 }
 
 TEST_F(Eagle3Heads, HalfPrecisionIsReadAsItIs) {
-  HeadFiles files = tiny_head();
-  HeadFiles rounded = files;
+  TinyHead files = tiny_head();
+  TinyHead rounded = files;
   for (size_t t = 0; t < files.tensors.size(); ++t) {
-    HeadTensor& tensor = files.tensors[t];
+    TinyHeadTensor& tensor = files.tensors[t];
     if (tensor.dtype != "F32") continue;
     std::vector<std::byte> halves;
     for (size_t i = 2; i < tensor.bytes.size(); i += 4) {
@@ -520,7 +328,7 @@ TEST_F(Eagle3Heads, HalfPrecisionIsReadAsItIs) {
 }
 
 TEST_F(Eagle3Heads, SayWhichLayersTheyRead) {
-  HeadFiles files = tiny_head();
+  TinyHead files = tiny_head();
   EXPECT_EQ((*load(files))->tap_layers(), (TapLayers{1, 0, 1}));
   // At the top level an id is that of the layer that reads the state.
   files.config.erase("eagle_config");
@@ -534,60 +342,58 @@ TEST_F(Eagle3Heads, SayWhichLayersTheyRead) {
 
 TEST_F(Eagle3Heads, RefuseAnotherConfiguration) {
   const std::vector<std::pair<const char*, Json>> broken{
-      {"hidden_size", 0},
-      {"hidden_size", "32"},
-      {"hidden_size", -1},
-      {"hidden_size", 1u << 21},
-      {"hidden_size", nullptr},
-      {"intermediate_size", 1.5},
-      {"num_hidden_layers", 2},
-      {"num_attention_heads", 0},
-      {"num_key_value_heads", 3},
-      {"head_dim", 7},
-      {"head_dim", 1u << 20},
-      {"hidden_act", "gelu"},
-      {"attention_bias", true},
-      {"mlp_bias", true},
-      {"target_hidden_size", 33},
-      {"rms_norm_eps", -1.0},
-      {"rms_norm_eps", "1"},
-      {"rope_theta", 0},
-      {"rope_scaling", {{"rope_type", "yarn"}}},
+      {"hidden_size", 0},          {"hidden_size", "32"},
+      {"hidden_size", -1},         {"hidden_size", 1u << 21},
+      {"hidden_size", nullptr},    {"intermediate_size", 1.5},
+      {"num_hidden_layers", 2},    {"num_attention_heads", 0},
+      {"num_key_value_heads", 3},  {"head_dim", 7},
+      {"head_dim", 8194},          {"head_dim", 1u << 20},
+      {"hidden_act", "gelu"},      {"attention_bias", true},
+      {"mlp_bias", true},          {"target_hidden_size", 33},
+      {"rms_norm_eps", -1.0},      {"rms_norm_eps", "1"},
+      {"rope_theta", 0},           {"rope_scaling", {{"rope_type", "yarn"}}},
       {"norm_before_residual", 1},
   };
   for (const auto& [key, value] : broken) {
-    HeadFiles files = tiny_head();
+    TinyHead files = tiny_head();
     files.config[key] = value;
     expect_refused(files, std::string(key) + ": expected ");
   }
   for (const Json& ids : {Json(1), Json::array({1, 0}), Json::array({0, 1, 2}),
                           Json::array({0, 1, -1}), Json::array({0, 1, "1"})}) {
-    HeadFiles files = tiny_head();
+    TinyHead files = tiny_head();
     files.config["eagle_config"]["eagle_aux_hidden_state_layer_ids"] = ids;
     expect_refused(files, "eagle_aux_hidden_state_layer_ids: expected three layers below 2");
   }
-  HeadFiles files = tiny_head();
+  TinyHead files = tiny_head();
   files.config["eagle_config"]["use_aux_hidden_state"] = false;
   expect_refused(files, "eagle_config: expected");
   files.config = Json::array();
   expect_refused(files, "expected an object");
-  const std::string folder = tiny_head().write(folder_);
+  const std::string folder = write(tiny_head());
   const std::string text = "{" + std::string(1 << 20, ' ') + "}";
   folder_.write("config.json", std::as_bytes(std::span(text)));
   EXPECT_NE(Eagle3Head::load(folder, *trunk_.model, {}, *trunk_.pool)
                 .error()
-                .message.find("over the limit"),
+                .message.find("expected at most 1048576 bytes, found 1048578"),
             std::string::npos);
   EXPECT_NE(Eagle3Head::load(folder_.file("absent"), *trunk_.model, {}, *trunk_.pool)
                 .error()
                 .message.find("cannot open"),
             std::string::npos);
+  // A pipe that nobody writes to is refused, not waited for.
+  ASSERT_TRUE(std::filesystem::remove(folder_.file("config.json")));
+  ASSERT_EQ(mkfifo(folder_.file("config.json").c_str(), 0600), 0);
+  EXPECT_NE(Eagle3Head::load(folder, *trunk_.model, {}, *trunk_.pool)
+                .error()
+                .message.find("expected a regular file"),
+            std::string::npos);
 }
 
 TEST_F(Eagle3Heads, RefuseOtherTensors) {
-  for (const HeadTensor& tensor : tiny_head().tensors) {
+  for (const TinyHeadTensor& tensor : tiny_head().tensors) {
     if (tensor.name == "d2t" || tensor.name == "t2d") continue;
-    HeadFiles files = tiny_head();
+    TinyHead files = tiny_head();
     files.remove(tensor.name);
     expect_refused(files, "tensor " + tensor.name + ": expected");
     files = tiny_head();
@@ -599,17 +405,17 @@ TEST_F(Eagle3Heads, RefuseOtherTensors) {
     shape = {static_cast<uint32_t>(tensor.bytes.size() / 4), 1};
     expect_refused(files, "tensor " + tensor.name + ": expected shape");
   }
-  HeadFiles files = tiny_head();
-  files.add("midlayer.self_attn.q_proj.bias", {kHeads * kHeadDim});
+  TinyHead files = tiny_head();
+  files.add("midlayer.self_attn.q_proj.bias", {TinyHead::kHeads * TinyHead::kHeadDim});
   expect_refused(files, "expected only tensors of an EAGLE-3 head");
 }
 
 TEST_F(Eagle3Heads, RefuseAVocabularyThatIsNotTheTrunks) {
   const auto with_offsets = [](const std::function<void(std::vector<int64_t>&)>& change) {
-    HeadFiles files = tiny_head();
+    TinyHead files = tiny_head();
     files.remove("t2d");
-    HeadTensor& d2t = files.find("d2t");
-    std::vector<int64_t> offsets(kDraftVocab);
+    TinyHeadTensor& d2t = files.find("d2t");
+    std::vector<int64_t> offsets(TinyHead::kDraftVocab);
     std::memcpy(offsets.data(), d2t.bytes.data(), d2t.bytes.size());
     change(offsets);
     files.remove("d2t");
@@ -622,17 +428,18 @@ TEST_F(Eagle3Heads, RefuseAVocabularyThatIsNotTheTrunks) {
   expect_refused(with_offsets([](auto& d) { d[19] = INT64_MAX; }), "different tokens below 48");
   expect_refused(with_offsets([](auto& d) { d[19] = INT64_MIN; }), "different tokens below 48");
   expect_refused(with_offsets([](auto& d) { d[1] = d[0] - 1; }), "different tokens below 48");
-  expect_refused(with_offsets([](auto& d) { d.pop_back(); }), "expected 20 ids");
-  HeadFiles files = tiny_head();
+  expect_refused(with_offsets([](auto& d) { d.pop_back(); }),
+                 "tensor d2t: expected [20] of I64, found [19] of I64");
+  TinyHead files = tiny_head();
   files.find("t2d").bytes[0] = std::byte{1};
   expect_refused(files, "tensor t2d: expected the tokens of d2t, found another at 0");
   files = tiny_head();
   files.remove("t2d");
   files.add_raw("t2d", "BOOL", std::vector<uint8_t>(10, 0));
-  expect_refused(files, "tensor t2d");
+  expect_refused(files, "tensor t2d: expected [48] of BOOL, found [10] of BOOL");
   files = tiny_head();
   files.find("d2t").dtype = "F64";
-  expect_refused(files, "tensor d2t: expected I64");
+  expect_refused(files, "tensor d2t: expected [20] of I64, found [20] of F64");
   files = tiny_head();
   files.remove("lm_head.weight");
   files.add("lm_head.weight", {kTinyVocab + 1, kHidden});
