@@ -35,7 +35,7 @@ const Regime kRegimes[] = {
     {"much", constant(0.85), 1.53, 1.4},
     {"all", constant(0.95), 2.2, 1.95},
     {"by 200", alternating(200), 1.28, 1.15},
-    {"by 40", alternating(40), 1.15, 1.03},
+    {"by 40", alternating(40), 1.15, 1.02},
     {"bursts", [](uint32_t, uint32_t p) { return p % 900 < 100 ? 0.95 : 0.05; }, 1.02, 0.98},
 };
 

@@ -48,7 +48,7 @@ TEST(StepCost, LearnsWhatVerifiesTook) {
   const StepCost::Basis basis = cost.basis(1, 100, 8);
   const double first = cost.seconds(basis, 4, 16);
   const double other = cost.seconds(basis, 9, 20);
-  for (int i = 0; i < 30; ++i) {
+  for (int i = 0; i < 60; ++i) {
     cost.observe_verify(basis, 4, cost.seconds(basis, 4, 16), 1.3 * first);
   }
   EXPECT_NEAR(cost.seconds(basis, 4, 16), 1.3 * first, 0.01);
