@@ -63,7 +63,6 @@ struct Sequence {
   RouterMemory router;
   SequenceAcceptance acceptance;
   ShadowScores shadows;
-  std::array<SideAsking, kDraftSources> side;
   std::array<uint32_t, kDraftSources> n_paying{};  // tokens of a drafter that costs, this step
   std::array<uint64_t, kDraftSources> asked_in{};  // the last step that asked it
   SpecDecision decision;
@@ -111,10 +110,10 @@ class Economics::Impl {
   double draft_seconds_of(DraftSource source) const;
   double expected_draft_seconds() const;
   void plan_paid(DraftSource source);
-  bool is_asked_aside(const SideAsking& side) const {
-    return side.countdown == 0 && account_.balance() >= 0;
+  bool may_ask_aside(DraftSource source) const {
+    return side_[static_cast<size_t>(source)].countdown == 0 && account_.balance() >= 0;
   }
-  void ask_aside(Sequence& sequence, DraftSource source);
+  void count_side_asking(DraftSource source);
   void take_stock(std::span<const SpecCandidate> candidates, const StepShape& shape);
   void list_chances(std::span<const SpecCandidate> candidates);
   const char* choose(const StepShape& shape, uint32_t* n_chosen);
@@ -134,6 +133,7 @@ class Economics::Impl {
   LossAccount account_;
   std::vector<std::unique_ptr<Sequence>> sequences_;  // those that ended are used again
 
+  std::array<SideAsking, kDraftSources> side_;
   std::array<TimeMean, kDraftSources> draft_seconds_;  // per token asked for
   TimeMean draft_rest_;             // seconds of drafters in steps that ask for nothing that costs
   RunningMean prompt_row_seconds_;  // of a row in forwards with prompts
@@ -144,7 +144,7 @@ class Economics::Impl {
   // Of the step at hand; what the drafters are asked for is planned with the batch of the step
   // before.
   std::array<uint32_t, kDraftSources> n_asked_{};
-  std::array<bool, kDraftSources> is_planned_{};
+  std::array<bool, kDraftSources> is_planned_{}, is_asked_aside_{};
   bool all_asked_before_ = true;  // in the step before: those that are asked now
   uint64_t step_ = 2;
   StepCost::Basis basis_;
@@ -248,7 +248,7 @@ uint32_t Economics::Impl::tokens_to_keep(SequenceId id, DraftSource source, bool
   if (sequence == nullptr) return n_draft;
   if (!is_planned_[static_cast<size_t>(source)]) plan_paid(source);
   const uint32_t n_paying = sequence->n_paying[static_cast<size_t>(source)];
-  if (n_paying == 0 && !is_asked_aside(sequence->side[static_cast<size_t>(source)])) return n_draft;
+  if (n_paying == 0 && !may_ask_aside(source)) return n_draft;
   // The first guess decides: whatever follows counts only where it is right.
   const SequenceAcceptance& own = sequence->acceptance;
   const double kept =
@@ -262,9 +262,21 @@ uint32_t Economics::Impl::tokens_to_keep(SequenceId id, DraftSource source, bool
   return 0;
 }
 
-// The step asks a drafter that does not pay.
-void Economics::Impl::ask_aside(Sequence& sequence, DraftSource source) {
-  SideAsking& side = sequence.side[static_cast<size_t>(source)];
+// After every step, so that answers of a few tokens do not begin anew. All sequences are asked in
+// the same steps.
+void Economics::Impl::count_side_asking(DraftSource source) {
+  const auto s = static_cast<size_t>(source);
+  SideAsking& side = side_[s];
+  if (!is_asked_aside_[s]) {
+    if (side.countdown != 0) --side.countdown;
+    const bool pays_for_all =
+        n_asked_[s] != 0 &&
+        std::none_of(sequences_.begin(), sequences_.end(), [&](const auto& sequence) {
+          return sequence->in_batch && sequence->n_paying[s] == 0;
+        });
+    if (pays_for_all) side = {};
+    return;
+  }
   side.is_second = !side.is_second;
   if (side.is_second) return;
   uint32_t least = kMinSideInterval;
@@ -273,8 +285,11 @@ void Economics::Impl::ask_aside(Sequence& sequence, DraftSource source) {
     const double steps = both / (kSideShare * basis_.plain_seconds);
     least = static_cast<uint32_t>(std::clamp(steps, 1.0 * kMinSideInterval, 1e6));
   }
-  const bool was_right =
-      (sequence.acceptance.of_source[static_cast<size_t>(source)].recent & 1) != 0;
+  bool was_right = false;  // of any sequence
+  for (const auto& sequence : sequences_) {
+    if (sequence->asked_in[s] != step_) continue;
+    was_right = was_right || (sequence->acceptance.of_source[s].recent & 1) != 0;
+  }
   const uint32_t more = was_right ? 0 : std::min(2 * side.interval, kMaxSideInterval);
   side.interval = std::max(least, more);
   side.countdown = side.interval - 2;
@@ -291,17 +306,13 @@ uint32_t Economics::Impl::tokens_to_ask(SequenceId id, DraftSource source, bool 
   if (sequence == nullptr) return 0;
   if (is_free) return n_most;
   const auto s = static_cast<size_t>(source);
-  SideAsking& side = sequence->side[s];
+  if (n_drafted != 0) return 0;
   if (!is_planned_[s]) plan_paid(source);
-  uint32_t n_tokens = n_drafted == 0 ? sequence->n_paying[s] : 0;
-  if (n_tokens != 0) {
-    side = {};
-  } else if (n_drafted == 0 && is_asked_aside(side)) {
+  uint32_t n_tokens = sequence->n_paying[s];
+  if (n_tokens == 0) {
+    if (!may_ask_aside(source)) return 0;
+    is_asked_aside_[s] = true;
     n_tokens = kSideTokens;
-    ask_aside(*sequence, source);
-  } else {
-    if (side.countdown != 0) --side.countdown;
-    return 0;
   }
   n_tokens = std::min(n_tokens, n_most);
   n_asked_[s] += n_tokens;
@@ -513,8 +524,9 @@ void Economics::Impl::observe(std::span<const SpecOutcome> outcomes, const StepM
     n_tokens_ += double{1} * n_tokens / n_sequences;
     learn_from_decoding(measure, n_verified, n_tokens);
   }
+  for (uint32_t s = 0; s < kDraftSources; ++s) count_side_asking(DraftSource(s));
   n_asked_ = {};
-  is_planned_ = {};
+  is_planned_ = is_asked_aside_ = {};
   all_asked_before_ = true;
   ++step_;
 }

@@ -170,6 +170,23 @@ TEST(Economics, CatchingUpIsNoPartOfWhatAGuessCosts) {
   EXPECT_GT(n_drafted, 300u);
 }
 
+TEST(Economics, ShortAnswersDoNotAskAsideEachAnew) {
+  Desk desk(SpecMode::adaptive);
+  desk.source = DraftSource::mtp;
+  desk.is_free = false;
+  desk.seconds_per_guess = 0.2;
+  uint32_t n_steps = 0;
+  for (int answer = 0; answer < 60; ++answer) {
+    desk.economics.end(1);
+    desk.economics.begin(1);
+    for (int i = 0; i < 10; ++i) {
+      desk.step(4, false);
+      n_steps += desk.n_asked != 0 ? 1 : 0;
+    }
+  }
+  EXPECT_LE(n_steps, 16u);
+}
+
 // What drafters take that nobody has to ask is the price of having them, not of speculating.
 TEST(Economics, FreeDraftersDoNotDrainTheAccountOfPlainSteps) {
   Desk desk(SpecMode::adaptive);
