@@ -31,9 +31,11 @@ void step_of_a_batch(benchmark::State& state) {
   uint64_t n_verified = 0;
   for (auto _ : state) {
     for (uint32_t s = 0; s < n_sequences; ++s) {
-      benchmark::DoNotOptimize(economics.tokens_to_ask(s, DraftSource::prompt_lookup, true, 0));
+      benchmark::DoNotOptimize(
+          economics.tokens_to_ask(s, DraftSource::prompt_lookup, true, 0, kMaxDraftTokens));
       benchmark::DoNotOptimize(economics.tokens_to_keep(s, DraftSource::mtp, false, draft));
-      benchmark::DoNotOptimize(economics.tokens_to_ask(s, DraftSource::mtp, false, kDraft));
+      benchmark::DoNotOptimize(
+          economics.tokens_to_ask(s, DraftSource::mtp, false, kDraft, kMaxDraftTokens));
       candidates[s] = {s, position, draft};
     }
     economics.allocate(candidates, {0, 64});
@@ -45,7 +47,8 @@ void step_of_a_batch(benchmark::State& state) {
                      candidates[s].n_verify,
                      n_accepted,
                      std::span(committed).first(n_accepted + 1),
-                     n_rows};
+                     n_rows,
+                     n_accepted + 1};
       n_rows += 1 + candidates[s].n_verify;
       n_verified += candidates[s].n_verify;
     }

@@ -41,8 +41,6 @@ Choice choose_guesses(std::span<const Chance> chances, const StepCost& cost,
   Choice choice;
   choice.n_tokens = n_sequences;
   choice.seconds = basis.plain_seconds;
-  double n_most_tokens = n_sequences;
-  for (const Chance& chance : chances) n_most_tokens += chance.reach;
   double best = costs.min_gain * n_sequences / (basis.plain_seconds + costs.seconds_sunk);
   double n_tokens = n_sequences;
   double refused = 0;
@@ -52,8 +50,6 @@ Choice choose_guesses(std::span<const Chance> chances, const StepCost& cost,
     const double forward = cost.seconds(basis, rows.n_rows(), rows.experts_union());
     const uint32_t n_guesses = rows.n_rows() - n_sequences;
     const double guessing = costs.seconds_sunk + n_guesses * costs.seconds_per_guess;
-    // More rows never take less time.
-    if (n_most_tokens / (forward + guessing) <= best) break;
     const double rate = n_tokens / (forward + guessing);
     if (rate <= best) continue;
     if (!account.covers(kWorstOverPredicted * forward + guessing)) {

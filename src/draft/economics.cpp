@@ -24,28 +24,36 @@ constexpr uint32_t kFirstPlainSteps = 3;
 constexpr uint32_t kVerifiesPerPlain = 64;
 // Guesses that will hardly ever be reached are not worth a look.
 constexpr double kLeastReach = 0.01;
-// A drafter that costs and does not pay is asked on the side, for this many tokens every so many
-// steps, ever less often while its guesses are wrong.
+// A drafter that costs and does not pay is asked on the side, for this many tokens in two steps in
+// a row (the first finds it behind, the second shows what it takes) every so many steps, ever less
+// often while its guesses are wrong and so rarely that this takes kSideShare of the time at most.
 constexpr uint32_t kSideTokens = 2;
 constexpr uint32_t kMinSideInterval = 8;
 constexpr uint32_t kMaxSideInterval = 64;
+constexpr double kSideShare = 0.005;
 constexpr uint32_t kMaxPaidTokens = 8;
 // Guesses less likely than this pay nowhere: they give way to a drafter that is asked on the side.
 constexpr double kLeastPromise = 0.2;
-// What a token of a drafter that was never timed is taken to cost, in plain steps.
+// What a token of a drafter that was never timed is taken to cost, and costs at least, in plain
+// steps.
 constexpr double kUnknownDraftCost = 0.05;
+constexpr double kLeastDraftCost = 1e-3;
 // Speculation that runs its account dry twice within kDipTokens (of a sequence) and has not been
 // paying rests, for kFirstPark tokens first and twice as long every time.
 constexpr double kDipTokens = 256;
 constexpr double kFirstPark = 256;
 constexpr double kLongestPark = 4096;
+constexpr double kParksRemembered = 4;
 constexpr double kGainDecay = 0.98;  // per verify
 constexpr uint32_t kDraftSamples = 16;
 constexpr uint32_t kPromptSamples = 16;
+// With fewer rows of prompts a forward's rows cost more than those of one with many.
+constexpr uint32_t kLeastPromptRows = 32;
 
 struct SideAsking {
-  uint32_t interval = kMinSideInterval;
+  uint32_t interval = 0;
   uint32_t countdown = 0;
+  bool is_second = false;
 };
 
 struct Sequence {
@@ -55,8 +63,8 @@ struct Sequence {
   RouterMemory router;
   SequenceAcceptance acceptance;
   ShadowScores shadows;
-  std::array<SideAsking, kDraftSources> side;
   std::array<uint32_t, kDraftSources> n_paying{};  // tokens of a drafter that costs, this step
+  std::array<uint64_t, kDraftSources> asked_in{};  // the last step that asked it
   SpecDecision decision;
 };
 
@@ -76,7 +84,8 @@ class Economics::Impl {
   void end(SequenceId id);
   uint32_t tokens_to_keep(SequenceId id, DraftSource source, bool is_free,
                           std::span<const DraftToken> draft);
-  uint32_t tokens_to_ask(SequenceId id, DraftSource source, bool is_free, uint32_t n_drafted);
+  uint32_t tokens_to_ask(SequenceId id, DraftSource source, bool is_free, uint32_t n_drafted,
+                         uint32_t max_tokens);
   void allocate(std::span<SpecCandidate> candidates, const StepShape& shape);
   void observe(std::span<const SpecOutcome> outcomes, const StepMeasure& measure);
   SpecDecision decision(SequenceId id) const {
@@ -91,18 +100,30 @@ class Economics::Impl {
     }
     return nullptr;
   }
+  void reserve_counts(size_t n_sequences) {
+    if (n_plains_.size() > n_sequences) return;
+    n_plains_.resize(n_sequences + 1);
+    n_plains_wanted_.resize(n_sequences + 1, kFirstPlainSteps);
+    n_verifies_.resize(n_sequences + 1);
+  }
   bool is_parked() const { return n_tokens_ < parked_until_; }
   double draft_seconds_of(DraftSource source) const;
   double expected_draft_seconds() const;
   void plan_paid(DraftSource source);
-  void take_stock(std::span<const SpecCandidate> candidates);
+  bool may_ask_aside(DraftSource source) const {
+    return side_[static_cast<size_t>(source)].countdown == 0 && account_.balance() >= 0;
+  }
+  void count_side_asking(DraftSource source);
+  void take_stock(std::span<const SpecCandidate> candidates, const StepShape& shape);
   void list_chances(std::span<const SpecCandidate> candidates);
   const char* choose(const StepShape& shape, uint32_t* n_chosen);
   const char* choose_beside_prompts(uint32_t n_most, uint32_t* n_chosen);
   void take_first(std::span<SpecCandidate> candidates, uint32_t n_left);
   void explain(std::span<const SpecCandidate> candidates, std::string_view reason);
   void run_dry();
+  bool asked_any() const { return n_asked_ != std::array<uint32_t, kDraftSources>{}; }
   void learn_draft_cost(double seconds);
+  void learn_from_decoding(const StepMeasure& measure, uint32_t n_verified, uint32_t n_tokens);
   void learn_from_prompts(const StepMeasure& measure, uint32_t n_verified, uint32_t n_accepted);
 
   const SpecPolicy policy_;
@@ -112,15 +133,20 @@ class Economics::Impl {
   LossAccount account_;
   std::vector<std::unique_ptr<Sequence>> sequences_;  // those that ended are used again
 
-  std::array<RunningMean, kDraftSources> draft_seconds_;  // per token asked for
-  RunningMean draft_rest_;          // seconds of drafters in steps that ask for nothing that costs
+  std::array<SideAsking, kDraftSources> side_;
+  std::array<TimeMean, kDraftSources> draft_seconds_;  // per token asked for
+  TimeMean draft_rest_;             // seconds of drafters in steps that ask for nothing that costs
   RunningMean prompt_row_seconds_;  // of a row in forwards with prompts
-  std::vector<uint32_t> n_verifies_, n_plains_;  // by batch size; verifies since the last plain one
+  // By batch size: plain steps timed so far, those wanted before the next verify, and verifies
+  // since.
+  std::vector<uint32_t> n_plains_, n_plains_wanted_, n_verifies_;
 
   // Of the step at hand; what the drafters are asked for is planned with the batch of the step
   // before.
   std::array<uint32_t, kDraftSources> n_asked_{};
-  std::array<bool, kDraftSources> is_planned_{};
+  std::array<bool, kDraftSources> is_planned_{}, is_asked_aside_{};
+  bool all_asked_before_ = true;  // in the step before: those that are asked now
+  uint64_t step_ = 2;
   StepCost::Basis basis_;
   bool has_basis_ = false;
   double n_positions_ = 0;
@@ -147,8 +173,7 @@ void Economics::Impl::begin(SequenceId id) {
     sequence = sequences_.emplace_back(std::make_unique<Sequence>()).get();
     const size_t n = sequences_.size();
     cost_.reserve(static_cast<uint32_t>(n));
-    n_verifies_.resize(n + 1);
-    n_plains_.resize(n + 1);
+    reserve_counts(n);
     chances_.reserve(n * kMaxDraftTokens);
     of_candidate_.reserve(n);
     of_plan_.reserve(n);
@@ -171,8 +196,8 @@ void Economics::Impl::end(SequenceId id) {
 }
 
 double Economics::Impl::draft_seconds_of(DraftSource source) const {
-  const RunningMean& mean = draft_seconds_[static_cast<size_t>(source)];
-  return mean.n_samples != 0 ? mean.value : kUnknownDraftCost * basis_.plain_seconds;
+  const TimeMean& mean = draft_seconds_[static_cast<size_t>(source)];
+  return mean.is_known() ? mean.value() : kUnknownDraftCost * basis_.plain_seconds;
 }
 
 double Economics::Impl::expected_draft_seconds() const {
@@ -223,8 +248,7 @@ uint32_t Economics::Impl::tokens_to_keep(SequenceId id, DraftSource source, bool
   if (sequence == nullptr) return n_draft;
   if (!is_planned_[static_cast<size_t>(source)]) plan_paid(source);
   const uint32_t n_paying = sequence->n_paying[static_cast<size_t>(source)];
-  const bool is_asked_aside = sequence->side[static_cast<size_t>(source)].countdown == 0;
-  if (n_paying == 0 && !is_asked_aside) return n_draft;
+  if (n_paying == 0 && !may_ask_aside(source)) return n_draft;
   // The first guess decides: whatever follows counts only where it is right.
   const SequenceAcceptance& own = sequence->acceptance;
   const double kept =
@@ -238,39 +262,68 @@ uint32_t Economics::Impl::tokens_to_keep(SequenceId id, DraftSource source, bool
   return 0;
 }
 
-uint32_t Economics::Impl::tokens_to_ask(SequenceId id, DraftSource source, bool is_free,
-                                        uint32_t n_drafted) {
-  if (policy_.mode == SpecMode::off || n_drafted >= kMaxDraftTokens) return 0;
-  if (policy_.mode == SpecMode::fixed) {
-    return policy_.n_fixed - std::min(n_drafted, policy_.n_fixed);
+// After every step, so that answers of a few tokens do not begin anew. All sequences are asked in
+// the same steps.
+void Economics::Impl::count_side_asking(DraftSource source) {
+  const auto s = static_cast<size_t>(source);
+  SideAsking& side = side_[s];
+  if (!is_asked_aside_[s]) {
+    if (side.countdown != 0) --side.countdown;
+    const bool pays_for_all =
+        n_asked_[s] != 0 &&
+        std::none_of(sequences_.begin(), sequences_.end(), [&](const auto& sequence) {
+          return sequence->in_batch && sequence->n_paying[s] == 0;
+        });
+    if (pays_for_all) side = {};
+    return;
   }
+  side.is_second = !side.is_second;
+  if (side.is_second) return;
+  uint32_t least = kMinSideInterval;
+  if (has_basis_) {
+    const double both = 2 * kSideTokens * draft_seconds_of(source) * basis_.n_sequences;
+    const double steps = both / (kSideShare * basis_.plain_seconds);
+    least = static_cast<uint32_t>(std::clamp(steps, 1.0 * kMinSideInterval, 1e6));
+  }
+  bool was_right = false;  // of any sequence
+  for (const auto& sequence : sequences_) {
+    if (sequence->asked_in[s] != step_) continue;
+    was_right = was_right || (sequence->acceptance.of_source[s].recent & 1) != 0;
+  }
+  const uint32_t more = was_right ? 0 : std::min(2 * side.interval, kMaxSideInterval);
+  side.interval = std::max(least, more);
+  side.countdown = side.interval - 2;
+}
+
+uint32_t Economics::Impl::tokens_to_ask(SequenceId id, DraftSource source, bool is_free,
+                                        uint32_t n_drafted, uint32_t max_tokens) {
+  max_tokens = std::min(max_tokens, kMaxDraftTokens);
+  if (policy_.mode == SpecMode::fixed) max_tokens = std::min(max_tokens, policy_.n_fixed);
+  if (policy_.mode == SpecMode::off || n_drafted >= max_tokens) return 0;
+  const uint32_t n_most = max_tokens - n_drafted;
+  if (policy_.mode == SpecMode::fixed) return n_most;
   Sequence* sequence = find(id);
   if (sequence == nullptr) return 0;
-  if (is_free) return kMaxDraftTokens - n_drafted;
+  if (is_free) return n_most;
   const auto s = static_cast<size_t>(source);
-  SideAsking& side = sequence->side[s];
-  if (n_drafted != 0) {
-    if (side.countdown != 0) --side.countdown;
-    return 0;
-  }
+  if (n_drafted != 0) return 0;
   if (!is_planned_[s]) plan_paid(source);
   uint32_t n_tokens = sequence->n_paying[s];
-  if (n_tokens != 0) {
-    side = {};
-  } else if (side.countdown != 0) {
-    --side.countdown;
-  } else {
+  if (n_tokens == 0) {
+    if (!may_ask_aside(source)) return 0;
+    is_asked_aside_[s] = true;
     n_tokens = kSideTokens;
-    side.countdown = side.interval - 1;
-    const bool was_right = (sequence->acceptance.of_source[s].recent & 1) != 0;
-    side.interval = was_right ? kMinSideInterval : std::min(2 * side.interval, kMaxSideInterval);
   }
+  n_tokens = std::min(n_tokens, n_most);
   n_asked_[s] += n_tokens;
+  if (sequence->asked_in[s] + 1 != step_) all_asked_before_ = false;
+  sequence->asked_in[s] = step_;
   return n_tokens;
 }
 
 // What is known before anything is chosen.
-void Economics::Impl::take_stock(std::span<const SpecCandidate> candidates) {
+void Economics::Impl::take_stock(std::span<const SpecCandidate> candidates,
+                                 const StepShape& shape) {
   for (const auto& sequence : sequences_) sequence->in_batch = false;
   of_candidate_.clear();
   n_positions_ = 0;
@@ -283,17 +336,14 @@ void Economics::Impl::take_stock(std::span<const SpecCandidate> candidates) {
     sequence->decision = {};
   }
   const auto n = static_cast<uint32_t>(candidates.size());
-  if (n_plains_.size() <= n) {
-    n_plains_.resize(n + 1);
-    n_verifies_.resize(n + 1);
-  }
+  reserve_counts(n);
   rows_.reset(n);
   predicted_seconds_ = 0;
   has_basis_ = n != 0 && cost_.knows_any();
   if (!has_basis_) return;
   basis_ = cost_.basis(n, n_positions_, rows_.experts_union());
   account_.set_plain_seconds(basis_.plain_seconds);
-  predicted_seconds_ = basis_.plain_seconds;
+  if (shape.n_prompt_rows == 0) predicted_seconds_ = basis_.plain_seconds;
 }
 
 void Economics::Impl::list_chances(std::span<const SpecCandidate> candidates) {
@@ -322,9 +372,11 @@ void Economics::Impl::list_chances(std::span<const SpecCandidate> candidates) {
 void Economics::Impl::run_dry() {
   if (is_dry_) return;
   is_dry_ = true;
+  if (n_tokens_ - std::max(last_dip_, parked_until_) > kParksRemembered * park_) park_ = kFirstPark;
   if (n_tokens_ - last_dip_ < kDipTokens && verify_earned_ < verify_spent_) {
     parked_until_ = n_tokens_ + park_;
     park_ = std::min(2 * park_, kLongestPark);
+    verify_earned_ = verify_spent_ = 0;
   }
   last_dip_ = n_tokens_;
 }
@@ -337,9 +389,10 @@ const char* Economics::Impl::choose(const StepShape& shape, uint32_t* n_chosen) 
   if (is_parked()) return "parked";
   if (!has_basis_) return "no timing yet";
   const uint32_t n_most = std::min(static_cast<uint32_t>(chances_.size()), shape.max_draft_rows);
-  if (shape.n_prompt_rows != 0) return choose_beside_prompts(n_most, n_chosen);
+  if (shape.n_prompt_rows >= kLeastPromptRows) return choose_beside_prompts(n_most, n_chosen);
+  if (shape.n_prompt_rows != 0) return "would not pay";
   if (n_plains_[n_sequences] < kFirstPlainSteps) return "no timing yet";
-  if (n_verifies_[n_sequences] >= kVerifiesPerPlain) return "refresh";
+  if (n_plains_wanted_[n_sequences] != 0) return "refresh";
   const Choice choice = choose_guesses(std::span(chances_).first(n_most), cost_, basis_,
                                        {expected_draft_seconds(), 0, kMinGain}, account_, rows_);
   *n_chosen = choice.n_chosen;
@@ -355,7 +408,6 @@ const char* Economics::Impl::choose(const StepShape& shape, uint32_t* n_chosen) 
 // Beside a prompt's many rows a guess costs no more than any row does on average, and a token that
 // it brings saves its share of a plain step later.
 const char* Economics::Impl::choose_beside_prompts(uint32_t n_most, uint32_t* n_chosen) {
-  predicted_seconds_ = 0;
   if (prompt_row_seconds_.n_samples == 0) return "no timing yet";
   const double row = prompt_row_seconds_.value;
   const double saved = basis_.plain_seconds / rows_.n_sequences();
@@ -376,7 +428,6 @@ void Economics::Impl::take_first(std::span<SpecCandidate> candidates, uint32_t n
     n_left -= candidate.n_verify;
     for (uint32_t k = 0; k < candidate.n_verify; ++k) rows_.add(c);
   }
-  if (has_basis_) predicted_seconds_ = cost_.seconds(basis_, rows_.n_rows(), rows_.experts_union());
 }
 
 void Economics::Impl::explain(std::span<const SpecCandidate> candidates, std::string_view reason) {
@@ -399,11 +450,13 @@ void Economics::Impl::explain(std::span<const SpecCandidate> candidates, std::st
 void Economics::Impl::allocate(std::span<SpecCandidate> candidates, const StepShape& shape) {
   for (SpecCandidate& candidate : candidates) candidate.n_verify = 0;
   if (policy_.mode == SpecMode::off) return;
-  take_stock(candidates);
+  take_stock(candidates, shape);
   if (candidates.empty()) return;
   if (policy_.mode == SpecMode::fixed) {
     take_first(candidates, shape.max_draft_rows);
-    if (shape.n_prompt_rows != 0) predicted_seconds_ = 0;
+    if (has_basis_ && shape.n_prompt_rows == 0) {
+      predicted_seconds_ = cost_.seconds(basis_, rows_.n_rows(), rows_.experts_union());
+    }
     explain(candidates, "no guess");
     return;
   }
@@ -411,37 +464,42 @@ void Economics::Impl::allocate(std::span<SpecCandidate> candidates, const StepSh
   uint32_t n_chosen = 0;
   const char* reason = choose(shape, &n_chosen);
   for (uint32_t i = 0; i < n_chosen; ++i) ++candidates[chances_[i].sequence].n_verify;
+  const bool runs_plain = policy_.mode == SpecMode::report;
+  if (runs_plain && predicted_seconds_ != 0) predicted_seconds_ = basis_.plain_seconds;
   explain(candidates, reason);
-  if (policy_.mode != SpecMode::report) return;
-  // The forward will be a plain one.
+  if (!runs_plain) return;
   for (SpecCandidate& candidate : candidates) candidate.n_verify = 0;
   rows_.reset(rows_.n_sequences());
 }
 
+// Of a step without prompts. A drafter that was not asked in the step before has first to catch up
+// on the rows since, which tells nothing of what its guesses take.
 void Economics::Impl::learn_draft_cost(double seconds) {
-  const double expected = expected_draft_seconds();
-  if (expected <= 0) {
+  if (!asked_any()) {
     draft_rest_.add(seconds, kDraftSamples);
-  } else {
-    // Several drafters at once share the time as they were expected to.
-    const double factor = std::max(0.0, seconds - draft_rest_.value) / expected;
-    for (uint32_t s = 0; s < kDraftSources; ++s) {
-      if (n_asked_[s] == 0) continue;
-      draft_seconds_[s].add(factor * draft_seconds_of(DraftSource(s)), kDraftSamples);
-    }
+    return;
   }
-  n_asked_ = {};
-  is_planned_ = {};
+  if (!has_basis_ || !all_asked_before_) return;
+  // Several drafters at once share the time as they were expected to.
+  const double factor = std::max(0.0, seconds - draft_rest_.value()) / expected_draft_seconds();
+  for (uint32_t s = 0; s < kDraftSources; ++s) {
+    if (n_asked_[s] == 0) continue;
+    const double sample = factor * draft_seconds_of(DraftSource(s));
+    draft_seconds_[s].add(std::max(sample, kLeastDraftCost * basis_.plain_seconds), kDraftSamples);
+  }
 }
 
 void Economics::Impl::learn_from_prompts(const StepMeasure& measure, uint32_t n_verified,
                                          uint32_t n_accepted) {
-  prompt_row_seconds_.add(measure.forward_seconds / measure.n_rows, kPromptSamples);
+  if (measure.n_prompt_rows >= kLeastPromptRows) {
+    prompt_row_seconds_.add(measure.forward_seconds / measure.n_rows, kPromptSamples);
+  }
   if (!has_basis_) return;
   // Without guesses there would have been fewer rows, and plain steps for what they brought.
   const double without = measure.forward_seconds * (measure.n_rows - n_verified) / measure.n_rows;
+  // What drafters took is mostly the prompt, and not counted; what they were asked for is.
   account_.settle(without + n_accepted * basis_.plain_seconds / rows_.n_sequences(),
-                  measure.forward_seconds + measure.draft_seconds);
+                  measure.forward_seconds + expected_draft_seconds());
 }
 
 void Economics::Impl::observe(std::span<const SpecOutcome> outcomes, const StepMeasure& measure) {
@@ -452,19 +510,30 @@ void Economics::Impl::observe(std::span<const SpecOutcome> outcomes, const StepM
   for (const SpecOutcome& outcome : outcomes) {
     n_verified += outcome.n_verified;
     n_accepted += outcome.n_accepted;
-    n_tokens += static_cast<uint32_t>(outcome.committed.size());
+    n_tokens += outcome.n_sampled;
     Sequence* sequence = find(outcome.sequence);
     if (sequence == nullptr) continue;
     sequence->shadows.score(acceptance_, sequence->acceptance, outcome.draft, outcome.committed);
     router_.commit(sequence->router, measure.routing, measure.n_rows, outcome.first_row,
                    outcome.n_accepted + 1);
   }
-  learn_draft_cost(measure.draft_seconds);
-  if (measure.n_prompt_rows != 0) learn_from_prompts(measure, n_verified, n_accepted);
-  if (measure.n_prompt_rows != 0 || n_sequences == 0) return;
-  n_tokens_ += double{1} * n_tokens / n_sequences;
+  if (measure.n_prompt_rows != 0) {
+    learn_from_prompts(measure, n_verified, n_accepted);
+  } else if (n_sequences != 0) {
+    learn_draft_cost(measure.draft_seconds);
+    n_tokens_ += double{1} * n_tokens / n_sequences;
+    learn_from_decoding(measure, n_verified, n_tokens);
+  }
+  for (uint32_t s = 0; s < kDraftSources; ++s) count_side_asking(DraftSource(s));
+  n_asked_ = {};
+  is_planned_ = is_asked_aside_ = {};
+  all_asked_before_ = true;
+  ++step_;
+}
 
-  const double seconds = measure.forward_seconds + measure.draft_seconds;
+void Economics::Impl::learn_from_decoding(const StepMeasure& measure, uint32_t n_verified,
+                                          uint32_t n_tokens) {
+  const uint32_t n_sequences = rows_.n_sequences();
   const ByteLedger nothing;
   const ByteLedger& ledger = measure.ledger != nullptr ? *measure.ledger : nothing;
   if (rows_.n_rows() > 1) {
@@ -475,12 +544,18 @@ void Economics::Impl::observe(std::span<const SpecOutcome> outcomes, const StepM
                         ledger);
     n_verifies_[n_sequences] = 0;
     ++n_plains_[n_sequences];
-    account_.settle(measure.forward_seconds, seconds);
+    if (n_plains_wanted_[n_sequences] != 0) --n_plains_wanted_[n_sequences];
+    // Drafters that nobody asked take what they take with or without speculation.
+    const double asked = std::max(0.0, measure.draft_seconds - draft_rest_.value());
+    account_.settle(measure.forward_seconds, measure.forward_seconds + (asked_any() ? asked : 0));
     return;
   }
-  ++n_verifies_[n_sequences];
+  if (++n_verifies_[n_sequences] % kVerifiesPerPlain == 0) n_plains_wanted_[n_sequences] = 1;
   if (!has_basis_) return;
-  cost_.observe_verify(basis_, rows_.n_rows(), predicted_seconds_, measure.forward_seconds);
+  if (cost_.observe_verify(basis_, rows_.n_rows(), predicted_seconds_, measure.forward_seconds)) {
+    n_plains_wanted_[n_sequences] = kFirstPlainSteps;
+  }
+  const double seconds = measure.forward_seconds + measure.draft_seconds;
   const double plain = n_tokens * basis_.plain_seconds / n_sequences;
   account_.settle(plain, seconds);
   verify_earned_ = kGainDecay * verify_earned_ + plain;
@@ -505,8 +580,8 @@ uint32_t Economics::tokens_to_keep(SequenceId sequence, DraftSource source, bool
 }
 
 uint32_t Economics::tokens_to_ask(SequenceId sequence, DraftSource source, bool is_free,
-                                  uint32_t n_drafted) {
-  return impl_->tokens_to_ask(sequence, source, is_free, n_drafted);
+                                  uint32_t n_drafted, uint32_t max_tokens) {
+  return impl_->tokens_to_ask(sequence, source, is_free, n_drafted, max_tokens);
 }
 
 void Economics::allocate(std::span<SpecCandidate> candidates, const StepShape& shape) {

@@ -98,9 +98,11 @@ class Economics {
   uint32_t tokens_to_keep(SequenceId sequence, DraftSource source, bool is_free,
                           std::span<const DraftToken> draft);
   // How many tokens a drafter of this source should guess for the sequence in this step, beyond the
-  // n_drafted that drafters before it guessed. 0: it is not asked. A free drafter is asked even
-  // where nothing will be verified: its guesses are scored against what comes.
-  uint32_t tokens_to_ask(SequenceId sequence, DraftSource source, bool is_free, uint32_t n_drafted);
+  // n_drafted that drafters before it guessed; the whole draft can have max_tokens. 0: it is not
+  // asked. A free drafter is asked even where nothing will be verified: its guesses are scored
+  // against what comes.
+  uint32_t tokens_to_ask(SequenceId sequence, DraftSource source, bool is_free, uint32_t n_drafted,
+                         uint32_t max_tokens);
   // Sets n_verify of every candidate.
   void allocate(std::span<SpecCandidate> candidates, const StepShape& shape);
   void observe(std::span<const SpecOutcome> outcomes, const StepMeasure& measure);

@@ -10,6 +10,7 @@ namespace {
 
 // Tokens that the histogram remembers: the topic of a text outlives them, a change of topic shows.
 constexpr double kTokensRemembered = 512;
+constexpr double kDecay = 1 - 1 / kTokensRemembered;
 // Tokens' worth of independent routing that is believed before anything was seen.
 constexpr double kPriorTokens = 4;
 constexpr double kCorrectionRate = 0.1;
@@ -48,11 +49,6 @@ void RouterHistory::commit(RouterMemory& memory, std::span<const uint32_t> routi
   FLOE_CHECK(first_row + n_committed <= n_rows && routing.size() % layer_size == 0);
   const auto n_layers =
       static_cast<uint32_t>(std::min<size_t>(routing.size() / layer_size, max_layers_));
-  const double decay = 1 - n_committed / kTokensRemembered;
-  for (uint32_t d = 1; d < kMaxRows; ++d) {
-    found_[d] *= decay;
-    looked_[d] *= decay;
-  }
   for (uint32_t row = 0; row < n_committed; ++row) {
     const uint32_t now = ++memory.n_rows;
     std::array<uint32_t, kMaxRows> n_found{};
@@ -67,11 +63,12 @@ void RouterHistory::commit(RouterMemory& memory, std::span<const uint32_t> routi
         last = now;
       }
     }
-    // A layer counts as one part of a token, so that what is remembered is in tokens.
+    // A layer counts as one part of a token, so that what is remembered is in tokens. Only
+    // distances that are looked at forget: short answers teach nothing of the long ones.
     const double weight = 1.0 / n_layers;
     for (uint32_t d = 1; d < std::min(now, kMaxRows); ++d) {
-      found_[d] += n_found[d] * weight;
-      looked_[d] += n_active_;
+      found_[d] = kDecay * found_[d] + n_found[d] * weight;
+      looked_[d] = kDecay * looked_[d] + n_active_;
     }
   }
   refresh();
@@ -81,7 +78,7 @@ void RouterHistory::refresh() {
   double fresh = 1;  // 1 - R(m)
   double sum = 0;
   for (uint32_t m = 0; m < kMaxRows; ++m) {
-    if (m > 0) fresh = std::max(0.0, fresh - found_[m] / looked_[m]);
+    if (m > 0 && looked_[m] > 0) fresh = std::max(0.0, fresh - found_[m] / looked_[m]);
     sum += n_active_ * fresh;
     unions_[m] = std::min<double>(sum, n_experts_);
   }

@@ -32,11 +32,10 @@ void Speculation::propose(std::span<SpecTurn> turns, const StepShape& shape,
       turn.draft.resize(economics_.tokens_to_keep(turn.sequence, drafter->source(),
                                                   drafter->is_free(), turn.draft));
       const auto n_drafted = static_cast<uint32_t>(turn.draft.size());
-      const uint32_t n_asked =
-          economics_.tokens_to_ask(turn.sequence, drafter->source(), drafter->is_free(), n_drafted);
-      const uint32_t max_tokens = std::min(n_drafted + n_asked, turn.max_tokens);
-      if (max_tokens <= n_drafted) continue;
-      tasks_.push_back({turn.sequence, turn.tokens, turn.slots, max_tokens, &turn.draft});
+      const uint32_t n_asked = economics_.tokens_to_ask(
+          turn.sequence, drafter->source(), drafter->is_free(), n_drafted, turn.max_tokens);
+      if (n_asked == 0) continue;
+      tasks_.push_back({turn.sequence, turn.tokens, turn.slots, n_drafted + n_asked, &turn.draft});
     }
     if (!tasks_.empty()) drafter->draft(tasks_, chooser);
   }

@@ -28,6 +28,24 @@ struct RunningMean {
   }
 };
 
+// What something takes, of which samples are long by accident and never short: one that is clearly
+// shorter than the mean, or several in a row that are longer, say that the machine has changed, and
+// the mean starts again. The first three samples count as their median.
+class TimeMean {
+ public:
+  bool is_known() const { return value_ > 0; }
+  double value() const { return value_; }
+  void add(double seconds, uint32_t max_samples);
+  void scale(double factor) { value_ *= factor; }
+  void restart() { n_samples_ = 0; }  // with the next sample; the value stays until then
+
+ private:
+  double value_ = 0;
+  uint32_t n_samples_ = 0;
+  uint32_t n_longer_ = 0;  // in a row
+  std::array<double, 3> first_{};
+};
+
 class StepCost {
  public:
   explicit StepCost(std::optional<MachineRates> rates) : rates_(std::move(rates)) {}
@@ -56,8 +74,9 @@ class StepCost {
   // A forward without guesses and prompts.
   void observe_plain(uint32_t n_sequences, double n_positions, double experts_union, double seconds,
                      const ByteLedger& ledger);
-  // One with guesses: what seconds() said before it, and what it took.
-  void observe_verify(const Basis& basis, uint32_t n_rows, double predicted, double seconds);
+  // One with guesses: what seconds() said before it, and what it took. True: they have deviated the
+  // same way for a while, so that the time of plain forwards should be taken anew; it starts again.
+  bool observe_verify(const Basis& basis, uint32_t n_rows, double predicted, double seconds);
   // The residual at hand of a number of guesses.
   double residual(uint32_t n_sequences, uint32_t n_guesses) const;
 
@@ -66,19 +85,31 @@ class StepCost {
   static uint32_t bucket_of(uint32_t n_rows);
 
   struct Plain {
-    RunningMean seconds;
+    TimeMean seconds;
     double n_positions = 0;
     double experts_union = 0;
     ByteLedger ledger;
   };
 
+  using Residuals = std::array<std::array<RunningMean, kBuckets>, kBuckets>;
+  // Verifies in a row that took longer (or shorter) than predicted, and what was known before them:
+  // where plain forwards turn out to take longer as well, it is the machine.
+  struct Run {
+    int32_t length = 0;     // below 0: of shorter ones
+    uint32_t n_plains = 0;  // plain forwards since
+    uint32_t n_sequences = 0;
+    double plain_seconds = 0;
+    Residuals residuals;
+  };
+
   double floor_of(const ByteLedger& ledger) const;
+  void blame_the_machine(uint32_t n_sequences);
 
   std::optional<MachineRates> rates_;
   std::vector<Plain> plain_;  // by number of sequences
   uint32_t n_known_ = 0;
-  // of sequences, of guesses
-  std::array<std::array<RunningMean, kBuckets>, kBuckets> residuals_;
+  Residuals residuals_;  // of sequences, of guesses
+  Run run_;
 };
 
 }  // namespace floe

@@ -11,8 +11,7 @@ namespace {
 
 constexpr uint32_t kLayers = 4, kExperts = 77, kActive = 8;
 constexpr double kStay = 0.15;
-// 19.772 GB are one second.
-constexpr double kDenseBytes = 9.86e9, kExpertBytes = 1.239e9, kBytesPerSecond = 19.772e9;
+constexpr double kDenseBytes = 9.86e9, kBytesPerSecond = 19.772e9;  // one second with 8 experts
 
 double unit(uint64_t key) {
   return static_cast<double>(mix64(key) >> 11) * 0x1p-53;
@@ -67,8 +66,8 @@ double SimResult::slowest(uint32_t n_window) const {
 SimResult simulate(const SimOptions& options) {
   ModelInfo info;
   info.n_layers = kLayers;
-  info.n_experts = kExperts;
-  info.n_active_experts = kActive;
+  info.n_experts = options.expert_bytes > 0 ? kExperts : 0;
+  info.n_active_experts = options.expert_bytes > 0 ? kActive : 0;
   Economics economics(options.policy, info, options.rates);
   const uint32_t n_sequences = options.n_sequences;
   std::vector<StickyRouter> routers;
@@ -91,9 +90,16 @@ SimResult simulate(const SimOptions& options) {
   std::vector<std::vector<DraftToken>> drafts(n_sequences);
   std::vector<std::vector<int32_t>> committed(n_sequences);
   std::vector<uint32_t> routing;
-  const double step_of_one = kDenseBytes + kActive * kExpertBytes;
+  // Rows that a drafter's own layers have not seen.
+  std::vector<std::vector<uint32_t>> n_waiting(n_sequences,
+                                               std::vector<uint32_t>(options.drafters.size()));
+  const double plain_step = (kDenseBytes + kActive * options.expert_bytes) / kBytesPerSecond;
   while (result.n_tokens < double{1} * options.n_tokens * n_sequences) {
     double draft_seconds = 0;
+    const auto catch_up = [&](uint32_t s, size_t d) {
+      draft_seconds += n_waiting[s][d] * options.drafters[d].cost_of_row * plain_step;
+      n_waiting[s][d] = 0;
+    };
     std::vector<SpecCandidate> candidates;
     for (uint32_t s = 0; s < n_sequences; ++s) {
       std::vector<DraftToken>& draft = drafts[s];
@@ -102,15 +108,17 @@ SimResult simulate(const SimOptions& options) {
         const SimDrafter& drafter = options.drafters[d];
         draft.resize(economics.tokens_to_keep(s + 1, drafter.source, drafter.is_free, draft));
         const auto n_before = static_cast<uint32_t>(draft.size());
-        const uint32_t n_asked =
-            std::min(options.max_draft - n_before,
-                     economics.tokens_to_ask(s + 1, drafter.source, drafter.is_free, n_before));
-        draft_seconds += n_asked * drafter.cost * step_of_one / kBytesPerSecond;
+        const uint32_t n_asked = economics.tokens_to_ask(s + 1, drafter.source, drafter.is_free,
+                                                         n_before, options.max_draft);
+        draft_seconds += n_asked * drafter.cost * plain_step;
+        if (n_asked != 0) catch_up(s, d);
         for (uint32_t j = 0; j < n_asked; ++j) {
           const uint32_t p = position[s] + static_cast<uint32_t>(draft.size()) + 1;
           const uint64_t key =
               (options.seed << 52) ^ (uint64_t{d + 1} << 44) ^ (uint64_t{s} << 32) ^ p;
-          const bool is_right = unit(key) < drafter.acceptance(s, p);
+          const size_t place = std::min<size_t>(draft.size(), drafter.by_place.size() - 1);
+          const bool is_right = unit(key) < (drafter.by_place.empty() ? drafter.acceptance(s, p)
+                                                                      : drafter.by_place[place]);
           draft.push_back({truth(s, p) + (is_right ? 0 : 1), drafter.source,
                            drafter.confidence ? drafter.confidence(s, p) : uint8_t{0}});
         }
@@ -140,8 +148,8 @@ SimResult simulate(const SimOptions& options) {
     ledger.n_moe_layers = kLayers;
     ledger.dense_bytes = static_cast<uint64_t>(kDenseBytes);
     ledger.dense_macs = static_cast<uint64_t>(kDenseBytes) * n_rows;
-    ledger.routed_bytes = static_cast<uint64_t>(ledger.mean_union() * kExpertBytes);
-    ledger.routed_macs = static_cast<uint64_t>(kActive * kExpertBytes) * n_rows;
+    ledger.routed_bytes = static_cast<uint64_t>(ledger.mean_union() * options.expert_bytes);
+    ledger.routed_macs = static_cast<uint64_t>(kActive * options.expert_bytes) * n_rows;
     const MachineRates machine{kBytesPerSecond, KernelRates({{1, options.macs_per_second}}, 1.0),
                                1e30};
     double seconds = options.overhead + floor_seconds(ledger, machine);
@@ -149,7 +157,6 @@ SimResult simulate(const SimOptions& options) {
     seconds *= std::max(0.5, 1 + options.noise * gauss());
     if (options.disturb) options.disturb(static_cast<uint32_t>(result.n_steps), &seconds);
 
-    result.seconds += seconds + draft_seconds;
     ++result.n_steps;
     std::vector<SpecOutcome> outcomes;
     uint32_t first_row = 0;
@@ -161,16 +168,21 @@ SimResult simulate(const SimOptions& options) {
         committed[s].push_back(token);
         if (n_accepted == candidates[s].n_verify || drafts[s][n_accepted].token != token) break;
       }
-      outcomes.push_back(
-          {s + 1, drafts[s], candidates[s].n_verify, n_accepted, committed[s], first_row});
+      outcomes.push_back({s + 1, drafts[s], candidates[s].n_verify, n_accepted, committed[s],
+                          first_row, n_accepted + 1});
       first_row += 1 + candidates[s].n_verify;
       position[s] += n_accepted + 1;
       result.n_verified += candidates[s].n_verify;
       result.n_accepted += n_accepted;
       result.n_accepted_of[s] += n_accepted;
       result.n_tokens += n_accepted + 1;
-      for (uint32_t i = 0; i <= n_accepted; ++i) result.token_seconds.push_back(result.seconds);
+      for (size_t d = 0; d < options.drafters.size(); ++d) {
+        n_waiting[s][d] += n_accepted + 1;
+        if (n_waiting[s][d] >= 32) catch_up(s, d);
+      }
     }
+    result.seconds += seconds + draft_seconds;
+    result.token_seconds.resize(static_cast<size_t>(result.n_tokens), result.seconds);
     economics.observe(outcomes, {n_rows, 0, seconds, draft_seconds, &ledger, routing});
   }
   return result;

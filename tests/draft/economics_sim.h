@@ -40,6 +40,11 @@ struct SimDrafter {
   std::function<double(uint32_t sequence, uint32_t position)> acceptance;
   // Of that guess; may be empty: always 0.
   std::function<uint8_t(uint32_t sequence, uint32_t position)> confidence;
+  // Where not empty, instead of acceptance: of the first guess of a draft, the second, ..., and the
+  // last value of all later ones.
+  std::vector<double> by_place = {};
+  // As cost, of a committed row: a drafter that is not asked leaves up to 32 of them waiting.
+  double cost_of_row = 0;
 };
 
 struct SimOptions {
@@ -50,7 +55,8 @@ struct SimOptions {
   uint32_t max_draft = 8;
   double noise = 0.03;         // standard deviation of a forward's time
   double verify_surprise = 1;  // forwards with guesses take this much longer than their bytes say
-  double overhead = 0;         // seconds of a forward beside its bytes
+  double expert_bytes = 1.239e9;  // 0: a dense model
+  double overhead = 0;            // seconds of a forward beside its bytes
   double macs_per_second = 1e30;  // of all kernels
   std::vector<SimDrafter> drafters;
   uint64_t seed = 1;

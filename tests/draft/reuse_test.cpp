@@ -60,6 +60,21 @@ TEST_P(StickyTexts, UnionsAreThoseThatCountingGives) {
 
 INSTANTIATE_TEST_SUITE_P(From, StickyTexts, ::testing::Values(0.0, 0.3, 0.7));
 
+TEST(RouterHistory, ShortAnswersForgetNothingOfLongOnes) {
+  RouterHistory history(1, 64, 4);
+  const double before = history.union_of(RouterHistory::kMaxRows);
+  RouterMemory memory;
+  const std::vector<uint32_t> routing = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  for (int i = 0; i < 300000; ++i) {
+    history.begin(memory);
+    history.commit(memory, routing, 3, 0, 3);
+  }
+  // Nothing was found at the distances 1 and 2; what is believed of the others is what it was.
+  const double after = history.union_of(RouterHistory::kMaxRows);
+  EXPECT_GT(after, before);
+  EXPECT_LT(after, before + 20);
+}
+
 TEST(RouterHistory, StartsFromIndependentRouting) {
   const RouterHistory history(4, 64, 4);
   EXPECT_DOUBLE_EQ(history.union_of(1), 4);

@@ -48,7 +48,7 @@ TEST(StepCost, LearnsWhatVerifiesTook) {
   const StepCost::Basis basis = cost.basis(1, 100, 8);
   const double first = cost.seconds(basis, 4, 16);
   const double other = cost.seconds(basis, 9, 20);
-  for (int i = 0; i < 30; ++i) {
+  for (int i = 0; i < 60; ++i) {
     cost.observe_verify(basis, 4, cost.seconds(basis, 4, 16), 1.3 * first);
   }
   EXPECT_NEAR(cost.seconds(basis, 4, 16), 1.3 * first, 0.01);
@@ -71,6 +71,71 @@ TEST(StepCost, AHiccupDoesNotStay) {
   StepCost cost(kRates);
   for (int i = 0; i < 40; ++i) cost.observe_plain(1, 100, 8, i == 20 ? 100 : 2.0, plain_ledger());
   EXPECT_NEAR(cost.basis(1, 100, 8).plain_seconds, 2.0, 0.1);
+}
+
+TEST(TimeMean, TakesTheFirstSamplesAsTheirMedian) {
+  for (int cold = 0; cold < 3; ++cold) {
+    TimeMean mean;
+    for (int i = 0; i < 3; ++i) mean.add(i == cold ? 10 : 1, 32);
+    EXPECT_DOUBLE_EQ(mean.value(), 1) << cold;
+  }
+}
+
+TEST(TimeMean, FollowsAMachineThatChangesAtOnce) {
+  TimeMean mean;
+  for (int i = 0; i < 40; ++i) mean.add(1, 32);
+  mean.add(0.5, 32);
+  EXPECT_DOUBLE_EQ(mean.value(), 0.5) << "no step is fast by accident";
+  for (int i = 0; i < 40; ++i) mean.add(0.5, 32);
+  for (int i = 0; i < 3; ++i) mean.add(5, 32);
+  EXPECT_LT(mean.value(), 0.53) << "three may be slow by accident";
+  mean.add(5, 32);
+  EXPECT_DOUBLE_EQ(mean.value(), 5);
+}
+
+TEST(StepCost, OneHiccupSaysLittleOfForwardsThatWereNeverTimed) {
+  StepCost cost(kRates);
+  for (int i = 0; i < 3; ++i) cost.observe_plain(1, 100, 8, 2.0, plain_ledger());
+  const StepCost::Basis basis = cost.basis(1, 100, 8);
+  cost.observe_verify(basis, 3, 2.0, 20.0);
+  EXPECT_LT(cost.residual(1, 8), 1.13);
+  const double first = cost.residual(1, 8);
+  for (int i = 0; i < 500; ++i) cost.observe_plain(1, 100, 8, 2.0, plain_ledger());
+  EXPECT_LT(cost.residual(1, 8), 1 + (first - 1) / 5) << "and that is forgotten";
+}
+
+// Plain steps tell whether it is verifies that take longer, or everything.
+TEST(StepCost, ASlowerMachineIsNotBlamedOnTheGuesses) {
+  for (const bool is_machine : {false, true}) {
+    StepCost cost(kRates);
+    for (int i = 0; i < 8; ++i) cost.observe_plain(1, 100, 8, 2.0, plain_ledger());
+    bool is_time = false;
+    uint32_t n_verifies = 0;
+    for (; !is_time; ++n_verifies) {
+      const StepCost::Basis basis = cost.basis(1, 100, 8);
+      const double predicted = cost.seconds(basis, 3, 12);
+      is_time = cost.observe_verify(basis, 3, predicted, 2 * predicted);
+      ASSERT_LT(n_verifies, 8u);
+    }
+    EXPECT_EQ(n_verifies, 4u);
+    EXPECT_GT(cost.residual(1, 2), 1.3);
+    for (int i = 0; i < 3; ++i) {
+      cost.observe_plain(1, 100, 8, is_machine ? 4.0 : 2.0, plain_ledger());
+    }
+    EXPECT_NEAR(cost.basis(1, 100, 8).plain_seconds, is_machine ? 4.0 : 2.0, 1e-9);
+    EXPECT_EQ(cost.residual(1, 2) > 1.3, !is_machine);
+    EXPECT_EQ(cost.residual(1, 2) == 1, is_machine);
+  }
+}
+
+TEST(StepCost, TheMeanOfPlainStepsGrowsWithTheContext) {
+  StepCost cost(kRates);
+  ByteLedger ledger = plain_ledger();
+  for (int i = 0; i < 40; ++i) cost.observe_plain(1, 1000, 8, 1.1, ledger);
+  ledger.kv_bytes *= 10;
+  ledger.kv_macs *= 10;
+  cost.observe_plain(1, 10000, 8, 2.9, ledger);
+  EXPECT_NEAR(cost.basis(1, 10000, 8).plain_seconds, 2.9, 1e-9);
 }
 
 TEST(LossAccount, BoundsTheLossWhateverHappens) {
