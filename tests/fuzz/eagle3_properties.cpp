@@ -63,6 +63,7 @@ class Folder {
   ~Folder() { fs::remove_all(path_); }
   std::string write(const char* name, std::span<const std::byte> bytes) const {
     const std::string path = (path_ / name).string();
+    fs::remove(path);  // what is cut and written again, some file systems write out at once
     std::ofstream out(path, std::ios::binary);
     out.write(reinterpret_cast<const char*>(bytes.data()),
               static_cast<std::streamsize>(bytes.size()));
