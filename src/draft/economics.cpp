@@ -63,8 +63,9 @@ struct Sequence {
   RouterMemory router;
   SequenceAcceptance acceptance;
   ShadowScores shadows;
-  std::array<uint32_t, kDraftSources> n_paying{};  // tokens of a drafter that costs, this step
-  std::array<uint64_t, kDraftSources> asked_in{};  // the last step that asked it
+  std::array<uint32_t, kDraftSources> n_paying{};     // tokens of a drafter that costs, this step
+  std::array<double, kDraftSources> paying_tokens{};  // that those are expected to bring
+  std::array<uint64_t, kDraftSources> asked_in{};     // the last step that asked it
   SpecDecision decision;
 };
 
@@ -217,6 +218,7 @@ void Economics::Impl::plan_paid(DraftSource source) {
   chances_.clear();
   for (const auto& sequence : sequences_) {
     sequence->n_paying[s] = 0;
+    sequence->paying_tokens[s] = 0;
     if (!sequence->in_batch) continue;
     const auto index = static_cast<uint32_t>(of_plan_.size());
     of_plan_.push_back(sequence.get());
@@ -236,7 +238,10 @@ void Economics::Impl::plan_paid(DraftSource source) {
   planned_rows_.reset(basis_.n_sequences);
   const Choice choice = choose_guesses(
       chances_, cost_, basis_, {0, draft_seconds_of(source), kMinGain}, account_, planned_rows_);
-  for (uint32_t i = 0; i < choice.n_chosen; ++i) ++of_plan_[chances_[i].sequence]->n_paying[s];
+  for (const Chance& chance : std::span(chances_).first(choice.n_chosen)) {
+    ++of_plan_[chance.sequence]->n_paying[s];
+    of_plan_[chance.sequence]->paying_tokens[s] += chance.reach;
+  }
 }
 
 uint32_t Economics::Impl::tokens_to_keep(SequenceId id, DraftSource source, bool is_free,
@@ -249,15 +254,25 @@ uint32_t Economics::Impl::tokens_to_keep(SequenceId id, DraftSource source, bool
   if (!is_planned_[static_cast<size_t>(source)]) plan_paid(source);
   const uint32_t n_paying = sequence->n_paying[static_cast<size_t>(source)];
   if (n_paying == 0 && !may_ask_aside(source)) return n_draft;
-  // The first guess decides: whatever follows counts only where it is right.
+  // What it brings as it stands, against what the later drafter would bring instead, less the
+  // tokens that plain steps make in the time its guessing takes. Rows cost the same whoever
+  // guessed.
   const SequenceAcceptance& own = sequence->acceptance;
-  const double kept =
-      acceptance_.probability(own, draft[0].source, draft[0].confidence,
-                              own.of_source[static_cast<size_t>(draft[0].source)].recent, 0);
-  const double instead =
-      acceptance_.probability(own, source, Acceptance::kAnyConfidence,
-                              own.of_source[static_cast<size_t>(source)].recent, 0);
-  if (kept >= (n_paying != 0 ? instead : kLeastPromise)) return n_draft;
+  RecentOutcomes recent = recent_outcomes(own);
+  double reach = 1, kept = 0;
+  for (uint32_t k = 0; k < std::min(n_draft, std::max(n_paying, 1u)); ++k) {
+    uint8_t& bits = recent[static_cast<size_t>(draft[k].source)];
+    reach *= acceptance_.probability(own, draft[k].source, draft[k].confidence, bits, k);
+    bits = Acceptance::push(bits, true);
+    kept += reach;
+  }
+  if (n_paying == 0) {
+    if (kept >= kLeastPromise) return n_draft;
+  } else {
+    const double tokens_per_second = basis_.n_sequences / basis_.plain_seconds;
+    const double guessing = n_paying * draft_seconds_of(source) * tokens_per_second;
+    if (kept >= sequence->paying_tokens[static_cast<size_t>(source)] - guessing) return n_draft;
+  }
   sequence->shadows.keep(own, draft);
   return 0;
 }
