@@ -172,9 +172,7 @@ void Service::set_model(ServedModel model) {
   services.stream_tasks = &stream_tasks_;
   services.floor_gb_s = m.read_gb_s;
   if (m.chat_format) services.tool_call_syntax = m.chat_format->tool_call_syntax();
-  for (int32_t id = 0; id < m.tokenizer->n_vocab(); ++id) {
-    if (m.tokenizer->is_end_of_generation(id)) services.end_tokens.push_back(id);
-  }
+  services.end_tokens = m.tokenizer->end_of_generation_ids();
   model_ = owner_.get();
 }
 

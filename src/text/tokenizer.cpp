@@ -456,6 +456,14 @@ bool Tokenizer::is_end_of_generation(int32_t id) const {
   return index_->has_flag(id, kFlagEndOfGeneration);
 }
 
+std::vector<int32_t> Tokenizer::end_of_generation_ids() const {
+  std::vector<int32_t> ids;
+  for (int32_t id = 0; id < n_vocab(); ++id) {
+    if (is_end_of_generation(id)) ids.push_back(id);
+  }
+  return ids;
+}
+
 std::optional<int32_t> Tokenizer::find_special(std::string_view text) const {
   return index_->special.find_exact(text);
 }

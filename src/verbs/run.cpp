@@ -176,9 +176,7 @@ Result<int> run_run(std::span<const std::string> arguments) {
   request.sampling = flags.sampling.params();
   request.sampling.seed =
       flags.seed >= 0 ? static_cast<uint64_t>(flags.seed) : std::random_device{}();
-  for (int32_t id = 0; id < tokenizer->n_vocab(); ++id) {
-    if (tokenizer->is_end_of_generation(id)) request.stop_tokens.push_back(id);
-  }
+  request.stop_tokens = tokenizer->end_of_generation_ids();
   const auto events = std::make_shared<EventQueue>();
   request.sink = events;
   const SubmitOutcome outcome = engine->submit(std::move(request));

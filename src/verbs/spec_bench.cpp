@@ -102,9 +102,7 @@ Result<int> run_spec_bench_verb(std::span<const std::string> arguments) {
     FLOE_TRY(const GgufFile gguf, GgufFile::open(flags.model_path, NoTensors::allow));
     FLOE_TRY(const auto tokenizer, Tokenizer::load(gguf));
     FLOE_TRY(options.classes, read_classes(prompts, *tokenizer));
-    for (int32_t id = 0; id < tokenizer->n_vocab(); ++id) {
-      if (tokenizer->is_end_of_generation(id)) options.stop_tokens.push_back(id);
-    }
+    options.stop_tokens = tokenizer->end_of_generation_ids();
   }
   options.batch_sizes.assign(n_sequences.begin(), n_sequences.end());
   options.n_rounds = static_cast<uint32_t>(n_rounds);

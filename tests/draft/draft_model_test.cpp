@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include "draft/layer_driver.h"
-#include "fuzz/allocation_count.h"
 #include "store/scratch_folder.h"
 #include "tiny/tiny_model.h"
 
@@ -149,25 +148,7 @@ TEST_F(DraftModel, APreemptedSequenceAndASharedPrefixStayRight) {
 }
 
 TEST_F(DraftModel, AllocatesNothingInAStep) {
-  DrivenSequence s = driver_->make(prompts_[0]);
-  driver_->prefill(s, 64);
-  s.tokens.resize(300, 17);
-  std::vector<DraftToken> draft;
-  draft.reserve(kMaxDraftTokens);
-  GreedyChooser chooser;
-  const AllocationCount count;
-  for (const uint32_t n_rows : {1u, 1u, 2u, 30u, 3u, 1u}) {
-    const uint32_t end = s.n_cached + n_rows;
-    const CommittedRows rows{s.id, s.tokens, s.slots, s.n_cached, n_rows, nullptr};
-    driver_->drafter().accept({&rows, 1});
-    s.n_cached = end;
-    if (n_rows == 30) continue;  // these wait, and with the next there are too many
-    draft.clear();
-    DraftTask task{s.id, std::span(s.tokens).first(end + 1), s.slots, 4, &draft};
-    driver_->drafter().draft({&task, 1}, chooser);
-    EXPECT_FALSE(draft.empty());
-  }
-  EXPECT_EQ(count.bytes(), 0u);
+  driver_->expect_no_allocations(prompts_[0], nullptr);
 }
 
 TEST_F(DraftModel, WhatDoesNotFitIsRefused) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fuzz/allocation_count.h"
 #include "store/gguf.h"
 #include "text/chat_format.h"
 #include "text/tokenizer.h"
@@ -102,9 +103,8 @@ void LayerDriver::prefill(DrivenSequence& sequence, uint32_t chunk) {
                            output.taps + rows.size() * kTaps * hidden_dim);
     }
     const CommittedRows committed{
-        sequence.id, sequence.tokens, std::span(sequence.slots).first(end),
-        first,       end - first,     output.hidden,
-        output.taps};
+        sequence.id,   sequence.tokens, std::span(sequence.slots).first(end), first, end - first,
+        output.hidden, output.taps};
     drafter_->accept({&committed, 1});
     sequence.n_cached = end;
   }
@@ -183,6 +183,28 @@ std::vector<DrivenSequence> LayerDriver::drive(std::span<const std::vector<int32
   }
   for (DrivenSequence& sequence : sequences) release(sequence);
   return sequences;
+}
+
+void LayerDriver::expect_no_allocations(std::span<const int32_t> prompt, const float* hidden) {
+  DrivenSequence s = make(prompt);
+  prefill(s, 64);
+  s.tokens.resize(300, 17);
+  std::vector<DraftToken> draft;
+  draft.reserve(kMaxDraftTokens);
+  GreedyChooser chooser;
+  const AllocationCount count;
+  for (const uint32_t n_rows : {1u, 1u, 2u, 30u, 3u, 1u}) {
+    const uint32_t end = s.n_cached + n_rows;
+    const CommittedRows rows{s.id, s.tokens, s.slots, s.n_cached, n_rows, hidden};
+    drafter_->accept({&rows, 1});
+    s.n_cached = end;
+    if (n_rows == 30) continue;  // these wait, and with the next there are too many
+    draft.clear();
+    DraftTask task{s.id, std::span(s.tokens).first(end + 1), s.slots, 4, &draft};
+    drafter_->draft({&task, 1}, chooser);
+    EXPECT_FALSE(draft.empty());
+  }
+  EXPECT_EQ(count.bytes(), 0u);
 }
 
 uint32_t expect_equal_drafts(const DrivenSequence& a, const DrivenSequence& b) {

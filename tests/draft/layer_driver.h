@@ -71,6 +71,9 @@ class LayerDriver {
   std::vector<DrivenSequence> drive(std::span<const std::vector<int32_t>> prompts,
                                     const DriveOptions& options);
   void release(DrivenSequence& sequence);
+  // Commits rows and asks for drafts, with pauses in which rows wait. hidden: of the rows' trunk,
+  // or null.
+  void expect_no_allocations(std::span<const int32_t> prompt, const float* hidden);
 
  private:
   LoadedModel trunk_;

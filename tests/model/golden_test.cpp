@@ -132,24 +132,6 @@ TEST_P(GoldenHalfCache, Logits) {
   EXPECT_EQ(n_equal, rows.n_rows());
 }
 
-// KL(p || q) of two rows of logits, in nats.
-double divergence(std::span<const float> p, std::span<const float> q) {
-  const auto log_sum = [](std::span<const float> row) {
-    const double max = *std::max_element(row.begin(), row.end());
-    double sum = 0;
-    for (const float logit : row) sum += std::exp(logit - max);
-    return max + std::log(sum);
-  };
-  const double p_sum = log_sum(p);
-  const double q_sum = log_sum(q);
-  double kl = 0;
-  for (size_t i = 0; i < p.size(); ++i) {
-    const double log_p = p[i] - p_sum;
-    kl += std::exp(log_p) * (log_p - (q[i] - q_sum));
-  }
-  return kl;
-}
-
 // The mean KL from a half-precision to an 8-bit cache, and how many rows keep their best token.
 struct CacheLoss {
   double mean_kl = 0;

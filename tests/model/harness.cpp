@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -141,6 +142,23 @@ std::string golden_name(const testing::TestParamInfo<GoldenCase>& info) {
     if (std::isalnum(static_cast<unsigned char>(ch)) == 0) ch = '_';
   }
   return name;
+}
+
+double divergence(std::span<const float> p, std::span<const float> q) {
+  const auto log_sum = [](std::span<const float> row) {
+    const double max = *std::max_element(row.begin(), row.end());
+    double sum = 0;
+    for (const float logit : row) sum += std::exp(logit - max);
+    return max + std::log(sum);
+  };
+  const double p_sum = log_sum(p);
+  const double q_sum = log_sum(q);
+  double kl = 0;
+  for (size_t i = 0; i < p.size(); ++i) {
+    const double log_p = p[i] - p_sum;
+    kl += std::exp(log_p) * (log_p - (q[i] - q_sum));
+  }
+  return kl;
 }
 
 }  // namespace floe::test

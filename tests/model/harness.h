@@ -86,4 +86,7 @@ inline void PrintTo(const GoldenCase& c, std::ostream* out) {
   *out << c.name;
 }
 
+// KL(p || q) of two rows of logits, in nats.
+double divergence(std::span<const float> p, std::span<const float> q);
+
 }  // namespace floe::test

@@ -68,6 +68,12 @@ TEST(LoadVocabulary, ReadsWhatTheFileSays) {
   EXPECT_EQ((*tokenizer)->eos_id(), 7);
   EXPECT_EQ((*tokenizer)->unknown_id(), -1);
   EXPECT_TRUE((*tokenizer)->is_end_of_generation(7));
+  const std::vector<int32_t> ends = (*tokenizer)->end_of_generation_ids();
+  EXPECT_TRUE(std::is_sorted(ends.begin(), ends.end()));
+  for (int32_t id = 0; id < (*tokenizer)->n_vocab(); ++id) {
+    EXPECT_EQ(std::binary_search(ends.begin(), ends.end(), id),
+              (*tokenizer)->is_end_of_generation(id));
+  }
   EXPECT_TRUE((*tokenizer)->is_end_of_generation(static_cast<int32_t>(last)));  // <|im_end|>
   EXPECT_TRUE((*tokenizer)->adds_bos());
   EXPECT_EQ((*tokenizer)->chat_template(), "{{ x }}");

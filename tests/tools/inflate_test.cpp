@@ -41,23 +41,6 @@ TEST(ZeroBlock, DecodesToZeroInEveryFormat) {
   EXPECT_GE(n_formats, 16u);
 }
 
-// KL(p || q) of two rows of logits, in nats.
-double divergence(std::span<const float> p, std::span<const float> q) {
-  const auto log_sum = [](std::span<const float> row) {
-    const double max = *std::max_element(row.begin(), row.end());
-    double sum = 0;
-    for (const float logit : row) sum += std::exp(logit - max);
-    return max + std::log(sum);
-  };
-  const double p_sum = log_sum(p);
-  const double q_sum = log_sum(q);
-  double kl = 0;
-  for (size_t i = 0; i < p.size(); ++i) {
-    kl += std::exp(p[i] - p_sum) * ((p[i] - p_sum) - (q[i] - q_sum));
-  }
-  return kl;
-}
-
 struct Outputs {
   Rows trunk;
   Rows mtp;  // empty without a draft head
@@ -126,7 +109,7 @@ class Inflate : public testing::Test {
     double kl = 0;
     for (size_t i = 0; i < expected.n_rows(); ++i) {
       EXPECT_EQ(argmax(found.row(i)), argmax(expected.row(i))) << "row " << i;
-      kl += divergence(expected.row(i), found.row(i)) / expected.n_rows();
+      kl += test::divergence(expected.row(i), found.row(i)) / expected.n_rows();
     }
     EXPECT_LE(kl, max_kl);
   }
