@@ -4,6 +4,7 @@
 //
 // Drafters that run layers of their own keep what they cache in planes beside the trunk's: a
 // position of a sequence has one slot, whoever caches there.
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -16,6 +17,7 @@ using SequenceId = uint64_t;  // unique for the life of an engine
 // Who guessed. A prediction is text that the request itself supplied as its likely output.
 enum class DraftSource : uint8_t { prompt_lookup, prediction, mtp, draft_model, eagle3 };
 inline constexpr uint32_t kDraftSources = 5;
+using DraftSeconds = std::array<double, kDraftSources>;  // by source
 const char* to_string(DraftSource source);  // "ngram", "prediction", "mtp", "draft", "eagle3"
 
 // How sure a drafter is, as a level of its own: only tokens of one source compare. Acceptance is
@@ -79,6 +81,8 @@ class Drafter {
                      std::span<const int32_t> prediction) = 0;
   virtual void draft(std::span<DraftTask> tasks, TokenChooser& chooser) = 0;
   virtual void accept(std::span<const CommittedRows> rows) = 0;
+  // No guess will be asked for again for this sequence: nothing needs to be kept up for it.
+  virtual void rest(SequenceId sequence) { static_cast<void>(sequence); }
   virtual void end(SequenceId sequence) = 0;
   // Bytes that its own layers have read since it was made.
   virtual uint64_t n_bytes_read() const { return 0; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <string_view>
 #include <vector>
 
@@ -45,6 +46,10 @@ constexpr double kFirstPark = 256;
 constexpr double kLongestPark = 4096;
 constexpr double kParksRemembered = 4;
 constexpr double kGainDecay = 0.98;  // per verify
+// Plain steps that a drafter may take, over what its guesses brought, until the sequences that do
+// not use it are given up; half of that the next time, unless it has earned them again.
+constexpr double kUpkeep = 4;
+constexpr double kLeastUpkeep = 0.5;
 constexpr uint32_t kDraftSamples = 16;
 constexpr uint32_t kPromptSamples = 16;
 // With fewer rows of prompts a forward's rows cost more than those of one with many.
@@ -54,6 +59,12 @@ struct SideAsking {
   uint32_t interval = 0;
   uint32_t countdown = 0;
   bool is_second = false;
+};
+
+// In plain steps of the batch at hand.
+struct Upkeep {
+  double budget = kUpkeep;
+  double left = kUpkeep;
 };
 
 struct Sequence {
@@ -66,6 +77,7 @@ struct Sequence {
   std::array<uint32_t, kDraftSources> n_paying{};     // tokens of a drafter that costs, this step
   std::array<double, kDraftSources> paying_tokens{};  // that those are expected to bring
   std::array<uint64_t, kDraftSources> asked_in{};     // the last step that asked it
+  std::array<bool, kDraftSources> has_given_up{};
   SpecDecision decision;
 };
 
@@ -92,6 +104,10 @@ class Economics::Impl {
   SpecDecision decision(SequenceId id) const {
     const Sequence* sequence = find(id);
     return sequence != nullptr ? sequence->decision : SpecDecision{};
+  }
+  bool has_given_up(SequenceId id, DraftSource source) const {
+    const Sequence* sequence = find(id);
+    return sequence != nullptr && sequence->has_given_up[static_cast<size_t>(source)];
   }
 
  private:
@@ -122,8 +138,9 @@ class Economics::Impl {
   void take_first(std::span<SpecCandidate> candidates, uint32_t n_left);
   void explain(std::span<const SpecCandidate> candidates, std::string_view reason);
   void run_dry();
-  bool asked_any() const { return n_asked_ != std::array<uint32_t, kDraftSources>{}; }
-  void learn_draft_cost(double seconds);
+  void learn_draft_cost(const DraftSeconds& seconds);
+  double asked_seconds(const DraftSeconds& seconds) const;
+  void account_for_upkeep(std::span<const SpecOutcome> outcomes, const DraftSeconds& seconds);
   void learn_from_decoding(const StepMeasure& measure, uint32_t n_verified, uint32_t n_tokens);
   void learn_from_prompts(const StepMeasure& measure, uint32_t n_verified, uint32_t n_accepted);
 
@@ -136,7 +153,8 @@ class Economics::Impl {
 
   std::array<SideAsking, kDraftSources> side_;
   std::array<TimeMean, kDraftSources> draft_seconds_;  // per token asked for
-  TimeMean draft_rest_;             // seconds of drafters in steps that ask for nothing that costs
+  std::array<TimeMean, kDraftSources> idle_seconds_;   // in steps that ask for nothing
+  std::array<Upkeep, kDraftSources> upkeep_;
   RunningMean prompt_row_seconds_;  // of a row in forwards with prompts
   // By batch size: plain steps timed so far, those wanted before the next verify, and verifies
   // since.
@@ -222,6 +240,7 @@ void Economics::Impl::plan_paid(DraftSource source) {
     if (!sequence->in_batch) continue;
     const auto index = static_cast<uint32_t>(of_plan_.size());
     of_plan_.push_back(sequence.get());
+    if (sequence->has_given_up[s]) continue;
     uint8_t recent = sequence->acceptance.of_source[s].recent;
     double reach = 1;
     for (uint32_t k = 0; k < kMaxPaidTokens; ++k) {
@@ -250,7 +269,7 @@ uint32_t Economics::Impl::tokens_to_keep(SequenceId id, DraftSource source, bool
   const bool decides = policy_.mode == SpecMode::adaptive || policy_.mode == SpecMode::report;
   if (!decides || is_free || draft.empty()) return n_draft;
   Sequence* sequence = find(id);
-  if (sequence == nullptr) return n_draft;
+  if (sequence == nullptr || sequence->has_given_up[static_cast<size_t>(source)]) return n_draft;
   if (!is_planned_[static_cast<size_t>(source)]) plan_paid(source);
   const uint32_t n_paying = sequence->n_paying[static_cast<size_t>(source)];
   if (n_paying == 0 && !may_ask_aside(source)) return n_draft;
@@ -287,7 +306,7 @@ void Economics::Impl::count_side_asking(DraftSource source) {
     const bool pays_for_all =
         n_asked_[s] != 0 &&
         std::none_of(sequences_.begin(), sequences_.end(), [&](const auto& sequence) {
-          return sequence->in_batch && sequence->n_paying[s] == 0;
+          return sequence->in_batch && !sequence->has_given_up[s] && sequence->n_paying[s] == 0;
         });
     if (pays_for_all) side = {};
     return;
@@ -321,7 +340,7 @@ uint32_t Economics::Impl::tokens_to_ask(SequenceId id, DraftSource source, bool 
   if (sequence == nullptr) return 0;
   if (is_free) return n_most;
   const auto s = static_cast<size_t>(source);
-  if (n_drafted != 0) return 0;
+  if (n_drafted != 0 || sequence->has_given_up[s]) return 0;
   if (!is_planned_[s]) plan_paid(source);
   uint32_t n_tokens = sequence->n_paying[s];
   if (n_tokens == 0) {
@@ -489,18 +508,49 @@ void Economics::Impl::allocate(std::span<SpecCandidate> candidates, const StepSh
 
 // Of a step without prompts. A drafter that was not asked in the step before has first to catch up
 // on the rows since, which tells nothing of what its guesses take.
-void Economics::Impl::learn_draft_cost(double seconds) {
-  if (!asked_any()) {
-    draft_rest_.add(seconds, kDraftSamples);
-    return;
-  }
-  if (!has_basis_ || !all_asked_before_) return;
-  // Several drafters at once share the time as they were expected to.
-  const double factor = std::max(0.0, seconds - draft_rest_.value()) / expected_draft_seconds();
+void Economics::Impl::learn_draft_cost(const DraftSeconds& seconds) {
   for (uint32_t s = 0; s < kDraftSources; ++s) {
-    if (n_asked_[s] == 0) continue;
-    const double sample = factor * draft_seconds_of(DraftSource(s));
-    draft_seconds_[s].add(std::max(sample, kLeastDraftCost * basis_.plain_seconds), kDraftSamples);
+    if (n_asked_[s] == 0) {
+      idle_seconds_[s].add(seconds[s], kDraftSamples);
+    } else if (has_basis_ && all_asked_before_) {
+      const double sample = (seconds[s] - idle_seconds_[s].value()) / n_asked_[s];
+      draft_seconds_[s].add(std::max(sample, kLeastDraftCost * basis_.plain_seconds),
+                            kDraftSamples);
+    }
+  }
+}
+
+// What the drafters that were asked took beyond what they take anyway.
+double Economics::Impl::asked_seconds(const DraftSeconds& seconds) const {
+  double sum = 0;
+  for (uint32_t s = 0; s < kDraftSources; ++s) {
+    if (n_asked_[s] != 0) sum += std::max(0.0, seconds[s] - idle_seconds_[s].value());
+  }
+  return sum;
+}
+
+// Of a step without prompts. A drafter's layers have to keep up with every committed row, whether
+// or not anybody asks it.
+void Economics::Impl::account_for_upkeep(std::span<const SpecOutcome> outcomes,
+                                         const DraftSeconds& seconds) {
+  if (policy_.mode != SpecMode::adaptive || !has_basis_) return;
+  std::array<uint32_t, kDraftSources> n_brought{};
+  for (const SpecOutcome& outcome : outcomes) {
+    for (const DraftToken& guess : outcome.draft.first(outcome.n_accepted)) {
+      ++n_brought[static_cast<size_t>(guess.source)];
+    }
+  }
+  for (uint32_t s = 0; s < kDraftSources; ++s) {
+    Upkeep& upkeep = upkeep_[s];
+    upkeep.left += double{1} * n_brought[s] / basis_.n_sequences;
+    upkeep.left -= seconds[s] / basis_.plain_seconds;
+    if (upkeep.left >= upkeep.budget) upkeep.left = upkeep.budget = kUpkeep;
+    if (upkeep.left >= 0) continue;
+    upkeep.budget = std::max(upkeep.budget / 2, kLeastUpkeep);
+    upkeep.left = upkeep.budget;
+    for (const auto& sequence : sequences_) {
+      if (sequence->in_batch && sequence->n_paying[s] == 0) sequence->has_given_up[s] = true;
+    }
   }
 }
 
@@ -536,6 +586,7 @@ void Economics::Impl::observe(std::span<const SpecOutcome> outcomes, const StepM
     learn_from_prompts(measure, n_verified, n_accepted);
   } else if (n_sequences != 0) {
     learn_draft_cost(measure.draft_seconds);
+    account_for_upkeep(outcomes, measure.draft_seconds);
     n_tokens_ += double{1} * n_tokens / n_sequences;
     learn_from_decoding(measure, n_verified, n_tokens);
   }
@@ -560,9 +611,8 @@ void Economics::Impl::learn_from_decoding(const StepMeasure& measure, uint32_t n
     n_verifies_[n_sequences] = 0;
     ++n_plains_[n_sequences];
     if (n_plains_wanted_[n_sequences] != 0) --n_plains_wanted_[n_sequences];
-    // Drafters that nobody asked take what they take with or without speculation.
-    const double asked = std::max(0.0, measure.draft_seconds - draft_rest_.value());
-    account_.settle(measure.forward_seconds, measure.forward_seconds + (asked_any() ? asked : 0));
+    account_.settle(measure.forward_seconds,
+                    measure.forward_seconds + asked_seconds(measure.draft_seconds));
     return;
   }
   if (++n_verifies_[n_sequences] % kVerifiesPerPlain == 0) n_plains_wanted_[n_sequences] = 1;
@@ -570,7 +620,9 @@ void Economics::Impl::learn_from_decoding(const StepMeasure& measure, uint32_t n
   if (cost_.observe_verify(basis_, rows_.n_rows(), predicted_seconds_, measure.forward_seconds)) {
     n_plains_wanted_[n_sequences] = kFirstPlainSteps;
   }
-  const double seconds = measure.forward_seconds + measure.draft_seconds;
+  const DraftSeconds& drafting = measure.draft_seconds;
+  const double seconds =
+      std::accumulate(drafting.begin(), drafting.end(), measure.forward_seconds);
   const double plain = n_tokens * basis_.plain_seconds / n_sequences;
   account_.settle(plain, seconds);
   verify_earned_ = kGainDecay * verify_earned_ + plain;
@@ -605,6 +657,10 @@ void Economics::allocate(std::span<SpecCandidate> candidates, const StepShape& s
 
 void Economics::observe(std::span<const SpecOutcome> outcomes, const StepMeasure& measure) {
   impl_->observe(outcomes, measure);
+}
+
+bool Economics::has_given_up(SequenceId id, DraftSource source) const {
+  return impl_->has_given_up(id, source);
 }
 
 SpecDecision Economics::decision(SequenceId id) const {

@@ -66,7 +66,7 @@ struct StepMeasure {
   uint32_t n_rows = 0;  // of the forward
   uint32_t n_prompt_rows = 0;
   double forward_seconds = 0;
-  double draft_seconds = 0;  // what the drafters took, before and after it
+  DraftSeconds draft_seconds{};  // what the drafters took, before and after it
   const ByteLedger* ledger = nullptr;
   std::span<const uint32_t>
       routing;  // u32 [MoE layer][n_rows][n_active_experts]; empty: not logged
@@ -106,6 +106,9 @@ class Economics {
   // Sets n_verify of every candidate.
   void allocate(std::span<SpecCandidate> candidates, const StepShape& shape);
   void observe(std::span<const SpecOutcome> outcomes, const StepMeasure& measure);
+  // Whether a drafter that costs is not worth keeping up with the sequence any more. Once true, it
+  // stays so, and tokens_to_ask() is 0.
+  bool has_given_up(SequenceId sequence, DraftSource source) const;
 
   // Of the last step.
   SpecDecision decision(SequenceId sequence) const;

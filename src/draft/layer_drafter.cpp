@@ -71,18 +71,24 @@ void LayerDrafter::begin(SequenceId id, std::span<const int32_t> tokens, uint32_
   if (takes_hidden()) std::fill_n(waiting_hidden(*found, 0), features_.trunk_dim, 0.0f);
 }
 
+void LayerDrafter::rest(SequenceId id) {
+  find(id).rests = true;
+}
+
 void LayerDrafter::end(SequenceId id) {
   find(id).in_use = false;
 }
 
 uint32_t LayerDrafter::n_settled(SequenceId id, uint32_t n_cached) const {
-  return std::min(find(id).n_filled, n_cached);
+  const Sequence& sequence = find(id);
+  return sequence.rests ? n_cached : std::min(sequence.n_filled, n_cached);
 }
 
 void LayerDrafter::accept(std::span<const CommittedRows> committed) {
   bool run = false;
   for (const CommittedRows& rows : committed) {
     Sequence& sequence = find(rows.sequence);
+    if (sequence.rests) continue;
     FLOE_CHECK(rows.first_position == sequence.n_committed && rows.n_rows != 0);
     const uint32_t end = rows.first_position + rows.n_rows;
     for (uint32_t i = 0; i < sequence.n_guessed && sequence.n_filled < end; ++i) {
@@ -98,6 +104,7 @@ void LayerDrafter::accept(std::span<const CommittedRows> committed) {
   // copied before a forward overwrites them.
   for (const CommittedRows& rows : committed) {
     Sequence& sequence = find(rows.sequence);
+    if (sequence.rests) continue;
     if (run) {
       stage_waiting(sequence, rows);
     } else {
@@ -153,6 +160,7 @@ bool LayerDrafter::stage_task(DraftTask& task) {
   // Guesses of somebody else come without the hidden states that a chain would need.
   if (n_guessed >= task.max_tokens || (takes_hidden() && n_guessed != 0)) return false;
   Sequence& sequence = find(task.sequence);
+  FLOE_CHECK(!sequence.rests);
   const uint32_t n_tokens = static_cast<uint32_t>(task.tokens.size());
   FLOE_CHECK(n_tokens == sequence.n_committed + 1);
   if (sequence.n_filled == n_tokens) return false;  // the pending token's draft is made already

@@ -11,6 +11,8 @@
 // A guess that is fed back is cached as well, at a position that nobody has committed. Attention
 // reads no position beyond its own row's, and the row that is committed there runs before any later
 // one: a wrong guess is overwritten before it is read.
+//
+// A sequence that rests leaves its later positions unwritten; nobody asks for its guesses again.
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -42,6 +44,7 @@ class LayerDrafter : public Drafter {
              std::span<const int32_t> prediction) override;
   void draft(std::span<DraftTask> tasks, TokenChooser& chooser) override;
   void accept(std::span<const CommittedRows> rows) override;
+  void rest(SequenceId id) override;
   void end(SequenceId id) override;
   uint64_t n_bytes_read() const override { return n_bytes_read_; }
   uint32_t n_settled(SequenceId id, uint32_t n_cached) const override;
@@ -63,6 +66,7 @@ class LayerDrafter : public Drafter {
   struct Sequence {
     SequenceId id = 0;
     bool in_use = false;
+    bool rests = false;  // nothing is run for it any more
     uint32_t n_given = 0;      // tokens that it began with
     uint32_t n_committed = 0;  // positions that the trunk has computed
     // Positions whose cached values are final, the pending token's among them once a draft ran it.

@@ -2,12 +2,37 @@
 
 #include <algorithm>
 
+#include "base/time_between.h"
+
 namespace floe {
+
+namespace {
+
+// Adds the time that it lives to a sum of seconds.
+class Stopwatch {
+ public:
+  Stopwatch(const Clock& clock, double* seconds)
+      : clock_(clock), seconds_(seconds), begin_ns_(clock.now_ns()) {}
+  ~Stopwatch() { *seconds_ += seconds_between(begin_ns_, clock_.now_ns()); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  const Clock& clock_;
+  double* seconds_;
+  int64_t begin_ns_;
+};
+
+}  // namespace
 
 Speculation::Speculation(const SpecPolicy& policy, const ModelInfo& model,
                          const std::optional<MachineRates>& rates,
-                         std::vector<std::unique_ptr<Drafter>> drafters, uint32_t max_sequences)
-    : policy_(policy), economics_(policy, model, rates), drafters_(std::move(drafters)) {
+                         std::vector<std::unique_ptr<Drafter>> drafters, uint32_t max_sequences,
+                         const Clock& clock)
+    : policy_(policy),
+      economics_(policy, model, rates),
+      drafters_(std::move(drafters)),
+      clock_(clock) {
   tasks_.reserve(max_sequences);
   candidates_.reserve(max_sequences);
 }
@@ -26,7 +51,9 @@ void Speculation::end(SequenceId sequence) {
 void Speculation::propose(std::span<SpecTurn> turns, const StepShape& shape,
                           TokenChooser& chooser) {
   for (SpecTurn& turn : turns) turn.draft.clear();
+  draft_seconds_ = {};
   for (const auto& drafter : drafters_) {
+    const Stopwatch stopwatch(clock_, seconds_of(*drafter));
     tasks_.clear();
     for (SpecTurn& turn : turns) {
       turn.draft.resize(economics_.tokens_to_keep(turn.sequence, drafter->source(),
@@ -54,11 +81,21 @@ void Speculation::propose(std::span<SpecTurn> turns, const StepShape& shape,
 
 void Speculation::accept(std::span<const CommittedRows> rows) {
   if (rows.empty()) return;
-  for (const auto& drafter : drafters_) drafter->accept(rows);
+  for (const auto& drafter : drafters_) {
+    const Stopwatch stopwatch(clock_, seconds_of(*drafter));
+    drafter->accept(rows);
+  }
 }
 
-void Speculation::learn(std::span<const SpecOutcome> outcomes, const StepMeasure& measure) {
+void Speculation::learn(std::span<const SpecOutcome> outcomes, StepMeasure measure) {
+  measure.draft_seconds = draft_seconds_;
   economics_.observe(outcomes, measure);
+  for (const SpecOutcome& outcome : outcomes) {
+    for (const auto& drafter : drafters_) {
+      if (!economics_.has_given_up(outcome.sequence, drafter->source())) continue;
+      drafter->rest(outcome.sequence);
+    }
+  }
 }
 
 uint64_t Speculation::n_bytes_read() const {

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "base/clock.h"
 #include "draft/drafter.h"
 #include "draft/economics.h"
 
@@ -27,10 +28,11 @@ struct SpecTurn {
 // Not thread-safe. Allocates nothing in steady state if max_sequences bounds the turns of a step.
 class Speculation {
  public:
-  // Without drafters it does nothing. They are asked in their order.
+  // Without drafters it does nothing. They are asked in their order. The clock outlives it.
   Speculation(const SpecPolicy& policy, const ModelInfo& model,
               const std::optional<MachineRates>& rates,
-              std::vector<std::unique_ptr<Drafter>> drafters, uint32_t max_sequences);
+              std::vector<std::unique_ptr<Drafter>> drafters, uint32_t max_sequences,
+              const Clock& clock);
 
   bool active() const { return !drafters_.empty(); }
   const SpecPolicy& policy() const { return policy_; }
@@ -43,7 +45,8 @@ class Speculation {
   void propose(std::span<SpecTurn> turns, const StepShape& shape, TokenChooser& chooser);
   // rows: those that the step committed, of sequences that go on.
   void accept(std::span<const CommittedRows> rows);
-  void learn(std::span<const SpecOutcome> outcomes, const StepMeasure& measure);
+  // measure: draft_seconds is added here.
+  void learn(std::span<const SpecOutcome> outcomes, StepMeasure measure);
 
   // Positions below it are final in the planes of every drafter.
   uint32_t n_settled(SequenceId sequence, uint32_t n_cached) const;
@@ -51,9 +54,15 @@ class Speculation {
   SpecDecision decision(SequenceId sequence) const { return economics_.decision(sequence); }
 
  private:
+  double* seconds_of(const Drafter& drafter) {
+    return &draft_seconds_[static_cast<size_t>(drafter.source())];
+  }
+
   const SpecPolicy policy_;
   Economics economics_;
   std::vector<std::unique_ptr<Drafter>> drafters_;
+  const Clock& clock_;
+  DraftSeconds draft_seconds_{};  // of the step
   std::vector<DraftTask> tasks_;
   std::vector<SpecCandidate> candidates_;
 };

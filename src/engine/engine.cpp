@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "engine/engine_impl.h"
-#include "engine/time_between.h"
+#include "base/time_between.h"
 
 namespace floe {
 

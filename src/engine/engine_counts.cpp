@@ -2,7 +2,7 @@
 #include <string_view>
 
 #include "engine/engine_impl.h"
-#include "engine/time_between.h"
+#include "base/time_between.h"
 
 namespace floe {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "engine/time_between.h"
+#include "base/time_between.h"
 
 namespace floe {
 
@@ -21,7 +21,8 @@ Verify::Verify(const EngineOptions& options, const ModelInfo& model,
       scheduler_(scheduler),
       sampler_(sampler),
       clock_(clock),
-      speculation_(options.spec, model, options.rates, std::move(drafters), options.max_sequences) {
+      speculation_(options.spec, model, options.rates, std::move(drafters), options.max_sequences,
+                   clock) {
   if (!active()) return;
   turns_.reserve(options.max_sequences);
   spec_turns_.resize(options.max_sequences);
@@ -139,7 +140,6 @@ void Verify::learn(std::span<const PlannedRows> plan, std::span<const uint32_t> 
   speculation_.accept(committed_);
   measure.forward_seconds = forward_seconds;
   draft_seconds_ = guess_seconds_ + seconds_between(begin_ns, clock_.now_ns());
-  measure.draft_seconds = draft_seconds_;
   measure.ledger = &output.ledger;
   measure.routing = routing;
   speculation_.learn(outcomes_, measure);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 #include <set>
 
 namespace floe {
@@ -95,9 +96,14 @@ SimResult simulate(const SimOptions& options) {
                                                std::vector<uint32_t>(options.drafters.size()));
   const double plain_step = (kDenseBytes + kActive * options.expert_bytes) / kBytesPerSecond;
   while (result.n_tokens < double{1} * options.n_tokens * n_sequences) {
-    double draft_seconds = 0;
+    DraftSeconds draft_seconds{};
+    const auto take = [&](const SimDrafter& drafter, double steps) {
+      draft_seconds[static_cast<size_t>(drafter.source)] += steps * plain_step;
+    };
     const auto catch_up = [&](uint32_t s, size_t d) {
-      draft_seconds += n_waiting[s][d] * options.drafters[d].cost_of_row * plain_step;
+      if (!economics.has_given_up(s + 1, options.drafters[d].source)) {
+        take(options.drafters[d], n_waiting[s][d] * options.drafters[d].cost_of_row);
+      }
       n_waiting[s][d] = 0;
     };
     std::vector<SpecCandidate> candidates;
@@ -110,7 +116,7 @@ SimResult simulate(const SimOptions& options) {
         const auto n_before = static_cast<uint32_t>(draft.size());
         const uint32_t n_asked = economics.tokens_to_ask(s + 1, drafter.source, drafter.is_free,
                                                          n_before, options.max_draft);
-        draft_seconds += n_asked * drafter.cost * plain_step;
+        take(drafter, n_asked * drafter.cost);
         if (n_asked != 0) catch_up(s, d);
         for (uint32_t j = 0; j < n_asked; ++j) {
           const uint32_t p = position[s] + static_cast<uint32_t>(draft.size()) + 1;
@@ -181,7 +187,8 @@ SimResult simulate(const SimOptions& options) {
         if (n_waiting[s][d] >= 32) catch_up(s, d);
       }
     }
-    result.seconds += seconds + draft_seconds;
+    result.seconds +=
+        std::accumulate(draft_seconds.begin(), draft_seconds.end(), seconds);
     result.token_seconds.resize(static_cast<size_t>(result.n_tokens), result.seconds);
     economics.observe(outcomes, {n_rows, 0, seconds, draft_seconds, &ledger, routing});
   }

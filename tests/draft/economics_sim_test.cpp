@@ -250,6 +250,20 @@ TEST(EconomicsSim, AskingADrafterAsideCostsLittleWhateverItCosts) {
   }
 }
 
+// A head that is of no use and whose layer has to keep up with every row is given up.
+TEST(EconomicsSim, ADrafterThatIsOfNoUseIsNotKeptUpWithForever) {
+  for (const uint32_t n : {1u, 8u}) {
+    SimOptions options =
+        with({DraftSource::mtp, false, 0.14, constant(0.05), {}, {}, 0.05}, n, 500);
+    const double plain = plain_rate(options);
+    EXPECT_GT(simulate(options).tokens_per_second() / plain, 0.98) << n;
+    options.n_tokens = 4000;
+    const SimResult result = simulate(options);
+    EXPECT_GT(result.tokens_per_second() / plain, 0.995) << n;
+    EXPECT_GT(result.slowest(500 * n) / plain, 0.95) << n;
+  }
+}
+
 TEST(EconomicsSim, ReportVerifiesNothing) {
   SimOptions options = with(free_drafter(constant(0.95)), 2, 500);
   options.policy.mode = SpecMode::report;

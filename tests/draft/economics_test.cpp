@@ -52,7 +52,8 @@ class Desk {
     const std::vector<uint32_t> routing(size_t{2} * n_rows * 2, 3);
     const SpecOutcome outcome{1,         draft, candidate.n_verify, n_accepted,
                               committed, 0,     n_accepted + 1};
-    const double draft_seconds = other_draft_seconds + n_asked * seconds_per_guess;
+    DraftSeconds draft_seconds{};
+    draft_seconds[static_cast<size_t>(source)] = other_draft_seconds + n_asked * seconds_per_guess;
     economics.observe({&outcome, 1},
                       {n_rows, n_prompt_rows, 1 + 0.1 * n_rows, draft_seconds, &ledger, routing});
     return candidate.n_verify;
@@ -150,8 +151,11 @@ TEST(Economics, PromptsDoNotTeachWhatGuessesCost) {
     n_steps += desk.n_asked != 0 ? 1 : 0;
   }
   EXPECT_LE(n_steps, 8u) << "a guess takes two plain steps";
+  EXPECT_TRUE(desk.economics.has_given_up(1, DraftSource::mtp));
   desk.seconds_per_guess = 0.01;
-  for (int i = 0; i < 3000; ++i) desk.step(4, true);
+  desk.economics.end(1);
+  desk.economics.begin(1);
+  for (int i = 0; i < 1000; ++i) desk.step(4, true);
   EXPECT_GT(desk.n_asked, 0u) << "and now it takes none";
 }
 
@@ -227,6 +231,8 @@ TEST(Economics, ADrafterThatCostsIsAskedRarelyWhileItDoesNotPay) {
     const uint32_t n = economics.tokens_to_ask(1, DraftSource::mtp, false, 0, 32);
     n_asked += n != 0 ? 1 : 0;
     n_late += n != 0 && step >= 320 ? 1 : 0;
+    DraftSeconds seconds{};
+    seconds[static_cast<size_t>(DraftSource::mtp)] = 0.1 * n;
     const std::vector<DraftToken> draft(n, {6, DraftSource::mtp, 0});
     SpecCandidate candidate{1, 10 + step, draft};
     economics.allocate({&candidate, 1}, {0, 8});
@@ -236,7 +242,7 @@ TEST(Economics, ADrafterThatCostsIsAskedRarelyWhileItDoesNotPay) {
     const SpecOutcome outcome{1, draft, candidate.n_verify, 0, {&committed, 1}, 0, 1};
     economics.observe(
         {&outcome, 1},
-        {1 + candidate.n_verify, 0, 1.0 + 0.5 * candidate.n_verify, 0.1 * n, &ledger, {}});
+        {1 + candidate.n_verify, 0, 1.0 + 0.5 * candidate.n_verify, seconds, &ledger, {}});
   }
   // Twice two tokens that cost 0.1 of a step are 0.5 % of 80 steps.
   EXPECT_GE(n_late, 2u * 3);
@@ -261,7 +267,7 @@ TEST(Economics, AllocatesNothingOnceItHasSeenItsSequences) {
     const SpecOutcome outcome{
         1, draft, candidate.n_verify, candidate.n_verify, std::span(committed).first(n_rows),
         0, n_rows};
-    desk.economics.observe({&outcome, 1}, {n_rows, 0, 1.0, 0.01, &ledger,
+    desk.economics.observe({&outcome, 1}, {n_rows, 0, 1.0, {}, &ledger,
                                            std::span(routing).first(size_t{4} * n_rows)});
   };
   for (uint32_t i = 0; i < 20; ++i) step(i);

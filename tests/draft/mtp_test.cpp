@@ -173,6 +173,27 @@ TEST_F(Mtp, BehindASharedPrefixOneHiddenStateIsZero) {
   for (const auto& [n_tokens, draft] : s.drafts) expect_chain(s, n_tokens, {&n_shared, 1});
 }
 
+TEST_F(Mtp, NothingIsReadForASequenceThatRests) {
+  const DrivenSequence whole = std::move(driver_->drive({&prompts_[1], 1}, {})[0]);
+  std::vector<DrivenSequence> both;
+  for (const size_t i : {0, 1}) {
+    both.push_back(driver_->make(prompts_[i]));
+    driver_->prefill(both.back(), 64);
+  }
+  driver_->step(both, {}, true);
+  driver_->drafter().rest(both[0].id);
+  // The other one goes on as if it were alone.
+  for (int i = 0; i < 40; ++i) {
+    driver_->step(std::span(both).last(1), {}, true);
+    driver_->step(std::span(both).first(1), {}, false);
+    EXPECT_EQ(driver_->drafter().n_settled(both[0].id, both[0].n_cached), both[0].n_cached);
+  }
+  EXPECT_GT(expect_equal_drafts(both[1], whole), 40u);
+  const uint64_t n_bytes = driver_->drafter().n_bytes_read();
+  for (int i = 0; i < 40; ++i) driver_->step(std::span(both).first(1), {}, false);
+  EXPECT_EQ(driver_->drafter().n_bytes_read(), n_bytes);
+}
+
 TEST_F(Mtp, GuessesItsOwnTextWell) {
   uint32_t n_right = 0;
   uint32_t n_drafts = 0;
