@@ -213,12 +213,9 @@ void LayerDrafter::run_staged(TokenChooser* chooser, bool chained) {
         forward({batch, slots_, n_logits_},
                 takes_hidden() ? staged_ + begin * staged_dim(chained) : nullptr, chained);
     n_bytes_read_ += output.ledger.total_bytes();
-    const float* logits = output.logits;
-    for (size_t i = 0; i < batch.size(); ++i) {
-      if (!batch[i].wants_logits) continue;
-      take(chains_[n_taken++], *chooser, {logits, n_logits_},
+    for (size_t i = 0; i < output.n_logit_rows; ++i) {
+      take(chains_[n_taken++], *chooser, {output.logits + i * n_logits_, n_logits_},
            output.hidden + i * features_.chain_dim);
-      logits += n_logits_;
     }
   }
   rows_.clear();

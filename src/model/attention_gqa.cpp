@@ -79,41 +79,68 @@ void attend_gqa_item(Pass& pass, const GqaAttention& a, uint32_t layer, const Gq
   }
 }
 
+Projection project_keys(Pass& pass, const ActivationRows& x, const GqaAttention& a) {
+  return {a.k, x, pass.n_rows(), pass.ws.keys, a.k.n_rows, kAttentionClass, a.k_bias};
+}
+
+Projection project_values(Pass& pass, const ActivationRows& x, const GqaAttention& a) {
+  return {a.v, x, pass.n_rows(), pass.ws.values, a.v.n_rows, kAttentionClass, a.v_bias};
+}
+
+// norm may be null.
+void norm_and_rotate(Pass& pass, const GqaAttention& a, uint32_t row, const float* norm,
+                     float* head) {
+  if (norm != nullptr) pass.kernels.rms_norm(head, norm, a.norm_eps, head, a.key_dim);
+  pass.kernels.rope(head, pass.cos_sin(row), pass.n_rope_pairs, a.rope_interleaved);
+}
+
+// One KV head of a row.
+void cache_head(Pass& pass, const GqaAttention& a, uint32_t layer, uint32_t row,
+                uint32_t kv_head) {
+  const KvTypes types = pass.cache.types();
+  const uint32_t slot = pass.slot(row);
+  float* key = pass.ws.keys + size_t{row} * a.k.n_rows + size_t{kv_head} * a.key_dim;
+  const float* value = pass.ws.values + size_t{row} * a.v.n_rows + size_t{kv_head} * a.value_dim;
+  norm_and_rotate(pass, a, row, a.k_norm, key);
+  pass.kernels.store_kv(key, types.keys, pass.cache.key_slot(layer, kv_head, slot), a.key_dim);
+  pass.kernels.store_kv(value, types.values, pass.cache.value_slot(layer, kv_head, slot),
+                        a.value_dim);
+}
+
 }  // namespace
+
+void cache_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAttention& a,
+               uint32_t layer) {
+  const Stage projected =
+      project(pass, {input}, {project_keys(pass, x, a), project_values(pass, x, a)});
+  pass.worker.chunks({projected}, pass.n_rows() * a.n_kv_heads, 1, [&](uint32_t item, uint32_t) {
+    cache_head(pass, a, layer, item / a.n_kv_heads, item % a.n_kv_heads);
+  });
+}
 
 Stage attend_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAttention& a,
                  uint32_t layer) {
   const KernelTable& kernels = pass.kernels;
   Workspace& ws = pass.ws;
   const uint32_t n_rows = pass.n_rows();
-  const uint32_t q_stride = a.n_heads * a.key_dim;
-  const uint32_t k_stride = a.n_kv_heads * a.key_dim;
-  const uint32_t v_stride = a.n_kv_heads * a.value_dim;
   const uint32_t heads_per_kv = a.n_heads / a.n_kv_heads;
 
   const Stage projected =
       project(pass, {input},
-              {{a.q, x, n_rows, ws.queries, q_stride, kAttentionClass, a.q_bias},
-               {a.k, x, n_rows, ws.keys, k_stride, kAttentionClass, a.k_bias},
-               {a.v, x, n_rows, ws.values, v_stride, kAttentionClass, a.v_bias}});
+              {{a.q, x, n_rows, ws.queries, a.q.n_rows, kAttentionClass, a.q_bias},
+               project_keys(pass, x, a),
+               project_values(pass, x, a)});
 
-  // Norm, rotate and store, one (row, KV head) with its query heads at a time.
+  // One (row, KV head) with its query heads at a time.
   const auto rotate_and_store = [&](uint32_t item, uint32_t) {
     const uint32_t row = item / a.n_kv_heads;
     const uint32_t kv_head = item % a.n_kv_heads;
-    auto prepare = [&](float* head, const float* norm) {
-      if (norm != nullptr) kernels.rms_norm(head, norm, a.norm_eps, head, a.key_dim);
-      kernels.rope(head, pass.cos_sin(row), pass.n_rope_pairs, a.rope_interleaved);
-    };
-    float* query = ws.queries + size_t{row} * q_stride + size_t{kv_head} * heads_per_kv * a.key_dim;
-    for (uint32_t h = 0; h < heads_per_kv; ++h) prepare(query + size_t{h} * a.key_dim, a.q_norm);
-    float* key = ws.keys + size_t{row} * k_stride + size_t{kv_head} * a.key_dim;
-    prepare(key, a.k_norm);
-    const KvTypes types = pass.cache.types();
-    const uint32_t slot = pass.slot(row);
-    kernels.store_kv(key, types.keys, pass.cache.key_slot(layer, kv_head, slot), a.key_dim);
-    kernels.store_kv(ws.values + size_t{row} * v_stride + size_t{kv_head} * a.value_dim,
-                     types.values, pass.cache.value_slot(layer, kv_head, slot), a.value_dim);
+    float* query =
+        ws.queries + size_t{row} * a.q.n_rows + size_t{kv_head} * heads_per_kv * a.key_dim;
+    for (uint32_t h = 0; h < heads_per_kv; ++h) {
+      norm_and_rotate(pass, a, row, a.q_norm, query + size_t{h} * a.key_dim);
+    }
+    cache_head(pass, a, layer, row, kv_head);
   };
   const Stage stored = pass.worker.chunks({projected}, n_rows * a.n_kv_heads, 1, rotate_and_store);
 

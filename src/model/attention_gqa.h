@@ -50,5 +50,8 @@ Result<void> load_gqa(const Hparams& hparams, const std::string& prefix, WeightL
 // From x, complete after `input`, to ws.branch, complete after the stage returned.
 Stage attend_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAttention& attention,
                  uint32_t layer);
+// Of that, only what later rows attend to.
+void cache_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAttention& attention,
+               uint32_t layer);
 
 }  // namespace floe

@@ -46,18 +46,37 @@ Result<void> load_mla(const Hparams& hparams, const std::string& prefix, float a
 
 namespace {
 
-// Queries of all heads, and the latent row with its rotary part normed, rotated and cached.
+uint32_t latent_dim_of(const MlaAttention& a) {
+  return a.kv_lora_dim + a.rope_dim;
+}
+
+Projection project_latents(Pass& pass, const MlaAttention& a) {
+  Workspace& ws = pass.ws;
+  return {a.kv_a,  ws.input.rows(), pass.n_rows(), ws.keys, latent_dim_of(a), kAttentionClass};
+}
+
+// A row's latent with its rotary part, normed, rotated and cached, and its indexer key.
+void cache_row(Pass& pass, const MlaAttention& a, uint32_t layer, uint32_t row) {
+  const KernelTable& kernels = pass.kernels;
+  float* latent = pass.ws.keys + size_t{row} * latent_dim_of(a);
+  kernels.rms_norm(latent, a.kv_a_norm, a.norm_eps, latent, a.kv_lora_dim);
+  kernels.rope(latent + a.kv_lora_dim, pass.cos_sin(row), pass.n_rope_pairs, a.rope_interleaved);
+  kernels.store_kv(latent, pass.cache.types().keys, pass.cache.key_slot(layer, 0, pass.slot(row)),
+                   latent_dim_of(a));
+  if (a.has_indexer()) store_indexer_key(pass, a.indexer, layer, row);
+}
+
+// Queries of all heads, and what is cached.
 Stage make_queries_and_latent(Pass& pass, Stage input, const MlaAttention& a, uint32_t layer) {
   const KernelTable& kernels = pass.kernels;
   Workspace& ws = pass.ws;
   const uint32_t n_rows = pass.n_rows();
-  const uint32_t latent_dim = a.kv_lora_dim + a.rope_dim;
   const ActivationRows x = ws.input.rows();
 
   const Projection queries =
       a.q_lora_dim != 0 ? Projection{a.q_a, x, n_rows, ws.q_lora_raw, a.q_lora_dim, kAttentionClass}
                         : Projection{a.q_b, x, n_rows, ws.queries, a.q_b.n_rows, kAttentionClass};
-  const Projection latents{a.kv_a, x, n_rows, ws.keys, latent_dim, kAttentionClass};
+  const Projection latents = project_latents(pass, a);
   const Stage projected = a.has_indexer()
                               ? project(pass, {input},
                                         {queries, latents, project_indexer_keys(pass, a.indexer),
@@ -71,12 +90,7 @@ Stage make_queries_and_latent(Pass& pass, Stage input, const MlaAttention& a, ui
                        ws.q_lora.row(row), a.q_lora_dim);
       if (quantize_q) ws.q_lora.quantize(kernels, row);
     }
-    float* latent = ws.keys + size_t{row} * latent_dim;
-    kernels.rms_norm(latent, a.kv_a_norm, a.norm_eps, latent, a.kv_lora_dim);
-    kernels.rope(latent + a.kv_lora_dim, pass.cos_sin(row), pass.n_rope_pairs, a.rope_interleaved);
-    kernels.store_kv(latent, pass.cache.types().keys, pass.cache.key_slot(layer, 0, pass.slot(row)),
-                     latent_dim);
-    if (a.has_indexer()) store_indexer_key(pass, a.indexer, layer, row);
+    cache_row(pass, a, layer, row);
   });
   if (a.q_lora_dim == 0) return stored;
   const Projection heads{a.q_b,      ws.q_lora.rows(), n_rows,
@@ -92,7 +106,7 @@ Stage absorb_keys(Pass& pass, Stage queries, const MlaAttention& a) {
   Workspace& ws = pass.ws;
   const uint32_t n_rows = pass.n_rows();
   const uint32_t head_dim = a.nope_dim + a.rope_dim;
-  const uint32_t latent_dim = a.kv_lora_dim + a.rope_dim;
+  const uint32_t latent_dim = latent_dim_of(a);
   const bool quantize = reads_q8(a.k_b);
   const auto absorb = [&](uint32_t head, uint32_t) {
     const size_t first = size_t{head} * n_rows;
@@ -143,7 +157,7 @@ void attend_mla_item(Pass& pass, const MlaAttention& a, uint32_t layer, const Ml
                      uint32_t item) {
   Workspace& ws = pass.ws;
   const uint32_t n_rows = pass.n_rows();
-  const uint32_t latent_dim = a.kv_lora_dim + a.rope_dim;
+  const uint32_t latent_dim = latent_dim_of(a);
   // The rows that see most come first.
   const uint32_t block = items.n_blocks - 1 - item / items.split.n_items;
   const uint32_t head = item % items.split.n_items * items.split.size;
@@ -181,7 +195,7 @@ void attend_mla_item(Pass& pass, const MlaAttention& a, uint32_t layer, const Ml
 Stage attend_latents(Pass& pass, Stage after, const MlaAttention& a, uint32_t layer) {
   if (pass.ledger != nullptr) {
     const uint64_t token_bytes =
-        kv_vector_bytes(pass.cache.types().keys, a.kv_lora_dim + a.rope_dim);
+        kv_vector_bytes(pass.cache.types().keys, latent_dim_of(a));
     for (uint32_t row : pass.ws.last_rows) {
       pass.ledger->kv_bytes += n_attended(pass, a, row) * token_bytes;
     }
@@ -238,6 +252,15 @@ Stage attend_mla(Pass& pass, Stage input, const MlaAttention& attention, uint32_
   return project(pass, {values},
                  {{attention.output, pass.ws.attention.rows(), pass.n_rows(), pass.ws.branch,
                    attention.output.n_rows, kAttentionClass}});
+}
+
+void cache_mla(Pass& pass, Stage input, const MlaAttention& a, uint32_t layer) {
+  const Projection latents = project_latents(pass, a);
+  const Stage projected =
+      a.has_indexer()
+          ? project(pass, {input}, {latents, project_indexer_keys(pass, a.indexer)})
+          : project(pass, {input}, {latents});
+  each_row(pass, {projected}, [&](uint32_t row) { cache_row(pass, a, layer, row); });
 }
 
 }  // namespace floe

@@ -58,5 +58,7 @@ Result<void> load_mla(const Hparams& hparams, const std::string& prefix, float a
 
 // From ws.input, complete after `input`, to ws.branch, complete after the stage returned.
 Stage attend_mla(Pass& pass, Stage input, const MlaAttention& attention, uint32_t layer);
+// Of that, only what later rows attend to.
+void cache_mla(Pass& pass, Stage input, const MlaAttention& attention, uint32_t layer);
 
 }  // namespace floe

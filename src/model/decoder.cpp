@@ -44,20 +44,9 @@ Result<void> Decoder::reserve(const ForwardLimits& limits) {
   return {};
 }
 
-ForwardOutput Decoder::forward(const ForwardBatch& batch, KvCache& cache) {
-  return run(batch, nullptr, cache);
-}
-
-ForwardOutput Decoder::forward_mtp(const ForwardBatch& batch, const float* hidden, KvCache& cache) {
-  FLOE_CHECK(info_.has_mtp && hidden != nullptr);
-  return run(batch, hidden, cache);
-}
-
-ForwardOutput Decoder::run(const ForwardBatch& batch, const float* mtp_hidden, KvCache& cache) {
-  ForwardOutput output;
-  if (batch.rows.empty()) return output;
-  FLOE_CHECK(batch.n_logits <= network_->n_vocab);
-  output.n_logit_rows = ws_.prepare(batch, network_->n_vocab);
+template <typename Walk>
+void Decoder::run(const ForwardBatch& batch, KvCache& cache, std::vector<uint32_t>* routing_log,
+                  ByteLedger* ledger, const Walk& walk) {
   pool_.run([&](Worker& worker) {
     Pass pass{kernels_,
               worker,
@@ -66,19 +55,51 @@ ForwardOutput Decoder::run(const ForwardBatch& batch, const float* mtp_hidden, K
               batch.sequences,
               cache,
               network_->rope.n_pairs(),
-              worker.index() == 0 ? &output.ledger : nullptr,
-              mtp_hidden == nullptr ? routing_log_ : nullptr,
+              worker.index() == 0 ? ledger : nullptr,
+              routing_log,
               batch.n_logits != 0 ? batch.n_logits : network_->n_vocab};
-    if (mtp_hidden == nullptr) {
-      walk_trunk(pass, output.n_logit_rows);
-    } else {
-      walk_mtp(pass, mtp_hidden, output.n_logit_rows);
-    }
+    walk(pass);
   });
-  if (mtp_hidden != nullptr) output.ledger = as_draft(output.ledger);
+}
+
+ForwardOutput Decoder::forward(const ForwardBatch& batch, KvCache& cache) {
+  ForwardOutput output;
+  if (batch.rows.empty()) return output;
+  FLOE_CHECK(batch.n_logits <= network_->n_vocab);
+  output.n_logit_rows = ws_.prepare(batch, network_->n_vocab);
+  run(batch, cache, routing_log_, &output.ledger,
+      [&](Pass& pass) { walk_trunk(pass, output.n_logit_rows); });
   output.logits = ws_.logits;
   output.hidden = ws_.output_hidden;
-  output.taps = mtp_hidden == nullptr ? ws_.taps : nullptr;
+  output.taps = ws_.taps;
+  return output;
+}
+
+// Nobody reads what the head's one layer makes of a row without logits, so that such rows end with
+// their keys and values.
+ForwardOutput Decoder::forward_mtp(const ForwardBatch& batch, const float* hidden, KvCache& cache) {
+  FLOE_CHECK(info_.has_mtp && hidden != nullptr);
+  ForwardOutput output;
+  if (batch.rows.empty()) return output;
+  FLOE_CHECK(batch.n_logits <= network_->n_vocab);
+  output.n_logit_rows = ws_.prepare(batch, network_->n_vocab);
+  const bool all_wanted = output.n_logit_rows == batch.rows.size();
+  run(batch, cache, nullptr, &output.ledger, [&](Pass& pass) {
+    const Stage joined = join_mtp(pass, hidden);
+    if (all_wanted) {
+      finish_mtp(pass, {joined}, output.n_logit_rows);
+    } else {
+      cache_mtp(pass, {joined});
+    }
+  });
+  if (output.n_logit_rows != 0 && !all_wanted) {
+    const ForwardBatch wanted = ws_.keep_wanted(batch, network_->n_vocab);
+    run(wanted, cache, nullptr, &output.ledger,
+        [&](Pass& pass) { finish_mtp(pass, {}, output.n_logit_rows); });
+  }
+  output.ledger = as_draft(output.ledger);
+  output.logits = ws_.logits;
+  output.hidden = ws_.output_hidden;
   return output;
 }
 
@@ -87,8 +108,7 @@ void Decoder::embed(int32_t token, float* out) const {
   decode_row(network_->token_embedding, 0, static_cast<uint32_t>(token), out);
 }
 
-void Decoder::embed_row(Pass& pass, uint32_t row, float* out) {
-  embed(pass.rows[row].token, out);
+void Decoder::rotate_row(Pass& pass, uint32_t row) {
   network_->rope.fill(pass.rows[row].position, ws_.cos_sin + size_t{row} * pass.n_rope_pairs * 2);
 }
 
@@ -163,7 +183,8 @@ void Decoder::walk_trunk(Pass& pass, uint32_t n_logit_rows) {
   const std::vector<Layer>& layers = network_->layers;
   const uint32_t n_layers = network_->n_trunk_layers;
   Stage input = each_row(pass, {}, [&](uint32_t row) {
-    embed_row(pass, row, ws_.hidden + size_t{row} * network_->hidden_dim);
+    embed(pass.rows[row].token, ws_.hidden + size_t{row} * network_->hidden_dim);
+    rotate_row(pass, row);
     norm_input(pass, row, layers[0].attention_norm, attention_reads_q8(layers[0]));
   });
   for (uint32_t i = 0; i < n_layers; ++i) {
@@ -183,30 +204,51 @@ void Decoder::walk_trunk(Pass& pass, uint32_t n_logit_rows) {
   project_logits(pass, input, n_logit_rows);
 }
 
-void Decoder::walk_mtp(Pass& pass, const float* previous_hidden, uint32_t n_logit_rows) {
+// To ws.hidden.
+Stage Decoder::join_mtp(Pass& pass, const float* previous_hidden) {
   const MtpHead& mtp = *network_->mtp;
   const uint32_t hidden_dim = network_->hidden_dim;
-  const uint32_t index = network_->n_trunk_layers;
-  const Layer& layer = network_->layers[index];
   const float eps = network_->rms_eps;
-  const Stage joined = each_row(pass, {}, [&](uint32_t row) {
+  const Stage normed = each_row(pass, {}, [&](uint32_t row) {
     float* embedding = ws_.branch + size_t{row} * hidden_dim;
     float* both = ws_.joined_input.row(row);
-    embed_row(pass, row, embedding);
+    embed(pass.rows[row].token, embedding);
     pass.kernels.rms_norm(embedding, mtp.embedding_norm, eps, both, hidden_dim);
     pass.kernels.rms_norm(previous_hidden + size_t{row} * hidden_dim, mtp.hidden_norm, eps,
                           both + hidden_dim, hidden_dim);
     if (reads_q8(mtp.eh_proj)) ws_.joined_input.quantize(pass.kernels, row);
   });
-  const Stage hidden = project(pass, {joined},
-                               {{mtp.eh_proj, ws_.joined_input.rows(), pass.n_rows(), ws_.hidden,
-                                 hidden_dim, kDraftClass}});
+  return project(pass, {normed},
+                 {{mtp.eh_proj, ws_.joined_input.rows(), pass.n_rows(), ws_.hidden, hidden_dim,
+                   kDraftClass}});
+}
+
+Stage Decoder::norm_mtp_input(Pass& pass, Stages joined) {
+  const Layer& layer = network_->layers[network_->n_trunk_layers];
   const bool quantize = attention_reads_q8(layer);
-  const Stage input = each_row(
-      pass, {hidden}, [&](uint32_t row) { norm_input(pass, row, layer.attention_norm, quantize); });
-  const Stage outputs = run_layer(pass, input, index);
+  return each_row(pass, joined, [&](uint32_t row) {
+    rotate_row(pass, row);
+    norm_input(pass, row, layer.attention_norm, quantize);
+  });
+}
+
+void Decoder::cache_mtp(Pass& pass, Stages joined) {
+  const uint32_t index = network_->n_trunk_layers;
+  const Layer& layer = network_->layers[index];
+  const Stage input = norm_mtp_input(pass, joined);
+  if (const auto* gqa = std::get_if<GqaAttention>(&layer.attention)) {
+    cache_gqa(pass, input, ws_.input.rows(), *gqa, index);
+  } else {
+    cache_mla(pass, input, std::get<MlaAttention>(layer.attention), index);
+  }
+}
+
+void Decoder::finish_mtp(Pass& pass, Stages joined, uint32_t n_logit_rows) {
+  const MtpHead& mtp = *network_->mtp;
+  const uint32_t index = network_->n_trunk_layers;
+  const Stage outputs = run_layer(pass, norm_mtp_input(pass, joined), index);
   const Stage finished = each_row(pass, {outputs}, [&](uint32_t row) {
-    finish_ffn(pass, layer, row);
+    finish_ffn(pass, network_->layers[index], row);
     finish_row(pass, row, mtp.output_norm, mtp.feeds_normed_hidden);
   });
   project_logits(pass, finished, n_logit_rows);

@@ -36,10 +36,16 @@ class Decoder : public Model {
   void log_routing(std::vector<uint32_t>* log) override { routing_log_ = log; }
 
  private:
-  ForwardOutput run(const ForwardBatch& batch, const float* mtp_hidden, KvCache& cache);
+  // walk(pass) on every worker.
+  template <typename Walk>
+  void run(const ForwardBatch& batch, KvCache& cache, std::vector<uint32_t>* routing_log,
+           ByteLedger* ledger, const Walk& walk);
   void walk_trunk(Pass& pass, uint32_t n_logit_rows);
-  void walk_mtp(Pass& pass, const float* hidden, uint32_t n_logit_rows);
-  void embed_row(Pass& pass, uint32_t row, float* out);
+  Stage join_mtp(Pass& pass, const float* previous_hidden);
+  void cache_mtp(Pass& pass, Stages joined);
+  void finish_mtp(Pass& pass, Stages joined, uint32_t n_logit_rows);
+  Stage norm_mtp_input(Pass& pass, Stages joined);
+  void rotate_row(Pass& pass, uint32_t row);
   // ws.input row <- RMS norm of the residual row, in the forms the reader needs.
   void norm_input(Pass& pass, uint32_t row, const float* weight, bool quantize);
   Stage run_layer(Pass& pass, Stage input, uint32_t layer);

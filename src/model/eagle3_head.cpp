@@ -23,12 +23,9 @@ Result<void> Eagle3Head::reserve(const ForwardLimits& limits) {
   return {};
 }
 
-ForwardOutput Eagle3Head::forward(const ForwardBatch& batch, const float* features, Features kind,
-                                  KvCache& cache) {
-  ForwardOutput output;
-  if (batch.rows.empty()) return output;
-  FLOE_CHECK(features != nullptr);
-  output.n_logit_rows = ws_.prepare(batch, n_vocab_);
+template <typename Walk>
+void Eagle3Head::run(const ForwardBatch& batch, KvCache& cache, ByteLedger* ledger,
+                     const Walk& walk) {
   pool_.run([&](Worker& worker) {
     Pass pass{kernels_,
               worker,
@@ -37,23 +34,60 @@ ForwardOutput Eagle3Head::forward(const ForwardBatch& batch, const float* featur
               batch.sequences,
               cache,
               network_->rope.n_pairs(),
-              worker.index() == 0 ? &output.ledger : nullptr,
+              worker.index() == 0 ? ledger : nullptr,
               nullptr,
               network_->n_vocab};
-    walk(pass, features, kind, output.n_logit_rows);
+    walk(pass);
   });
+}
+
+// As Decoder::forward_mtp().
+ForwardOutput Eagle3Head::forward(const ForwardBatch& batch, const float* features, Features kind,
+                                  KvCache& cache) {
+  ForwardOutput output;
+  if (batch.rows.empty()) return output;
+  FLOE_CHECK(features != nullptr);
+  output.n_logit_rows = ws_.prepare(batch, n_vocab_);
+  const bool all_wanted = output.n_logit_rows == batch.rows.size();
+  run(batch, cache, &output.ledger, [&](Pass& pass) {
+    const Stage fused = fuse(pass, features, kind);
+    if (all_wanted) {
+      finish(pass, {fused}, output.n_logit_rows);
+    } else {
+      cache_rows(pass, {fused});
+    }
+  });
+  if (output.n_logit_rows != 0 && !all_wanted) {
+    const ForwardBatch wanted = ws_.keep_wanted(batch, n_vocab_);
+    run(wanted, cache, &output.ledger,
+        [&](Pass& pass) { finish(pass, {}, output.n_logit_rows); });
+  }
   output.ledger = as_draft(output.ledger);
   output.logits = reinterpret_cast<const float*>(logits_.data());
   output.hidden = ws_.output_hidden;
   return output;
 }
 
-// The layer's input, from the row's token and the features in ws.hidden.
-void Eagle3Head::begin_row(Pass& pass, uint32_t row) {
+// To ws.hidden: what the head knows of the positions before.
+Stage Eagle3Head::fuse(Pass& pass, const float* features, Features kind) {
+  const PackedMatrix& fc = network_->eagle3->fc;
+  const uint32_t dim = kind == Features::taps ? fc.n_cols : network_->hidden_dim;
+  const Stage copied = each_row(pass, {}, [&](uint32_t row) {
+    float* to = kind == Features::taps ? ws_.fused_taps.row(row) : ws_.hidden + size_t{row} * dim;
+    std::memcpy(to, features + size_t{row} * dim, dim * sizeof(float));
+    if (kind == Features::taps && reads_q8(fc)) ws_.fused_taps.quantize(pass.kernels, row);
+  });
+  if (kind == Features::own) return copied;
+  return project(pass, {copied},
+                 {{fc, ws_.fused_taps.rows(), pass.n_rows(), ws_.hidden, network_->hidden_dim,
+                   kDraftClass}});
+}
+
+// The attention's input, from the row's token and the features in ws.hidden.
+void Eagle3Head::join_row(Pass& pass, uint32_t row) {
   const Eagle3Parts& head = *network_->eagle3;
   const GqaAttention& attention = std::get<GqaAttention>(network_->layers.front().attention);
   const uint32_t hidden_dim = network_->hidden_dim;
-  float* features = ws_.hidden + size_t{row} * hidden_dim;
   float* embedding = ws_.branch + size_t{row} * hidden_dim;
   float* joined = ws_.joined_input.row(row);
   const int32_t token = pass.rows[row].token;
@@ -64,42 +98,32 @@ void Eagle3Head::begin_row(Pass& pass, uint32_t row) {
   }
   network_->rope.fill(pass.rows[row].position, ws_.cos_sin + size_t{row} * pass.n_rope_pairs * 2);
   pass.kernels.rms_norm(embedding, head.embedding_norm, network_->rms_eps, joined, hidden_dim);
-  pass.kernels.rms_norm(features, head.hidden_norm, network_->rms_eps, joined + hidden_dim,
-                        hidden_dim);
-  if (head.norms_residual) {
-    std::memcpy(features, joined + hidden_dim, hidden_dim * sizeof(float));
-  }
+  pass.kernels.rms_norm(ws_.hidden + size_t{row} * hidden_dim, head.hidden_norm, network_->rms_eps,
+                        joined + hidden_dim, hidden_dim);
   if (attention.input_reads_q8()) ws_.joined_input.quantize(pass.kernels, row);
 }
 
-void Eagle3Head::walk(Pass& pass, const float* features, Features kind, uint32_t n_logit_rows) {
+void Eagle3Head::cache_rows(Pass& pass, Stages fused) {
+  const Stage joined = each_row(pass, fused, [&](uint32_t row) { join_row(pass, row); });
+  cache_gqa(pass, joined, ws_.joined_input.rows(),
+            std::get<GqaAttention>(network_->layers.front().attention), 0);
+}
+
+void Eagle3Head::finish(Pass& pass, Stages fused, uint32_t n_logit_rows) {
   const Eagle3Parts& head = *network_->eagle3;
   const Layer& layer = network_->layers.front();
   const auto& ffn = std::get<DenseFfn>(layer.ffn);
   const uint32_t hidden_dim = network_->hidden_dim;
   const float eps = network_->rms_eps;
 
-  Stage begun;
-  if (kind == Features::taps) {
-    const uint32_t taps_dim = head.fc.n_cols;
-    const Stage copied = each_row(pass, {}, [&](uint32_t row) {
-      std::memcpy(ws_.fused_taps.row(row), features + size_t{row} * taps_dim,
-                  taps_dim * sizeof(float));
-      if (reads_q8(head.fc)) ws_.fused_taps.quantize(pass.kernels, row);
-    });
-    const Stage fused = project(
-        pass, {copied},
-        {{head.fc, ws_.fused_taps.rows(), pass.n_rows(), ws_.hidden, hidden_dim, kDraftClass}});
-    begun = each_row(pass, {fused}, [&](uint32_t row) { begin_row(pass, row); });
-  } else {
-    begun = each_row(pass, {}, [&](uint32_t row) {
-      std::memcpy(ws_.hidden + size_t{row} * hidden_dim, features + size_t{row} * hidden_dim,
-                  hidden_dim * sizeof(float));
-      begin_row(pass, row);
-    });
-  }
-  const Stage attended =
-      attend_gqa(pass, begun, ws_.joined_input.rows(), std::get<GqaAttention>(layer.attention), 0);
+  const Stage joined = each_row(pass, fused, [&](uint32_t row) {
+    join_row(pass, row);
+    if (!head.norms_residual) return;
+    std::memcpy(ws_.hidden + size_t{row} * hidden_dim, ws_.joined_input.row(row) + hidden_dim,
+                hidden_dim * sizeof(float));
+  });
+  const Stage attended = attend_gqa(pass, joined, ws_.joined_input.rows(),
+                                    std::get<GqaAttention>(layer.attention), 0);
   const auto add_branch_and_norm = [&](uint32_t row, const float* norm, bool quantize) {
     float* hidden = ws_.hidden + size_t{row} * hidden_dim;
     pass.kernels.add(ws_.branch + size_t{row} * hidden_dim, hidden, hidden_dim);

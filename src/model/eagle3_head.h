@@ -63,8 +63,9 @@ class Eagle3Head {
     taps,  // f32 [n_rows][taps_dim], of the trunk
     own,   // f32 [n_rows][hidden_dim], as output.hidden of the rows before
   };
-  // A row's token is the one behind its position. output.logits f32 [n_logit_rows][n_vocab],
-  // output.hidden f32 [n_rows][hidden_dim] before the norm. Valid until the next forward.
+  // A row's token is the one behind its position. Rows that want no logits are cached and no more.
+  // output.logits f32 [n_logit_rows][n_vocab], output.hidden f32 [n_logit_rows][hidden_dim] before
+  // the norm. Valid until the next forward.
   ForwardOutput forward(const ForwardBatch& batch, const float* features, Features kind,
                         KvCache& cache);
 
@@ -72,8 +73,13 @@ class Eagle3Head {
   friend struct Eagle3Loader;
   Eagle3Head(const Model& trunk, ThreadPool& pool, const KernelTable& kernels)
       : trunk_(trunk), pool_(pool), kernels_(kernels) {}
-  void walk(Pass& pass, const float* features, Features kind, uint32_t n_logit_rows);
-  void begin_row(Pass& pass, uint32_t row);
+  // walk(pass) on every worker.
+  template <typename Walk>
+  void run(const ForwardBatch& batch, KvCache& cache, ByteLedger* ledger, const Walk& walk);
+  Stage fuse(Pass& pass, const float* features, Features kind);
+  void cache_rows(Pass& pass, Stages fused);
+  void finish(Pass& pass, Stages fused, uint32_t n_logit_rows);
+  void join_row(Pass& pass, uint32_t row);
 
   const Model& trunk_;
   ThreadPool& pool_;

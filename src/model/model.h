@@ -102,8 +102,9 @@ class Model {
   virtual ForwardOutput forward(const ForwardBatch& batch, KvCache& cache) = 0;
 
   // The MTP layer: row i takes its token and hidden[i], the hidden state of the position before it
-  // (f32 [n_rows][hidden_dim]); its logits predict the token after its own. output.hidden is what a
-  // chained draft feeds back. Only when info().has_mtp.
+  // (f32 [n_rows][hidden_dim]); its logits predict the token after its own. Rows that want no logits
+  // are cached and no more. output.hidden f32 [n_logit_rows][hidden_dim] is what a chained draft
+  // feeds back. Only when info().has_mtp.
   virtual ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
                                     KvCache& cache) = 0;
 

@@ -1,6 +1,7 @@
 #include "model/workspace.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "model/network.h"
 
@@ -179,6 +180,7 @@ Result<Workspace> Workspace::create(const Network& network, const ForwardLimits&
   ws.max_rows = limits.max_rows;
   ws.max_logit_rows = limits.max_logit_rows;
   ws.max_context = limits.max_context;
+  ws.hidden_dim = network.hidden_dim;
   ws.tap_layers = limits.tap_layers;
   const Widths widths = measure(network);
   ws.score_stride = widths.top_k != 0 ? (limits.max_context + 15) & ~15u : 0;
@@ -195,6 +197,7 @@ Result<Workspace> Workspace::create(const Network& network, const ForwardLimits&
   ws.last_rows.reserve(limits.max_rows);
   ws.first_rows.reserve(limits.max_rows);
   ws.index_of_sequence.reserve(limits.max_rows);
+  ws.wanted_rows.reserve(limits.max_logit_rows);
   return ws;
 }
 
@@ -226,6 +229,22 @@ uint32_t Workspace::prepare(const ForwardBatch& batch, uint32_t n_vocab) {
     logit_rows[n_logit_rows++] = i;
   }
   return n_logit_rows;
+}
+
+ForwardBatch Workspace::keep_wanted(const ForwardBatch& batch, uint32_t n_vocab) {
+  wanted_rows.clear();
+  for (uint32_t i = 0; i < batch.rows.size(); ++i) {
+    if (!batch.rows[i].wants_logits) continue;
+    const size_t to = wanted_rows.size();
+    if (to != i) {
+      std::memcpy(hidden + to * hidden_dim, hidden + size_t{i} * hidden_dim,
+                  hidden_dim * sizeof(float));
+    }
+    wanted_rows.push_back(batch.rows[i]);
+  }
+  const ForwardBatch wanted{wanted_rows, batch.sequences, batch.n_logits};
+  prepare(wanted, n_vocab);
+  return wanted;
 }
 
 }  // namespace floe

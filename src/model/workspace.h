@@ -52,6 +52,7 @@ struct Workspace {
   uint32_t max_rows = 0;
   uint32_t max_logit_rows = 0;
   uint32_t max_context = 0;
+  uint32_t hidden_dim = 0;
   uint32_t score_stride = 0;  // max_context rounded up to 16, where there is an indexer
 
   float* hidden = nullptr;     // f32 [R][hidden_dim], the residual stream
@@ -115,6 +116,7 @@ struct Workspace {
   std::vector<uint32_t> last_rows;          // the last row of each sequence of the batch
   std::vector<uint32_t> first_rows;         // its first row, in the same order
   std::vector<uint32_t> index_of_sequence;  // scratch for both
+  std::vector<ForwardRow> wanted_rows;      // as keep_wanted() returns them
 
   HugeBuffer buffer;
 
@@ -131,6 +133,10 @@ struct Workspace {
   // Checks a batch, and notes which rows stand together and which want logits: their number is
   // returned. Tokens are below n_vocab.
   uint32_t prepare(const ForwardBatch& batch, uint32_t n_vocab);
+
+  // Prepares for the rows of a prepared batch that want logits, and for them alone: their `hidden`
+  // moves to the front.
+  ForwardBatch keep_wanted(const ForwardBatch& batch, uint32_t n_vocab);
 
   // Fails with ErrorKind::memory, naming the bytes needed.
   static Result<Workspace> create(const Network& network, const ForwardLimits& limits,

@@ -44,8 +44,7 @@ class Eagle3 : public testing::Test {
                              uint32_t zero_row = UINT32_MAX) {
     const std::unique_ptr<Eagle3Head> head = load_head();
     ForwardLimits limits;
-    limits.max_rows = limits.max_context = 512;
-    limits.max_logit_rows = 1;
+    limits.max_rows = limits.max_logit_rows = limits.max_context = 512;
     FLOE_CHECK(head->reserve(limits).ok());
     auto cache = KvCache::create(head->kv_layout(), 512, driver_->limits().kv_types);
     FLOE_CHECK(cache.ok());
@@ -58,13 +57,14 @@ class Eagle3 : public testing::Test {
     }
     std::vector<ForwardRow> rows;
     for (uint32_t i = 0; i + 1 < n_tokens; ++i) {
-      rows.push_back({s.tokens[i + 1], i, 0, i + 2 == n_tokens});
+      rows.push_back({s.tokens[i + 1], i, 0, true});
     }
     ForwardOutput output =
         head->forward({rows, {&sequence, 1}}, taps.data(), Eagle3Head::Features::taps, *cache);
     std::vector<float> hidden(output.hidden + (rows.size() - 1) * head->hidden_dim(),
                               output.hidden + rows.size() * head->hidden_dim());
-    std::vector<int32_t> guesses{static_cast<int32_t>(argmax({output.logits, head->n_vocab()}))};
+    const float* last = output.logits + (rows.size() - 1) * head->n_vocab();
+    std::vector<int32_t> guesses{static_cast<int32_t>(argmax({last, head->n_vocab()}))};
     while (guesses.size() < n_guesses) {
       const ForwardRow row{guesses.back(), rows.back().position + uint32_t(guesses.size()), 0,
                            true};
