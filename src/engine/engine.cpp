@@ -161,7 +161,8 @@ ForwardOutput Engine::Impl::forward(std::span<const PlannedRows> plan) {
     n_logit_rows += planned.n_logit_rows();
   }
   const int64_t begin_ns = clock_.now_ns();
-  const ForwardOutput output = model_.forward(ForwardBatch{rows_, slots_}, *cache_);
+  const ForwardBatch batch{rows_, slots_, 0, verify_.active() ? &routing_ : nullptr};
+  const ForwardOutput output = model_.forward(batch, *cache_);
   now_ns_ = clock_.now_ns();
   FLOE_CHECK(output.n_logit_rows == n_logit_rows);
   count_step(output, plan, begin_ns);

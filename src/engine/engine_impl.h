@@ -30,7 +30,6 @@ class Engine::Impl {
     slots_.reserve(options.max_sequences);
     first_cached_.reserve(options.max_sequences);
     left_.reserve(options.max_sequences);
-    if (verify_.active()) model_.log_routing(&routing_);
     top_logprobs_.reserve(kMaxTopLogprobs);
   }
 
@@ -46,9 +45,6 @@ class Engine::Impl {
   double estimated_wait_seconds() const;
   void audit() const;
 
-  ~Impl() {
-    if (verify_.active()) model_.log_routing(nullptr);
-  }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   const RequestLimits& limits() const { return limits_; }

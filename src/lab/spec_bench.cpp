@@ -15,10 +15,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// An engine is new for every measurement. This many tokens of the class come first and do not
-// count: they touch its cache and its drafters' memory for the first time.
+// An engine is new in every round. This many tokens of the class come first and do not count: they
+// touch its cache and its drafters' memory for the first time.
 constexpr uint32_t kWarmUpTokens = 32;
 constexpr uint64_t kWindowStride = 50;
+// The arms of a class take turns of so many tokens per sequence: what the machine does meanwhile
+// happens to all of them.
+constexpr uint32_t kTurnTokens = 32;
 
 // What the first arm said to a prompt, once it has.
 using Reference = std::optional<std::vector<int32_t>>;
@@ -58,9 +61,11 @@ class Measurement {
         policy_(policy),
         references_(references) {}
 
-  // to_the_end: answers that still run when the batch can be filled no more are finished all the
-  // same, uncounted.
-  Result<SpecRun> run(Model& model, bool to_the_end);
+  Result<void> start(Model& model);
+  // Goes on until n_tokens have been counted. False: it is over, the batch cannot be filled any
+  // more.
+  Result<bool> advance(uint64_t n_tokens);
+  SpecRun& result() { return run_; }
 
  private:
   static EngineOptions engine_options(const SpecBenchOptions& options, const SpecClass& prompts,
@@ -82,6 +87,7 @@ class Measurement {
   std::vector<Reference>& references_;
   std::unique_ptr<Engine> engine_;
   std::vector<std::shared_ptr<Answer>> live_;
+  size_t n_submitted_ = 0;
   SpecRun run_;
 };
 
@@ -135,23 +141,29 @@ Result<void> Measurement::warm_up() {
   return {};
 }
 
-Result<SpecRun> Measurement::run(Model& model, bool to_the_end) {
-  const SteadyClock clock;
+Result<void> Measurement::start(Model& model) {
+  static const SteadyClock clock;
   FLOE_TRY(engine_,
            Engine::create(engine_options(options_, class_, n_sequences_, policy_), model, clock));
-  FLOE_TRY_VOID(warm_up());
+  return warm_up();
+}
+
+Result<bool> Measurement::advance(uint64_t n_tokens) {
   // Each prompt once; twice as many as run at once where that is more, so that the batch stays full
   // for a while.
   const size_t n_prompts = class_.prompts.size();
   const size_t n_answers =
       n_sequences_ == 1 ? n_prompts : std::max(n_prompts, size_t{2} * n_sequences_);
-  size_t n_submitted = 0;
-  for (;;) {
-    while (live_.size() < n_sequences_ && n_submitted < n_answers) {
-      FLOE_TRY_VOID(submit(n_submitted++ % n_prompts, UINT32_MAX));
+  while (run_.n_tokens() < n_tokens) {
+    while (live_.size() < n_sequences_ && n_submitted_ < n_answers) {
+      FLOE_TRY_VOID(submit(n_submitted_++ % n_prompts, UINT32_MAX));
     }
-    if (live_.empty()) break;
-    if (live_.size() < n_sequences_ && !to_the_end) break;
+    if (live_.size() < n_sequences_) {
+      for (const auto& answer : live_) FLOE_TRY_VOID(compare(*answer));
+      live_.clear();
+      engine_.reset();
+      return false;
+    }
     if (is_full()) {
       counted_step();
     } else {
@@ -161,10 +173,7 @@ Result<SpecRun> Measurement::run(Model& model, bool to_the_end) {
     }
     FLOE_TRY_VOID(retire());
   }
-  for (const auto& answer : live_) FLOE_TRY_VOID(compare(*answer));
-  live_.clear();
-  engine_.reset();
-  return std::move(run_);
+  return true;
 }
 
 void Measurement::counted_step() {
@@ -220,7 +229,7 @@ Result<void> Measurement::compare(const Answer& answer) {
   Reference& reference = references_[answer.prompt];
   const bool complete = answer.finish != FinishReason::none;
   if (!reference) {
-    // The first arm in round 0, which answers every prompt to the end.
+    // One at a time, every prompt is answered to the end.
     FLOE_CHECK(policy_.mode == SpecMode::off && complete);
     reference = answer.tokens;
     return {};
@@ -344,6 +353,50 @@ std::optional<double> worst_window(const std::vector<SpecRun>& runs,
   return worst;
 }
 
+namespace {
+
+// The answers of a class that those of all rounds are compared with.
+Result<void> answer_plainly(Model& model, const SpecBenchOptions& options,
+                            const SpecClass& prompts, std::vector<Reference>& references) {
+  Measurement measurement(options, prompts, 1, options.arms[0], references);
+  FLOE_TRY_VOID(measurement.start(model));
+  FLOE_TRY_VOID(measurement.advance(UINT64_MAX));
+  return {};
+}
+
+// All arms of a class and a batch size, in the options' order.
+Result<std::vector<SpecRun>> run_arms(Model& model, const SpecBenchOptions& options,
+                                      const SpecClass& prompts, uint32_t n_sequences,
+                                      std::vector<Reference>& references) {
+  std::vector<Measurement> measurements;
+  for (const SpecPolicy& arm : options.arms) {
+    measurements.emplace_back(options, prompts, n_sequences, arm, references);
+    FLOE_TRY_VOID(measurements.back().start(model));
+  }
+  size_t n_running = measurements.size();
+  std::vector<bool> runs(measurements.size(), true);
+  for (uint64_t turn = 1; n_running != 0; ++turn) {
+    for (size_t i = 0; i < measurements.size(); ++i) {
+      // Nobody is always the one behind the same other.
+      const size_t arm = turn % 2 != 0 ? i : measurements.size() - 1 - i;
+      if (!runs[arm]) continue;
+      FLOE_TRY(runs[arm], measurements[arm].advance(turn * kTurnTokens * n_sequences));
+      if (!runs[arm]) --n_running;
+    }
+  }
+  std::vector<SpecRun> results;
+  for (Measurement& measurement : measurements) {
+    if (measurement.result().steps.empty()) {
+      return usage_error("-np: class {}: found no step with {} sequences decoding; raise -n",
+                         prompts.name, n_sequences);
+    }
+    results.push_back(std::move(measurement.result()));
+  }
+  return results;
+}
+
+}  // namespace
+
 Result<SpecBenchReport> run_spec_bench(Model& model, ThreadPool& pool,
                                        const SpecBenchOptions& options) {
   FLOE_TRY_VOID(check(options));
@@ -363,26 +416,20 @@ Result<SpecBenchReport> run_spec_bench(Model& model, ThreadPool& pool,
   std::vector<std::vector<Reference>> references;
   for (const SpecClass& prompts : options.classes) references.emplace_back(prompts.prompts.size());
 
-  Progress progress("spec-bench", report.rows.size() * (options.n_rounds + 1),
+  Progress progress("spec-bench", options.classes.size() + report.rows.size() * options.n_rounds,
                     Progress::Unit::items, options.show_progress);
-  for (uint32_t round = 0; round <= options.n_rounds; ++round) {
-    size_t first_row = 0;
+  for (size_t c = 0; c < options.classes.size(); ++c) {
+    FLOE_TRY_VOID(answer_plainly(model, options, options.classes[c], references[c]));
+    progress.advance(1);
+  }
+  for (uint32_t round = 0; round < options.n_rounds; ++round) {
+    size_t row = 0;
     for (size_t c = 0; c < options.classes.size(); ++c) {
       for (const uint32_t n_sequences : options.batch_sizes) {
-        for (size_t i = 0; i < n_arms; ++i) {
-          // Round 0 begins with the arm that the others are compared with; odd rounds go backwards.
-          const size_t arm = round % 2 == 0 ? i : n_arms - 1 - i;
-          Measurement measurement(options, options.classes[c], n_sequences, options.arms[arm],
-                                  references[c]);
-          FLOE_TRY(SpecRun run, measurement.run(model, round == 0));
-          if (run.steps.empty()) {
-            return usage_error("-np: class {}: found no step with {} sequences decoding; raise -n",
-                               options.classes[c].name, n_sequences);
-          }
-          if (round > 0) report.rows[first_row + arm].runs.push_back(std::move(run));
-          progress.advance(1);
-        }
-        first_row += n_arms;
+        FLOE_TRY(std::vector<SpecRun> runs, run_arms(model, options, options.classes[c],
+                                                     n_sequences, references[c]));
+        for (SpecRun& run : runs) report.rows[row++].runs.push_back(std::move(run));
+        progress.advance(n_arms);
       }
     }
   }

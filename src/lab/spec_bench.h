@@ -1,6 +1,6 @@
 #pragma once
 // Speed with guesses beside speed without: the same prompts through engines that differ in their
-// speculation only, in turn, round after round.
+// speculation only. They take turns of some tokens, round after round.
 //
 // Only decode counts: steps in which all sequences decode and the batch is full. The tokens of all
 // arms are compared with those of the first one, which never guesses: a difference ends the run.
@@ -30,7 +30,7 @@ struct SpecBenchOptions {
   std::optional<MachineRates> rates;  // of every arm
   std::optional<TapLayers> tap_layers;
   std::vector<uint32_t> batch_sizes;  // sequences at once
-  uint32_t n_rounds = 3;              // counted ones, behind one that is not
+  uint32_t n_rounds = 3;
   uint32_t max_tokens = 400;          // of a prompt, if it does not say less
   std::vector<int32_t> stop_tokens;
   uint32_t max_chunk_rows = 512;

@@ -45,8 +45,8 @@ Result<void> Decoder::reserve(const ForwardLimits& limits) {
 }
 
 template <typename Walk>
-void Decoder::run(const ForwardBatch& batch, KvCache& cache, std::vector<uint32_t>* routing_log,
-                  ByteLedger* ledger, const Walk& walk) {
+void Decoder::run(const ForwardBatch& batch, KvCache& cache, ByteLedger* ledger,
+                  const Walk& walk) {
   pool_.run([&](Worker& worker) {
     Pass pass{kernels_,
               worker,
@@ -56,7 +56,7 @@ void Decoder::run(const ForwardBatch& batch, KvCache& cache, std::vector<uint32_
               cache,
               network_->rope.n_pairs(),
               worker.index() == 0 ? ledger : nullptr,
-              routing_log,
+              batch.routing_log,
               batch.n_logits != 0 ? batch.n_logits : network_->n_vocab};
     walk(pass);
   });
@@ -67,7 +67,7 @@ ForwardOutput Decoder::forward(const ForwardBatch& batch, KvCache& cache) {
   if (batch.rows.empty()) return output;
   FLOE_CHECK(batch.n_logits <= network_->n_vocab);
   output.n_logit_rows = ws_.prepare(batch, network_->n_vocab);
-  run(batch, cache, routing_log_, &output.ledger,
+  run(batch, cache, &output.ledger,
       [&](Pass& pass) { walk_trunk(pass, output.n_logit_rows); });
   output.logits = ws_.logits;
   output.hidden = ws_.output_hidden;
@@ -78,13 +78,13 @@ ForwardOutput Decoder::forward(const ForwardBatch& batch, KvCache& cache) {
 // Nobody reads what the head's one layer makes of a row without logits, so that such rows end with
 // their keys and values.
 ForwardOutput Decoder::forward_mtp(const ForwardBatch& batch, const float* hidden, KvCache& cache) {
-  FLOE_CHECK(info_.has_mtp && hidden != nullptr);
+  FLOE_CHECK(info_.has_mtp && hidden != nullptr && batch.routing_log == nullptr);
   ForwardOutput output;
   if (batch.rows.empty()) return output;
   FLOE_CHECK(batch.n_logits <= network_->n_vocab);
   output.n_logit_rows = ws_.prepare(batch, network_->n_vocab);
   const bool all_wanted = output.n_logit_rows == batch.rows.size();
-  run(batch, cache, nullptr, &output.ledger, [&](Pass& pass) {
+  run(batch, cache, &output.ledger, [&](Pass& pass) {
     const Stage joined = join_mtp(pass, hidden);
     if (all_wanted) {
       finish_mtp(pass, {joined}, output.n_logit_rows);
@@ -94,7 +94,7 @@ ForwardOutput Decoder::forward_mtp(const ForwardBatch& batch, const float* hidde
   });
   if (output.n_logit_rows != 0 && !all_wanted) {
     const ForwardBatch wanted = ws_.keep_wanted(batch, network_->n_vocab);
-    run(wanted, cache, nullptr, &output.ledger,
+    run(wanted, cache, &output.ledger,
         [&](Pass& pass) { finish_mtp(pass, {}, output.n_logit_rows); });
   }
   output.ledger = as_draft(output.ledger);

@@ -33,13 +33,11 @@ class Decoder : public Model {
   std::span<const std::byte> weights() const override {
     return {weights_.data(), weights_.size_bytes()};
   }
-  void log_routing(std::vector<uint32_t>* log) override { routing_log_ = log; }
 
  private:
   // walk(pass) on every worker.
   template <typename Walk>
-  void run(const ForwardBatch& batch, KvCache& cache, std::vector<uint32_t>* routing_log,
-           ByteLedger* ledger, const Walk& walk);
+  void run(const ForwardBatch& batch, KvCache& cache, ByteLedger* ledger, const Walk& walk);
   void walk_trunk(Pass& pass, uint32_t n_logit_rows);
   Stage join_mtp(Pass& pass, const float* previous_hidden);
   void cache_mtp(Pass& pass, Stages joined);
@@ -60,7 +58,6 @@ class Decoder : public Model {
   ThreadPool& pool_;
   const KernelTable& kernels_;
   Workspace ws_;
-  std::vector<uint32_t>* routing_log_ = nullptr;
 };
 
 }  // namespace floe

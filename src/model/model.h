@@ -56,6 +56,9 @@ struct ForwardBatch {
   // Logits of the first n_logits tokens alone, for a drafter that guesses no others: the rest of
   // the lm_head is not read. 0: of all.
   uint32_t n_logits = 0;
+  // Of the trunk: the experts that the rows choose are appended, u32
+  // [MoE layer][row][n_active_experts] in rank order. nullptr: no log.
+  std::vector<uint32_t>* routing_log = nullptr;
 };
 
 // Valid until the next forward of the same model.
@@ -94,7 +97,8 @@ class Model {
   // Trunk layers in order; the MTP layer, where there is one, comes last.
   virtual std::vector<KvLayerSpec> kv_layout() const = 0;
 
-  // Workspace for forwards within the limits. Fails with ErrorKind::memory, naming the bytes.
+  // Workspace for forwards within the limits, in place of the one before. Fails with
+  // ErrorKind::memory, naming the bytes.
   virtual Result<void> reserve(const ForwardLimits& limits) = 0;
 
   // Runs the trunk and stores the rows' keys and values. Every token id is below n_vocab, every
@@ -113,10 +117,6 @@ class Model {
 
   // The packed weights: what forwards read, where they read it.
   virtual std::span<const std::byte> weights() const = 0;
-
-  // From now on every forward of the trunk appends to the log the experts that its rows chose: u32
-  // [MoE layer][row][n_active_experts], in rank order. nullptr: no log.
-  virtual void log_routing(std::vector<uint32_t>* log) = 0;
 };
 
 struct ModelOptions {

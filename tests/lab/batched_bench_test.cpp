@@ -39,7 +39,6 @@ class RecordingModel final : public Model {
   }
   void embed(int32_t token, float* out) const override { model_.embed(token, out); }
   std::span<const std::byte> weights() const override { return model_.weights(); }
-  void log_routing(std::vector<uint32_t>* log) override { model_.log_routing(log); }
 
   std::vector<Step> steps;
   uint32_t n_slots = 0;
@@ -85,7 +84,6 @@ TEST_F(BatchedBench, TheUnionIsThatOfTheRowsRunAlone) {
   auto cache = KvCache::create(model_->kv_layout(), recording.n_slots, KvType::F32);
   ASSERT_TRUE(cache.ok());
   std::vector<uint32_t> log;
-  model_->log_routing(&log);
   const uint32_t k = model_->info().n_active_experts;
   uint64_t n_experts = 0;
   uint64_t n_layers = 0;
@@ -97,7 +95,7 @@ TEST_F(BatchedBench, TheUnionIsThatOfTheRowsRunAlone) {
       const SequenceSlots sequence{step.slots[one.sequence]};
       one.sequence = 0;
       log.clear();
-      model_->forward({{&one, 1}, {&sequence, 1}}, *cache);
+      model_->forward({{&one, 1}, {&sequence, 1}, 0, &log}, *cache);
       ASSERT_EQ(log.size() % k, 0u);
       chosen.resize(log.size() / k);
       for (size_t j = 0; j < log.size(); ++j) chosen[j / k].insert(log[j]);
@@ -107,7 +105,6 @@ TEST_F(BatchedBench, TheUnionIsThatOfTheRowsRunAlone) {
     for (const std::set<uint32_t>& layer : chosen) n_experts += layer.size();
     n_layers += chosen.size();
   }
-  model_->log_routing(nullptr);
   ASSERT_GT(n_layers, 0u);
   EXPECT_EQ(row.decode_ledger.experts_union, n_experts);
   EXPECT_EQ(row.decode_ledger.n_moe_layers, n_layers);

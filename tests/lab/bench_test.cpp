@@ -43,7 +43,6 @@ class CountingModel final : public Model {
   ForwardOutput forward_mtp(const ForwardBatch&, const float*, KvCache&) override { return {}; }
   void embed(int32_t, float*) const override {}
   std::span<const std::byte> weights() const override { return {}; }
-  void log_routing(std::vector<uint32_t>*) override {}
 
   std::set<int32_t> tokens;
   uint64_t n_rows = 0;

@@ -117,7 +117,6 @@ class UnsteadyModel final : public Model {
   }
   void embed(int32_t token, float* out) const override { model_.embed(token, out); }
   std::span<const std::byte> weights() const override { return model_.weights(); }
-  void log_routing(std::vector<uint32_t>* log) override { model_.log_routing(log); }
 
  private:
   Model& model_;

@@ -46,7 +46,6 @@ class FakeModel final : public Model {
                             KvCache& cache) override;
   void embed(int32_t, float*) const override {}
   std::span<const std::byte> weights() const override { return {}; }
-  void log_routing(std::vector<uint32_t>*) override {}  // it has no experts
 
   // The first broken promise of a caller, empty while there is none.
   const std::string& violation() const { return violation_; }
