@@ -9,11 +9,21 @@ namespace {
 
 // Before anything is known a drafter is given a chance that the loss account can pay for.
 constexpr double kFirstGuess = 0.6;
+// And the same by confidence: what prompt lookup was measured to reach with the bundled model's own
+// texts, and what a probability is worth if it is true.
+using ByLevel = std::array<double, kConfidenceLevels>;
+constexpr ByLevel kFirstOfLookup = {0.56, 0.73, 0.77, 0.88, 0.94, 0.93, 0.98, 0.99};
+constexpr ByLevel kFirstOfProbability = {0.03, 0.12, 0.3, 0.5, 0.7, 0.85, 0.94, 0.98};
 constexpr float kPriorSamples = 3;    // a coarser count weighs as much as this many samples
 constexpr float kPoolDecay = 0.995f;  // per sample: about the last 200
 constexpr float kTallyDecay = 0.95f;  // about the last 20
 constexpr double kTallyPrior = 3;     // right and wrong guesses as expected, together
 constexpr double kLeast = 0.002, kMost = 0.998;
+
+double first_guess(DraftSource source, uint8_t confidence) {
+  const bool looks_up = source == DraftSource::prompt_lookup || source == DraftSource::prediction;
+  return (looks_up ? kFirstOfLookup : kFirstOfProbability)[confidence];
+}
 
 uint32_t position_bucket(uint32_t position) {
   return position < 2 ? position : position < 4 ? 2 : position < 8 ? 3 : 4;
@@ -38,7 +48,9 @@ double Acceptance::of_all(DraftSource source, uint8_t confidence, uint8_t recent
   for (uint32_t p = 0; p <= at; ++p)
     rate = by_position[p][kAnyConfidence][kAnyRecent].lean_on(rate);
   const BySituation& here = by_position[at];
-  if (confidence != kAnyConfidence) rate = here[confidence][kAnyRecent].lean_on(rate);
+  if (confidence != kAnyConfidence) {
+    rate = here[confidence][kAnyRecent].lean_on((rate + first_guess(source, confidence)) / 2);
+  }
   return here[confidence][recent].lean_on(rate);
 }
 

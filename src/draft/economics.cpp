@@ -42,7 +42,7 @@ constexpr double kLeastDraftCost = 1e-3;
 // Speculation that runs its account dry twice within kDipTokens (of a sequence) and has not been
 // paying rests, for kFirstPark tokens first and twice as long every time.
 constexpr double kDipTokens = 256;
-constexpr double kFirstPark = 256;
+constexpr double kFirstPark = 64;
 constexpr double kLongestPark = 4096;
 constexpr double kParksRemembered = 4;
 constexpr double kGainDecay = 0.98;  // per verify

@@ -1,7 +1,8 @@
 #pragma once
 // What speculation may cost. Every step pays in what decoding without guesses would have taken for
 // its tokens, with a small allowance on top, and pays out what it took. A step with guesses is let
-// through only where the balance covers it even if every guess is wrong. Then after any number of
+// through only where half of the balance covers it even if every guess is wrong: one that fails
+// does not take from the next ones what they could be tried with. Then after any number of
 // tokens
 //   time <= (1 + allowance) * time without guesses + what the account was opened with + the errors
 //   of the step times predicted
@@ -22,7 +23,7 @@ class LossAccount {
   }
   // worst_seconds: of a step that keeps one token of every sequence.
   bool covers(double worst_seconds) const {
-    return balance_ >= worst_seconds - (1 + allowance_) * plain_seconds_;
+    return kMostAtOnce * balance_ >= worst_seconds - (1 + allowance_) * plain_seconds_;
   }
   // plain_seconds: what the step's tokens would have taken without guesses.
   void settle(double plain_seconds, double seconds) {
@@ -36,6 +37,7 @@ class LossAccount {
   // allowance no such stretch loses 5 %.
   static constexpr double kOpening = 2;
   static constexpr double kCeiling = 12;
+  static constexpr double kMostAtOnce = 0.5;
 
   double allowance_;
   double plain_seconds_ = 0;
