@@ -40,12 +40,11 @@ FLOE_INLINE __m256i nibble_word(const uint8_t* plane, int j) {
   return _mm256_and_si256(_mm256_srli_epi16(load(plane + 32 * (j - 4)), 4), mask);
 }
 
-// a + b, with the sum pinned to a register here: compilers that see plain integer additions regroup
-// them into a tree over all products of a step, whose leaves do not fit the registers.
-FLOE_INLINE __m256i add_in_place(__m256i a, __m256i b) {
-  __m256i sum = _mm256_add_epi16(a, b);
-  __asm__("" : "+x"(sum));
-  return sum;
+// The value, pinned to a register here: compilers that see plain integer additions regroup them
+// into a tree over all products of a step, whose leaves do not fit the registers.
+FLOE_INLINE __m256i pinned(__m256i value) {
+  __asm__("" : "+x"(value));
+  return value;
 }
 
 // The codebook of IQ4_NL and IQ4_XS looked up for every nibble.
@@ -165,13 +164,13 @@ FLOE_INLINE void step_products(const uint8_t* step, const SubScales& sub, const 
         __m256i a = broadcast_word(x.q[m] + x_step * kStepCols + 4 * kWord);
         if constexpr (F::kSum == 0) a = _mm256_sign_epi8(a, w);
         const __m256i product = _mm256_maddubs_epi16(magnitude, a);
-        sums[m] = kK == 0 ? product : add_in_place(sums[m], product);
+        sums[m] = kK == 0 ? product : pinned(_mm256_add_epi16(sums[m], product));
       });
     });
     unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
       constexpr int m = decltype(row)::value;
       const __m256i wide = _mm256_madd_epi16(sums[m], sub.half[kHalf]);
-      products[m] = kChunk == 0 ? wide : _mm256_add_epi32(products[m], wide);
+      products[m] = kChunk == 0 ? wide : pinned(_mm256_add_epi32(products[m], wide));
     });
   });
   if constexpr (F::kOffset != 0) {
@@ -251,9 +250,11 @@ __attribute__((noinline)) void group_call(const MatmulCall& call, uint32_t g, ui
   __m256 acc[kRows];
   group_rows<F, kRows>(reinterpret_cast<const uint8_t*>(call.plane + g * call.group_bytes),
                        call.n_cols / F::layout.block_cols(), i == 0, row_set<kRows>(call, i), acc);
-  for (int m = 0; m < kRows; ++m) {
+  // A loop would keep the sums in memory.
+  unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
+    constexpr int m = decltype(row)::value;
     store_rows(call.out + (i + m) * call.out_stride + size_t{g} * 8, acc[m], call.n_rows - g * 8);
-  }
+  });
 }
 
 template <typename F>

@@ -56,12 +56,13 @@ FLOE_INLINE size_t row_start(const MatmulCall& call, uint32_t i) {
 template <int kRows>
 FLOE_INLINE RowSet<kRows> row_set(const MatmulCall& call, uint32_t i) {
   RowSet<kRows> x;
-  for (int m = 0; m < kRows; ++m) {
+  unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
+    constexpr int m = decltype(row)::value;
     const size_t start = row_start(call, i + static_cast<uint32_t>(m));
     x.q[m] = call.x.q + start;
     x.scales[m] = call.x.scales + start / 32;
     x.sums[m] = call.x.sums + start / 16;
-  }
+  });
   return x;
 }
 
