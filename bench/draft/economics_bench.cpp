@@ -17,7 +17,7 @@ void step_of_a_batch(benchmark::State& state) {
   model.n_experts = kExperts;
   model.n_active_experts = kActive;
   const KernelRates kernels({{1, 4e10}, {2, 8e10}, {3, 1e11}, {4, 1.2e11}, {8, 1.4e11}}, 0.56);
-  Economics economics({}, model, MachineRates{2e10, kernels, 5e10});
+  Economics economics({}, model, MachineRates{2e10, {kernels}, 5e10});
   for (uint32_t s = 0; s < n_sequences; ++s) economics.begin(s);
   std::vector<DraftToken> draft(kDraft, {1, DraftSource::prompt_lookup, 3});
   for (uint32_t k = 3; k < kDraft; ++k) draft[k].token = 2;

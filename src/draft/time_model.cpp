@@ -20,14 +20,16 @@ double KernelRates::macs_per_second(double rows) const {
 
 double floor_seconds(const ByteLedger& ledger, const MachineRates& rates) {
   double seconds = 0;
-  for (const LedgerClass& kind : kLedgerClasses) {
+  for (size_t i = 0; i < kLedgerClassCount; ++i) {
+    const LedgerClass& kind = kLedgerClasses[i];
+    const KernelRates& kernels = rates.kernels[rates.kernels.size() == 1 ? 0 : i];
     const auto n_bytes = static_cast<double>(ledger.*kind.bytes);
     const auto n_macs = static_cast<double>(ledger.*kind.macs);
     if (n_bytes == 0 && n_macs == 0) continue;
-    const double n_weights = n_bytes / rates.kernels.bytes_per_weight();
+    const double n_weights = n_bytes / kernels.bytes_per_weight();
     const double macs_per_second = kind.macs == &ByteLedger::kv_macs
                                        ? rates.f32_macs_per_second
-                                       : rates.kernels.macs_per_second(n_macs / n_weights);
+                                       : kernels.macs_per_second(n_macs / n_weights);
     seconds += std::max(n_bytes / rates.bytes_per_second, n_macs / macs_per_second);
   }
   return seconds;

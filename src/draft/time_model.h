@@ -2,9 +2,10 @@
 // How long a forward should take, from what it reads and computes and what the machine can do:
 //   t = t0 + sum over the ledger's classes of max(bytes / read bandwidth, MACs / C(rows per
 //   weight))
-// A class waits for memory or for the arithmetic units, whichever is slower; C is what the kernels
-// reach on weights in cache, which depends on how many rows share a weight. t0 is what neither
-// explains (norms, waits, sampling of the clock), taken from the forward of one row.
+// C is what the kernels reach on weights that come from memory, which depends on their format and
+// on how many rows share a weight: with few rows it says how fast the kernels read, with many how
+// fast they multiply, and between them how well they do both at once. t0 is what neither explains
+// (norms, waits, sampling of the clock), taken from the forward of one row.
 //
 // The lab measures the rates (lab/kernel_rates.h, lab/floor.h).
 #include <utility>
@@ -14,8 +15,8 @@
 
 namespace floe {
 
-// Multiply-adds per second of all threads together, with weights that stay in the second-level
-// cache, by the number of activation rows that share a weight.
+// Multiply-adds per second of all threads together, with weights of one format that come from
+// memory, by the number of activation rows that share a weight.
 class KernelRates {
  public:
   struct Point {
@@ -37,7 +38,8 @@ class KernelRates {
 
 struct MachineRates {
   double bytes_per_second = 0;
-  KernelRates kernels;             // products with weights, all taken as the model's main format
+  // Products with weights: of each of kLedgerClasses, or one for all.
+  std::vector<KernelRates> kernels;
   double f32_macs_per_second = 0;  // products with cached keys and values
 };
 

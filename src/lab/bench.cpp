@@ -112,7 +112,7 @@ void summarise(BenchRow& row, uint64_t n) {
 }
 
 // rows: of one depth.
-void set_ratios(std::span<BenchRow> rows, const KernelRates& kernel_rates,
+void set_ratios(std::span<BenchRow> rows, const std::vector<KernelRates>& kernel_rates,
                 const ComputePeaks& peaks) {
   const auto is_v1 = [](const BenchRow& row) {
     return row.test.kind == BenchKind::verify && row.test.n_tokens == 1;
@@ -167,8 +167,8 @@ Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions
   FLOE_TRY(ReadProbe probe, ReadProbe::over(pool, model.weights()));
   probe.calibrate(kCalibrationSeconds);
   report.peaks = measure_compute_peaks(pool, kernels().isa);
-  const KernelRates kernel_rates =
-      measure_kernel_rates(pool, parse_format(model.info().format).value_or(QuantType::F32));
+  FLOE_TRY(const std::vector<KernelRates> kernel_rates,
+           measure_kernel_rates(pool, model.info().class_formats));
   const size_t n_per_depth =
       options.prefill_tokens.size() + options.decode_tokens.size() + options.verify_rows.size();
   Progress progress("bench", n_per_depth * options.depths.size() * (options.n_repetitions + 1),

@@ -3,64 +3,110 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <iterator>
 
-#include "base/error.h"
+#include "base/memory.h"
 #include "kernels/kernel_table.h"
+#include "lab/floor.h"
 
 namespace floe {
 
-KernelRates measure_kernel_rates(ThreadPool& pool, QuantType format) {
-  using Clock = std::chrono::steady_clock;
-  constexpr uint32_t kRows[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64};
-  constexpr uint32_t kMostRows = 64;
-  constexpr uint32_t kCols = 2048;
-  constexpr uint32_t kOutputs = 64;
-  constexpr uint32_t kPasses = 5;
-  constexpr double kPassSeconds = 0.005;
-  const KernelTable& table = kernels();
+namespace {
 
-  PackedMatrix matrix = packed_shape(format, kCols, kOutputs, 1);
-  std::vector<std::byte> storage(matrix.size_bytes() + 64);
-  // Scales of ordinary size in every format: subnormal numbers would be slow.
-  std::memset(storage.data(), 0x3c, storage.size());
-  matrix.data = storage.data() + (64 - reinterpret_cast<uintptr_t>(storage.data()) % 64) % 64;
-  const std::vector<float> values(size_t{kMostRows} * kCols, 1.0f);
-  std::vector<int8_t> q(values.size());
-  std::vector<float> scales(values.size() / 32);
-  std::vector<int16_t> sums(values.size() / 16);
-  for (uint32_t row = 0; row < kMostRows; ++row) {
-    const size_t at = size_t{row} * kCols;
-    table.quantize_row(values.data() + at, kCols, q.data() + at, scales.data() + at / 32,
-                       sums.data() + at / 16);
+using Clock = std::chrono::steady_clock;
+
+constexpr uint32_t kRows[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64};
+constexpr uint32_t kMostRows = 64;
+constexpr uint32_t kCols = 2048;
+constexpr uint32_t kOutputs = 512;       // of a plane
+constexpr size_t kItemBytes = 64 << 10;  // as a forward cuts its matrices
+constexpr uint32_t kPasses = 5;
+constexpr double kPassSeconds = 0.005;
+
+// Activation rows in the form that the kernels read.
+class Activations {
+ public:
+  explicit Activations(const KernelTable& table)
+      : values_(size_t{kMostRows} * kCols, 1.0f),
+        q_(values_.size()),
+        scales_(values_.size() / 32),
+        sums_(values_.size() / 16) {
+    for (uint32_t row = 0; row < kMostRows; ++row) {
+      const size_t at = size_t{row} * kCols;
+      table.quantize_row(values_.data() + at, kCols, q_.data() + at, scales_.data() + at / 32,
+                         sums_.data() + at / 16);
+    }
   }
-  const ActivationRows x{kCols, kCols, values.data(), q.data(), scales.data(), sums.data()};
+  ActivationRows rows() const {
+    return {kCols, kCols, values_.data(), q_.data(), scales_.data(), sums_.data()};
+  }
+
+ private:
+  std::vector<float> values_;
+  std::vector<int8_t> q_;
+  std::vector<float> scales_;
+  std::vector<int16_t> sums_;
+};
+
+KernelRates measure(ThreadPool& pool, QuantType format, const HugeBuffer& weights) {
+  const KernelTable& table = kernels();
+  const Activations activations(table);
+  PackedMatrix matrix = packed_shape(format, kCols, kOutputs, 1);
+  const auto n_planes = static_cast<uint32_t>(weights.size_bytes() / matrix.plane_bytes());
+  matrix.n_planes = n_planes;
+  matrix.data = weights.data();
+  const auto step = static_cast<uint32_t>(std::max<size_t>(1, kItemBytes / matrix.group_bytes));
+  const uint32_t items_per_plane = (matrix.n_groups + step - 1) / step;
   std::vector<float> outputs(size_t{pool.size()} * kMostRows * kOutputs);
 
-  std::vector<KernelRates::Point> points;
-  for (const uint32_t rows : kRows) {
-    double best = 0;
-    uint32_t n_calls = 8;
-    for (uint32_t pass = 0; pass < kPasses;) {
-      const Clock::time_point start = Clock::now();
-      pool.run([&](Worker& worker) {
-        float* out = outputs.data() + size_t{worker.index()} * kMostRows * kOutputs;
-        for (uint32_t call = 0; call < n_calls; ++call) {
-          table.matmul(matrix, 0, 0, matrix.n_groups, x, nullptr, rows, out, kOutputs);
-        }
+  uint32_t next_plane = 0;  // goes round, so that no pass finds in a cache what an earlier one read
+  const auto seconds_of = [&](uint32_t rows, uint32_t n) {
+    const Clock::time_point start = Clock::now();
+    pool.run([&](Worker& worker) {
+      float* out = outputs.data() + size_t{worker.index()} * kMostRows * kOutputs;
+      worker.chunks(n * items_per_plane, 1, [&](uint32_t item, uint32_t) {
+        const uint32_t plane = (next_plane + item / items_per_plane) % n_planes;
+        const uint32_t begin = item % items_per_plane * step;
+        table.matmul(matrix, plane, begin, std::min(begin + step, matrix.n_groups),
+                     activations.rows(), nullptr, rows, out, kOutputs);
       });
-      const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-      if (seconds < kPassSeconds) {
-        n_calls *= 2;
-        continue;
-      }
-      const double n_macs = double{kCols} * kOutputs * rows * n_calls * pool.size();
-      best = std::max(best, n_macs / seconds);
-      ++pass;
+    });
+    next_plane = (next_plane + n) % n_planes;
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+
+  std::vector<KernelRates::Point> points;
+  uint32_t n = 1;
+  for (const uint32_t rows : kRows) {
+    while (n < n_planes && seconds_of(rows, n) < kPassSeconds) n = std::min(2 * n, n_planes);
+    std::vector<double> rates;
+    for (uint32_t pass = 0; pass < kPasses; ++pass) {
+      rates.push_back(double{kCols} * kOutputs * rows * n / seconds_of(rows, n));
     }
-    points.push_back({static_cast<double>(rows), best});
+    points.push_back({static_cast<double>(rows), median_of(std::move(rates))});
+    n = std::max(1u, n / 2);
   }
-  const double bytes_per_weight = static_cast<double>(matrix.size_bytes()) / (kCols * kOutputs);
-  return KernelRates(std::move(points), bytes_per_weight);
+  return KernelRates(std::move(points),
+                     static_cast<double>(matrix.plane_bytes()) / (kCols * kOutputs));
+}
+
+}  // namespace
+
+Result<std::vector<KernelRates>> measure_kernel_rates(ThreadPool& pool,
+                                                      std::span<const QuantType> formats) {
+  FLOE_TRY(HugeBuffer weights, HugeBuffer::allocate(ReadProbe::sensible_bytes()));
+  // Scales of ordinary size in every format: subnormal numbers would be slow.
+  std::memset(weights.data(), 0x3c, weights.size_bytes());
+  std::vector<KernelRates> rates;
+  for (auto format = formats.begin(); format != formats.end(); ++format) {
+    const auto same = std::find(formats.begin(), format, *format);
+    if (same != format) {
+      rates.push_back(rates[std::distance(formats.begin(), same)]);
+    } else {
+      rates.push_back(measure(pool, *format, weights));
+    }
+  }
+  return rates;
 }
 
 }  // namespace floe

@@ -1,12 +1,18 @@
 #pragma once
-// What the matrix kernels compute where memory does not hold them up: the C_c(n) of the time model.
+// What the matrix kernels compute with weights that come from memory: the C of the time model.
+#include <span>
+#include <vector>
+
+#include "base/error.h"
 #include "base/thread_pool.h"
 #include "draft/time_model.h"
 #include "quant/format.h"
 
 namespace floe {
 
-// With the kernel table in use, in about a third of a second.
-KernelRates measure_kernel_rates(ThreadPool& pool, QuantType format);
+// Of each format, with the kernel table in use; a third of a second for each different one. The
+// weights are a buffer of ReadProbe::sensible_bytes().
+Result<std::vector<KernelRates>> measure_kernel_rates(ThreadPool& pool,
+                                                      std::span<const QuantType> formats);
 
 }  // namespace floe

@@ -15,8 +15,9 @@ constexpr double kProbeSeconds = 0.1;
 Result<MachineRates> measure_machine_rates(ThreadPool& pool, const Model& model) {
   FLOE_TRY(ReadProbe probe, ReadProbe::over(pool, model.weights()));
   const double bytes_per_second = probe.calibrate(kProbeSeconds).bytes_per_second;
-  const QuantType format = parse_format(model.info().format).value_or(QuantType::F32);
-  return MachineRates{bytes_per_second, measure_kernel_rates(pool, format),
+  FLOE_TRY(std::vector<KernelRates> kernel_rates,
+           measure_kernel_rates(pool, model.info().class_formats));
+  return MachineRates{bytes_per_second, std::move(kernel_rates),
                       measure_compute_peaks(pool, kernels().isa).f32_macs_per_second};
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 // What a forward touched, counted by the code that reads it.
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 namespace floe {
 
@@ -64,5 +66,6 @@ inline constexpr LedgerClass kDraftClass{&ByteLedger::draft_bytes, &ByteLedger::
 inline constexpr LedgerClass kLedgerClasses[] = {kAttentionClass, kDenseClass, kSharedClass,
                                                  kRoutedClass,    kHeadClass,  kKvClass,
                                                  kDraftClass};
+inline constexpr size_t kLedgerClassCount = std::size(kLedgerClasses);
 
 }  // namespace floe

@@ -1,5 +1,8 @@
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <optional>
 
 #include "base/terminal_text.h"
@@ -11,6 +14,56 @@ namespace floe {
 
 namespace {
 
+// The most frequent format of the matrices that each of kLedgerClasses counts; other_format where
+// it counts none.
+std::array<QuantType, kLedgerClassCount> class_formats(const Network& network,
+                                                       QuantType other_format) {
+  std::array<std::map<QuantType, uint64_t>, kLedgerClassCount> n_bytes;
+  const auto add = [&](const LedgerClass& kind,
+                       std::initializer_list<const PackedMatrix*> matrices) {
+    const auto is_kind = [&](const LedgerClass& other) { return other.bytes == kind.bytes; };
+    const auto at = std::find_if(std::begin(kLedgerClasses), std::end(kLedgerClasses), is_kind);
+    for (const PackedMatrix* matrix : matrices) {
+      n_bytes[at - std::begin(kLedgerClasses)][matrix->type] += matrix->size_bytes();
+    }
+  };
+  const auto add_ffn = [&](const LedgerClass& kind, const GatedFfn& ffn) {
+    add(kind, {&ffn.gate, &ffn.up, &ffn.down});
+  };
+  add(kHeadClass, {&network.lm_head()});
+  for (size_t i = 0; i < network.layers.size(); ++i) {
+    const Layer& layer = network.layers[i];
+    const bool drafts = i >= network.n_trunk_layers;
+    const auto kind = [&](const LedgerClass& of_trunk) { return drafts ? kDraftClass : of_trunk; };
+    if (const auto* gqa = std::get_if<GqaAttention>(&layer.attention)) {
+      add(kind(kAttentionClass), {&gqa->q, &gqa->k, &gqa->v, &gqa->output});
+    } else {
+      const auto& mla = std::get<MlaAttention>(layer.attention);
+      add(kind(kAttentionClass),
+          {&mla.q_a, &mla.q_b, &mla.kv_a, &mla.k_b, &mla.v_b, &mla.output});
+    }
+    if (const auto* dense = std::get_if<DenseFfn>(&layer.ffn)) {
+      add_ffn(kind(kDenseClass), dense->ffn);
+      continue;
+    }
+    const auto& moe = std::get<MoeFfn>(layer.ffn);
+    add(kind(kDenseClass), {&moe.router});
+    add_ffn(kind(kRoutedClass), moe.experts);
+    if (moe.has_shared) add_ffn(kind(kSharedClass), moe.shared);
+  }
+  std::array<QuantType, kLedgerClassCount> formats;
+  formats.fill(other_format);
+  for (size_t i = 0; i < formats.size(); ++i) {
+    uint64_t most = 0;
+    for (const auto& [type, n] : n_bytes[i]) {
+      if (n <= most) continue;
+      most = n;
+      formats[i] = type;
+    }
+  }
+  return formats;
+}
+
 ModelInfo describe(const std::string& path, const GgufFile& file, const Hparams& hparams,
                    const WeightLoader& loader, const Network& network) {
   ModelInfo info;
@@ -20,6 +73,7 @@ ModelInfo describe(const std::string& path, const GgufFile& file, const Hparams&
     info.name = escape_for_terminal(**name);
   }
   info.format = format_traits(loader.main_format()).name;
+  info.class_formats = class_formats(network, loader.main_format());
   info.n_layers = network.n_trunk_layers;
   info.hidden_dim = network.hidden_dim;
   info.n_vocab = network.n_vocab;

@@ -18,6 +18,7 @@
 #include "kernels/kernel_table.h"
 #include "kv/kv_cache.h"
 #include "model/ledger.h"
+#include "quant/format.h"
 
 namespace floe {
 
@@ -25,6 +26,8 @@ struct ModelInfo {
   std::string architecture;  // as in general.architecture
   std::string name;          // general.name, or the file's name
   std::string format;        // most frequent weight format by bytes: "Q4_0"
+  // The same of what each of kLedgerClasses reads.
+  std::array<QuantType, kLedgerClassCount> class_formats{};
   uint32_t n_layers = 0;     // trunk layers, without the MTP layer
   uint32_t hidden_dim = 0;
   uint32_t n_vocab = 0;

@@ -20,7 +20,7 @@ struct Machine {
 // Products are free up to some rows per weight and then cost more than bytes: marginal costs of a
 // row rise and fall.
 Machine machine(uint32_t n_sequences, uint32_t n_experts) {
-  const MachineRates rates{1e9, KernelRates({{1, 3e9}, {4, 3e9}}, 1.0), 1e30};
+  const MachineRates rates{1e9, {KernelRates({{1, 3e9}, {4, 3e9}}, 1.0)}, 1e30};
   Machine made{RouterHistory(4, n_experts, n_experts != 0 ? kActive : 0), StepCost(rates), {}};
   BatchRows rows(made.router);
   rows.reset(n_sequences);

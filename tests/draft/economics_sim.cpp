@@ -156,7 +156,7 @@ SimResult simulate(const SimOptions& options) {
     ledger.dense_macs = static_cast<uint64_t>(kDenseBytes) * n_rows;
     ledger.routed_bytes = static_cast<uint64_t>(ledger.mean_union() * options.expert_bytes);
     ledger.routed_macs = static_cast<uint64_t>(kActive * options.expert_bytes) * n_rows;
-    const MachineRates machine{kBytesPerSecond, KernelRates({{1, options.macs_per_second}}, 1.0),
+    const MachineRates machine{kBytesPerSecond, {KernelRates({{1, options.macs_per_second}}, 1.0)},
                                1e30};
     double seconds = options.overhead + floor_seconds(ledger, machine);
     if (n_rows > n_sequences) seconds *= options.verify_surprise;

@@ -24,7 +24,7 @@ TEST(Economics, FixedTakesTheFirstKOfEveryDraftWhileRowsAreLeft) {
 class Desk {
  public:
   explicit Desk(SpecMode mode)
-      : economics({mode, 4}, info(), MachineRates{1000, KernelRates({{1, 10000}}, 1), 1e30}) {
+      : economics({mode, 4}, info(), MachineRates{1000, {KernelRates({{1, 10000}}, 1)}, 1e30}) {
     economics.begin(1);
   }
 

@@ -16,7 +16,7 @@ ByteLedger plain_ledger(double scale = 1) {
   return ledger;
 }
 
-const MachineRates kRates{1000, KernelRates({{1, 2000}, {2, 4000}, {8, 4000}}, 1.0), 1000};
+const MachineRates kRates{1000, {KernelRates({{1, 2000}, {2, 4000}, {8, 4000}}, 1.0)}, 1000};
 
 TEST(StepCost, IsThePlainTimeTimesTheModelsRatio) {
   StepCost cost(kRates);

@@ -8,7 +8,7 @@ namespace {
 // 1 s reads 1000 bytes; computes 500 products with weights of one byte where rows share them, 200
 // where they do not; or 100 f32 products.
 const KernelRates kKernels({{1, 200}, {2, 500}, {8, 500}}, 1.0);
-const MachineRates kRates{1000, kKernels, 100};
+const MachineRates kRates{1000, {kKernels}, 100};
 
 TEST(KernelRates, TimesPerWeightRunStraightBetweenThePoints) {
   EXPECT_DOUBLE_EQ(kKernels.macs_per_second(0.5), 200);
