@@ -60,7 +60,11 @@ void step_of_a_batch(benchmark::State& state) {
     ledger.routed_macs = 2'000'000'000 * n_rows;
     ledger.experts_union = uint64_t{kLayers} * std::min(kExperts, kActive * n_rows);
     ledger.n_moe_layers = kLayers;
-    economics.observe(outcomes, {n_rows, 0, 0.5 + 0.01 * n_rows, {}, &ledger,
+    economics.observe(outcomes, {n_rows,
+                                 0,
+                                 0.5 + 0.01 * n_rows,
+                                 {},
+                                 &ledger,
                                  std::span(routing).first(size_t{kLayers} * n_rows * kActive)});
   }
   state.counters["guesses"] =

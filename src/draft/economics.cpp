@@ -621,8 +621,7 @@ void Economics::Impl::learn_from_decoding(const StepMeasure& measure, uint32_t n
     n_plains_wanted_[n_sequences] = kFirstPlainSteps;
   }
   const DraftSeconds& drafting = measure.draft_seconds;
-  const double seconds =
-      std::accumulate(drafting.begin(), drafting.end(), measure.forward_seconds);
+  const double seconds = std::accumulate(drafting.begin(), drafting.end(), measure.forward_seconds);
   const double plain = n_tokens * basis_.plain_seconds / n_sequences;
   account_.settle(plain, seconds);
   verify_earned_ = kGainDecay * verify_earned_ + plain;

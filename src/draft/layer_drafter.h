@@ -66,7 +66,7 @@ class LayerDrafter : public Drafter {
   struct Sequence {
     SequenceId id = 0;
     bool in_use = false;
-    bool rests = false;  // nothing is run for it any more
+    bool rests = false;        // nothing is run for it any more
     uint32_t n_given = 0;      // tokens that it began with
     uint32_t n_committed = 0;  // positions that the trunk has computed
     // Positions whose cached values are final, the pending token's among them once a draft ran it.

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "engine/engine_impl.h"
 #include "base/time_between.h"
+#include "engine/engine_impl.h"
 
 namespace floe {
 

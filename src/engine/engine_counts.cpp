@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <string_view>
 
-#include "engine/engine_impl.h"
 #include "base/time_between.h"
+#include "engine/engine_impl.h"
 
 namespace floe {
 

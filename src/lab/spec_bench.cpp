@@ -261,6 +261,46 @@ Result<void> check(const SpecBenchOptions& options) {
   return {};
 }
 
+// The answers of a class that those of all rounds are compared with.
+Result<void> answer_plainly(Model& model, const SpecBenchOptions& options, const SpecClass& prompts,
+                            std::vector<Reference>& references) {
+  Measurement measurement(options, prompts, 1, options.arms[0], references);
+  FLOE_TRY_VOID(measurement.start(model));
+  FLOE_TRY_VOID(measurement.advance(UINT64_MAX));
+  return {};
+}
+
+// All arms of a class and a batch size, in the options' order.
+Result<std::vector<SpecRun>> run_arms(Model& model, const SpecBenchOptions& options,
+                                      const SpecClass& prompts, uint32_t n_sequences,
+                                      std::vector<Reference>& references) {
+  std::vector<Measurement> measurements;
+  for (const SpecPolicy& arm : options.arms) {
+    measurements.emplace_back(options, prompts, n_sequences, arm, references);
+    FLOE_TRY_VOID(measurements.back().start(model));
+  }
+  size_t n_running = measurements.size();
+  std::vector<bool> runs(measurements.size(), true);
+  for (uint64_t turn = 1; n_running != 0; ++turn) {
+    for (size_t i = 0; i < measurements.size(); ++i) {
+      // Nobody is always the one behind the same other.
+      const size_t arm = turn % 2 != 0 ? i : measurements.size() - 1 - i;
+      if (!runs[arm]) continue;
+      FLOE_TRY(runs[arm], measurements[arm].advance(turn * kTurnTokens * n_sequences));
+      if (!runs[arm]) --n_running;
+    }
+  }
+  std::vector<SpecRun> results;
+  for (Measurement& measurement : measurements) {
+    if (measurement.result().steps.empty()) {
+      return usage_error("-np: class {}: found no step with {} sequences decoding; raise -n",
+                         prompts.name, n_sequences);
+    }
+    results.push_back(std::move(measurement.result()));
+  }
+  return results;
+}
+
 void finish_rows(std::vector<SpecBenchRow>& rows, size_t n_arms) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const SpecBenchRow& baseline = rows[i - i % n_arms];
@@ -353,50 +393,6 @@ std::optional<double> worst_window(const std::vector<SpecRun>& runs,
   return worst;
 }
 
-namespace {
-
-// The answers of a class that those of all rounds are compared with.
-Result<void> answer_plainly(Model& model, const SpecBenchOptions& options,
-                            const SpecClass& prompts, std::vector<Reference>& references) {
-  Measurement measurement(options, prompts, 1, options.arms[0], references);
-  FLOE_TRY_VOID(measurement.start(model));
-  FLOE_TRY_VOID(measurement.advance(UINT64_MAX));
-  return {};
-}
-
-// All arms of a class and a batch size, in the options' order.
-Result<std::vector<SpecRun>> run_arms(Model& model, const SpecBenchOptions& options,
-                                      const SpecClass& prompts, uint32_t n_sequences,
-                                      std::vector<Reference>& references) {
-  std::vector<Measurement> measurements;
-  for (const SpecPolicy& arm : options.arms) {
-    measurements.emplace_back(options, prompts, n_sequences, arm, references);
-    FLOE_TRY_VOID(measurements.back().start(model));
-  }
-  size_t n_running = measurements.size();
-  std::vector<bool> runs(measurements.size(), true);
-  for (uint64_t turn = 1; n_running != 0; ++turn) {
-    for (size_t i = 0; i < measurements.size(); ++i) {
-      // Nobody is always the one behind the same other.
-      const size_t arm = turn % 2 != 0 ? i : measurements.size() - 1 - i;
-      if (!runs[arm]) continue;
-      FLOE_TRY(runs[arm], measurements[arm].advance(turn * kTurnTokens * n_sequences));
-      if (!runs[arm]) --n_running;
-    }
-  }
-  std::vector<SpecRun> results;
-  for (Measurement& measurement : measurements) {
-    if (measurement.result().steps.empty()) {
-      return usage_error("-np: class {}: found no step with {} sequences decoding; raise -n",
-                         prompts.name, n_sequences);
-    }
-    results.push_back(std::move(measurement.result()));
-  }
-  return results;
-}
-
-}  // namespace
-
 Result<SpecBenchReport> run_spec_bench(Model& model, ThreadPool& pool,
                                        const SpecBenchOptions& options) {
   FLOE_TRY_VOID(check(options));
@@ -426,8 +422,8 @@ Result<SpecBenchReport> run_spec_bench(Model& model, ThreadPool& pool,
     size_t row = 0;
     for (size_t c = 0; c < options.classes.size(); ++c) {
       for (const uint32_t n_sequences : options.batch_sizes) {
-        FLOE_TRY(std::vector<SpecRun> runs, run_arms(model, options, options.classes[c],
-                                                     n_sequences, references[c]));
+        FLOE_TRY(std::vector<SpecRun> runs,
+                 run_arms(model, options, options.classes[c], n_sequences, references[c]));
         for (SpecRun& run : runs) report.rows[row++].runs.push_back(std::move(run));
         progress.advance(n_arms);
       }

@@ -31,7 +31,7 @@ struct SpecBenchOptions {
   std::optional<TapLayers> tap_layers;
   std::vector<uint32_t> batch_sizes;  // sequences at once
   uint32_t n_rounds = 3;
-  uint32_t max_tokens = 400;          // of a prompt, if it does not say less
+  uint32_t max_tokens = 400;  // of a prompt, if it does not say less
   std::vector<int32_t> stop_tokens;
   uint32_t max_chunk_rows = 512;
   KvTypes kv_types = KvType::F16;

@@ -95,8 +95,7 @@ void norm_and_rotate(Pass& pass, const GqaAttention& a, uint32_t row, const floa
 }
 
 // One KV head of a row.
-void cache_head(Pass& pass, const GqaAttention& a, uint32_t layer, uint32_t row,
-                uint32_t kv_head) {
+void cache_head(Pass& pass, const GqaAttention& a, uint32_t layer, uint32_t row, uint32_t kv_head) {
   const KvTypes types = pass.cache.types();
   const uint32_t slot = pass.slot(row);
   float* key = pass.ws.keys + size_t{row} * a.k.n_rows + size_t{kv_head} * a.key_dim;

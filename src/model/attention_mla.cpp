@@ -52,7 +52,7 @@ uint32_t latent_dim_of(const MlaAttention& a) {
 
 Projection project_latents(Pass& pass, const MlaAttention& a) {
   Workspace& ws = pass.ws;
-  return {a.kv_a,  ws.input.rows(), pass.n_rows(), ws.keys, latent_dim_of(a), kAttentionClass};
+  return {a.kv_a, ws.input.rows(), pass.n_rows(), ws.keys, latent_dim_of(a), kAttentionClass};
 }
 
 // A row's latent with its rotary part, normed, rotated and cached, and its indexer key.
@@ -194,8 +194,7 @@ void attend_mla_item(Pass& pass, const MlaAttention& a, uint32_t layer, const Ml
 
 Stage attend_latents(Pass& pass, Stage after, const MlaAttention& a, uint32_t layer) {
   if (pass.ledger != nullptr) {
-    const uint64_t token_bytes =
-        kv_vector_bytes(pass.cache.types().keys, latent_dim_of(a));
+    const uint64_t token_bytes = kv_vector_bytes(pass.cache.types().keys, latent_dim_of(a));
     for (uint32_t row : pass.ws.last_rows) {
       pass.ledger->kv_bytes += n_attended(pass, a, row) * token_bytes;
     }
@@ -257,9 +256,8 @@ Stage attend_mla(Pass& pass, Stage input, const MlaAttention& attention, uint32_
 void cache_mla(Pass& pass, Stage input, const MlaAttention& a, uint32_t layer) {
   const Projection latents = project_latents(pass, a);
   const Stage projected =
-      a.has_indexer()
-          ? project(pass, {input}, {latents, project_indexer_keys(pass, a.indexer)})
-          : project(pass, {input}, {latents});
+      a.has_indexer() ? project(pass, {input}, {latents, project_indexer_keys(pass, a.indexer)})
+                      : project(pass, {input}, {latents});
   each_row(pass, {projected}, [&](uint32_t row) { cache_row(pass, a, layer, row); });
 }
 

@@ -45,8 +45,7 @@ Result<void> Decoder::reserve(const ForwardLimits& limits) {
 }
 
 template <typename Walk>
-void Decoder::run(const ForwardBatch& batch, KvCache& cache, ByteLedger* ledger,
-                  const Walk& walk) {
+void Decoder::run(const ForwardBatch& batch, KvCache& cache, ByteLedger* ledger, const Walk& walk) {
   pool_.run([&](Worker& worker) {
     Pass pass{kernels_,
               worker,
@@ -67,8 +66,7 @@ ForwardOutput Decoder::forward(const ForwardBatch& batch, KvCache& cache) {
   if (batch.rows.empty()) return output;
   FLOE_CHECK(batch.n_logits <= network_->n_vocab);
   output.n_logit_rows = ws_.prepare(batch, network_->n_vocab);
-  run(batch, cache, &output.ledger,
-      [&](Pass& pass) { walk_trunk(pass, output.n_logit_rows); });
+  run(batch, cache, &output.ledger, [&](Pass& pass) { walk_trunk(pass, output.n_logit_rows); });
   output.logits = ws_.logits;
   output.hidden = ws_.output_hidden;
   output.taps = ws_.taps;
@@ -218,9 +216,9 @@ Stage Decoder::join_mtp(Pass& pass, const float* previous_hidden) {
                           both + hidden_dim, hidden_dim);
     if (reads_q8(mtp.eh_proj)) ws_.joined_input.quantize(pass.kernels, row);
   });
-  return project(pass, {normed},
-                 {{mtp.eh_proj, ws_.joined_input.rows(), pass.n_rows(), ws_.hidden, hidden_dim,
-                   kDraftClass}});
+  return project(
+      pass, {normed},
+      {{mtp.eh_proj, ws_.joined_input.rows(), pass.n_rows(), ws_.hidden, hidden_dim, kDraftClass}});
 }
 
 Stage Decoder::norm_mtp_input(Pass& pass, Stages joined) {

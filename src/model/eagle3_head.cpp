@@ -59,8 +59,7 @@ ForwardOutput Eagle3Head::forward(const ForwardBatch& batch, const float* featur
   });
   if (output.n_logit_rows != 0 && !all_wanted) {
     const ForwardBatch wanted = ws_.keep_wanted(batch, n_vocab_);
-    run(wanted, cache, &output.ledger,
-        [&](Pass& pass) { finish(pass, {}, output.n_logit_rows); });
+    run(wanted, cache, &output.ledger, [&](Pass& pass) { finish(pass, {}, output.n_logit_rows); });
   }
   output.ledger = as_draft(output.ledger);
   output.logits = reinterpret_cast<const float*>(logits_.data());
@@ -78,9 +77,9 @@ Stage Eagle3Head::fuse(Pass& pass, const float* features, Features kind) {
     if (kind == Features::taps && reads_q8(fc)) ws_.fused_taps.quantize(pass.kernels, row);
   });
   if (kind == Features::own) return copied;
-  return project(pass, {copied},
-                 {{fc, ws_.fused_taps.rows(), pass.n_rows(), ws_.hidden, network_->hidden_dim,
-                   kDraftClass}});
+  return project(
+      pass, {copied},
+      {{fc, ws_.fused_taps.rows(), pass.n_rows(), ws_.hidden, network_->hidden_dim, kDraftClass}});
 }
 
 // The attention's input, from the row's token and the features in ws.hidden.
@@ -122,8 +121,8 @@ void Eagle3Head::finish(Pass& pass, Stages fused, uint32_t n_logit_rows) {
     std::memcpy(ws_.hidden + size_t{row} * hidden_dim, ws_.joined_input.row(row) + hidden_dim,
                 hidden_dim * sizeof(float));
   });
-  const Stage attended = attend_gqa(pass, joined, ws_.joined_input.rows(),
-                                    std::get<GqaAttention>(layer.attention), 0);
+  const Stage attended =
+      attend_gqa(pass, joined, ws_.joined_input.rows(), std::get<GqaAttention>(layer.attention), 0);
   const auto add_branch_and_norm = [&](uint32_t row, const float* norm, bool quantize) {
     float* hidden = ws_.hidden + size_t{row} * hidden_dim;
     pass.kernels.add(ws_.branch + size_t{row} * hidden_dim, hidden, hidden_dim);

@@ -63,9 +63,8 @@ inline constexpr LedgerClass kHeadClass{&ByteLedger::head_bytes, &ByteLedger::he
 inline constexpr LedgerClass kKvClass{&ByteLedger::kv_bytes, &ByteLedger::kv_macs};
 inline constexpr LedgerClass kDraftClass{&ByteLedger::draft_bytes, &ByteLedger::draft_macs};
 
-inline constexpr LedgerClass kLedgerClasses[] = {kAttentionClass, kDenseClass, kSharedClass,
-                                                 kRoutedClass,    kHeadClass,  kKvClass,
-                                                 kDraftClass};
+inline constexpr LedgerClass kLedgerClasses[] = {
+    kAttentionClass, kDenseClass, kSharedClass, kRoutedClass, kHeadClass, kKvClass, kDraftClass};
 inline constexpr size_t kLedgerClassCount = std::size(kLedgerClasses);
 
 }  // namespace floe

@@ -39,8 +39,7 @@ std::array<QuantType, kLedgerClassCount> class_formats(const Network& network,
       add(kind(kAttentionClass), {&gqa->q, &gqa->k, &gqa->v, &gqa->output});
     } else {
       const auto& mla = std::get<MlaAttention>(layer.attention);
-      add(kind(kAttentionClass),
-          {&mla.q_a, &mla.q_b, &mla.kv_a, &mla.k_b, &mla.v_b, &mla.output});
+      add(kind(kAttentionClass), {&mla.q_a, &mla.q_b, &mla.kv_a, &mla.k_b, &mla.v_b, &mla.output});
     }
     if (const auto* dense = std::get_if<DenseFfn>(&layer.ffn)) {
       add_ffn(kind(kDenseClass), dense->ffn);

@@ -28,7 +28,7 @@ struct ModelInfo {
   std::string format;        // most frequent weight format by bytes: "Q4_0"
   // The same of what each of kLedgerClasses reads.
   std::array<QuantType, kLedgerClassCount> class_formats{};
-  uint32_t n_layers = 0;     // trunk layers, without the MTP layer
+  uint32_t n_layers = 0;  // trunk layers, without the MTP layer
   uint32_t hidden_dim = 0;
   uint32_t n_vocab = 0;
   uint32_t context_length = 0;
@@ -70,7 +70,7 @@ struct ForwardOutput {
       nullptr;  // f32 [n_logit_rows][n_vocab or n_logits], rows with wants_logits in batch order
   uint32_t n_logit_rows = 0;
   const float* hidden =
-      nullptr;        // f32 [n_rows][hidden_dim] after the output norm: what an MTP head reads
+      nullptr;  // f32 [n_rows][hidden_dim] after the output norm: what an MTP head reads
   // f32 [n_rows][kTaps * hidden_dim]: the residual stream behind each of ForwardLimits::tap_layers,
   // one after the other: what an EAGLE-3 head reads. Null where none were asked for.
   const float* taps = nullptr;
@@ -86,7 +86,7 @@ using TapLayers = std::array<uint32_t, kTaps>;
 struct ForwardLimits {
   uint32_t max_rows = 512;
   uint32_t max_logit_rows = 64;
-  uint32_t max_context = 4096;  // positions 0 .. max_context - 1
+  uint32_t max_context = 4096;                         // positions 0 .. max_context - 1
   std::optional<TapLayers> tap_layers = std::nullopt;  // each below n_layers
 };
 
@@ -109,9 +109,9 @@ class Model {
   virtual ForwardOutput forward(const ForwardBatch& batch, KvCache& cache) = 0;
 
   // The MTP layer: row i takes its token and hidden[i], the hidden state of the position before it
-  // (f32 [n_rows][hidden_dim]); its logits predict the token after its own. Rows that want no logits
-  // are cached and no more. output.hidden f32 [n_logit_rows][hidden_dim] is what a chained draft
-  // feeds back. Only when info().has_mtp.
+  // (f32 [n_rows][hidden_dim]); its logits predict the token after its own. Rows that want no
+  // logits are cached and no more. output.hidden f32 [n_logit_rows][hidden_dim] is what a chained
+  // draft feeds back. Only when info().has_mtp.
   virtual ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
                                     KvCache& cache) = 0;
 

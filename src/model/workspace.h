@@ -55,10 +55,10 @@ struct Workspace {
   uint32_t hidden_dim = 0;
   uint32_t score_stride = 0;  // max_context rounded up to 16, where there is an indexer
 
-  float* hidden = nullptr;     // f32 [R][hidden_dim], the residual stream
-  float* branch = nullptr;     // f32 [R][hidden_dim], what attention or a dense FFN adds to it
-  float* cos_sin = nullptr;    // f32 [R][n_pairs][2]
-  ActivationBuffer input;      // [R][hidden_dim], the normed input of attention, FFN or lm_head
+  float* hidden = nullptr;   // f32 [R][hidden_dim], the residual stream
+  float* branch = nullptr;   // f32 [R][hidden_dim], what attention or a dense FFN adds to it
+  float* cos_sin = nullptr;  // f32 [R][n_pairs][2]
+  ActivationBuffer input;    // [R][hidden_dim], the normed input of attention, FFN or lm_head
   // What draft heads read: [R][2 * hidden_dim], an embedding and a hidden state side by side.
   ActivationBuffer joined_input;
   ActivationBuffer fused_taps;          // [R][kTaps * hidden_dim of the trunk], of an EAGLE-3 head

@@ -156,8 +156,8 @@ SimResult simulate(const SimOptions& options) {
     ledger.dense_macs = static_cast<uint64_t>(kDenseBytes) * n_rows;
     ledger.routed_bytes = static_cast<uint64_t>(ledger.mean_union() * options.expert_bytes);
     ledger.routed_macs = static_cast<uint64_t>(kActive * options.expert_bytes) * n_rows;
-    const MachineRates machine{kBytesPerSecond, {KernelRates({{1, options.macs_per_second}}, 1.0)},
-                               1e30};
+    const MachineRates machine{
+        kBytesPerSecond, {KernelRates({{1, options.macs_per_second}}, 1.0)}, 1e30};
     double seconds = options.overhead + floor_seconds(ledger, machine);
     if (n_rows > n_sequences) seconds *= options.verify_surprise;
     seconds *= std::max(0.5, 1 + options.noise * gauss());
@@ -187,8 +187,7 @@ SimResult simulate(const SimOptions& options) {
         if (n_waiting[s][d] >= 32) catch_up(s, d);
       }
     }
-    result.seconds +=
-        std::accumulate(draft_seconds.begin(), draft_seconds.end(), seconds);
+    result.seconds += std::accumulate(draft_seconds.begin(), draft_seconds.end(), seconds);
     result.token_seconds.resize(static_cast<size_t>(result.n_tokens), result.seconds);
     economics.observe(outcomes, {n_rows, 0, seconds, draft_seconds, &ledger, routing});
   }

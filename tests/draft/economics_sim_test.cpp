@@ -133,7 +133,8 @@ TEST(EconomicsSim, ComputeBoundRowsAreNotTakenForFree) {
     SimOptions options = with(free_drafter(constant(0.5)), 1, 6000);
     options.macs_per_second = 1.2 * 19.772e9;
     if (told) {
-      options.rates = MachineRates{19.772e9, {KernelRates({{1, options.macs_per_second}}, 1)}, 1e30};
+      options.rates =
+          MachineRates{19.772e9, {KernelRates({{1, options.macs_per_second}}, 1)}, 1e30};
     }
     const double plain = plain_rate(options);
     EXPECT_GT(simulate(options).tokens_per_second() / plain, 0.98) << told;

@@ -268,8 +268,8 @@ TEST(Economics, AllocatesNothingOnceItHasSeenItsSequences) {
     const SpecOutcome outcome{
         1, draft, candidate.n_verify, candidate.n_verify, std::span(committed).first(n_rows),
         0, n_rows};
-    desk.economics.observe({&outcome, 1}, {n_rows, 0, 1.0, {}, &ledger,
-                                           std::span(routing).first(size_t{4} * n_rows)});
+    desk.economics.observe(
+        {&outcome, 1}, {n_rows, 0, 1.0, {}, &ledger, std::span(routing).first(size_t{4} * n_rows)});
   };
   for (uint32_t i = 0; i < 20; ++i) step(i);
   const AllocationCount count;
