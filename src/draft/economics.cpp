@@ -154,6 +154,7 @@ class Economics::Impl {
   std::array<SideAsking, kDraftSources> side_;
   std::array<TimeMean, kDraftSources> draft_seconds_;  // per token asked for
   std::array<TimeMean, kDraftSources> idle_seconds_;   // in steps that ask for nothing
+  std::array<bool, kDraftSources> costs_{};            // asked for, and not free
   std::array<Upkeep, kDraftSources> upkeep_;
   RunningMean prompt_row_seconds_;  // of a row in forwards with prompts
   // By batch size: plain steps timed so far, those wanted before the next verify, and verifies
@@ -340,6 +341,7 @@ uint32_t Economics::Impl::tokens_to_ask(SequenceId id, DraftSource source, bool 
   if (sequence == nullptr) return 0;
   if (is_free) return n_most;
   const auto s = static_cast<size_t>(source);
+  costs_[s] = true;
   if (n_drafted != 0 || sequence->has_given_up[s]) return 0;
   if (!is_planned_[s]) plan_paid(source);
   uint32_t n_tokens = sequence->n_paying[s];
@@ -541,6 +543,7 @@ void Economics::Impl::account_for_upkeep(std::span<const SpecOutcome> outcomes,
     }
   }
   for (uint32_t s = 0; s < kDraftSources; ++s) {
+    if (!costs_[s]) continue;
     Upkeep& upkeep = upkeep_[s];
     upkeep.left += double{1} * n_brought[s] / basis_.n_sequences;
     upkeep.left -= seconds[s] / basis_.plain_seconds;

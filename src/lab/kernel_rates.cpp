@@ -18,8 +18,10 @@ using Clock = std::chrono::steady_clock;
 constexpr uint32_t kRows[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64};
 constexpr uint32_t kMostRows = 64;
 constexpr uint32_t kCols = 2048;
-constexpr uint32_t kOutputs = 512;       // of a plane
-constexpr size_t kItemBytes = 64 << 10;  // as a forward cuts its matrices
+constexpr uint32_t kOutputs = 512;  // of a plane
+constexpr uint64_t kLeastBytes =
+    uint64_t{kCols} * kOutputs * sizeof(float);  // a plane of any format
+constexpr size_t kItemBytes = 64 << 10;          // as a forward cuts its matrices
 constexpr uint32_t kPasses = 5;
 constexpr double kPassSeconds = 0.005;
 
@@ -94,7 +96,8 @@ KernelRates measure(ThreadPool& pool, QuantType format, const HugeBuffer& weight
 
 Result<std::vector<KernelRates>> measure_kernel_rates(ThreadPool& pool,
                                                       std::span<const QuantType> formats) {
-  FLOE_TRY(HugeBuffer weights, HugeBuffer::allocate(ReadProbe::sensible_bytes()));
+  FLOE_TRY(HugeBuffer weights,
+           HugeBuffer::allocate(std::max(ReadProbe::sensible_bytes(), kLeastBytes)));
   // Scales of ordinary size in every format: subnormal numbers would be slow.
   std::memset(weights.data(), 0x3c, weights.size_bytes());
   std::vector<KernelRates> rates;
