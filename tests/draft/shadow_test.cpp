@@ -62,7 +62,19 @@ TEST(Acceptance, ANewSequenceStartsFromWhatOthersTaught) {
   }
   EXPECT_GT(acceptance.probability({}, DraftSource::mtp, 5, 0, 0), 0.95);
   EXPECT_NEAR(acceptance.probability({}, DraftSource::mtp, 1, 0, 0), 0.2, 0.1);
-  EXPECT_NEAR(acceptance.probability({}, DraftSource::eagle3, 1, 0, 0), 0.6, 1e-6);
+}
+
+// Nobody has taught anything: the source says little, the confidence something.
+TEST(Acceptance, BeginsWithTheConfidence) {
+  const Acceptance acceptance;
+  for (const DraftSource source : {DraftSource::prompt_lookup, DraftSource::eagle3}) {
+    EXPECT_NEAR(acceptance.probability({}, source, Acceptance::kAnyConfidence, 0, 0), 0.6, 1e-6);
+    const double least = acceptance.probability({}, source, 0, 0, 0);
+    const double most = acceptance.probability({}, source, kConfidenceLevels - 1, 0, 0);
+    EXPECT_GT(least, 0.3);
+    EXPECT_LT(least, 0.6);
+    EXPECT_NEAR(most, 0.8, 0.02);
+  }
 }
 
 TEST(Acceptance, ASequenceGoesItsOwnWay) {
