@@ -1,18 +1,16 @@
-// Reading an EAGLE-3 head: its configuration, its vocabulary, its weights.
+// Reading an EAGLE-3 head: its vocabulary and its weights.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <mutex>
 #include <optional>
 #include <unordered_set>
 
-#include "base/json.h"
 #include "base/terminal_text.h"
+#include "model/eagle3_config.h"
 #include "model/eagle3_head.h"
 #include "quant/format.h"
-#include "store/regular_file.h"
 #include "store/safetensors.h"
 
 namespace floe {
@@ -20,174 +18,6 @@ namespace floe {
 namespace {
 
 constexpr uint64_t kAlignBytes = 64;
-constexpr uint32_t kMaxDim = 1u << 20;
-constexpr uint32_t kMaxHeadDim = 8192;  // as of every model
-
-struct Eagle3Config {
-  uint32_t hidden_dim = 0;
-  uint32_t trunk_hidden_dim = 0;
-  uint32_t ffn_dim = 0;
-  uint32_t n_heads = 0;
-  uint32_t n_kv_heads = 0;
-  uint32_t head_dim = 0;
-  float rms_eps = 0.0f;
-  float rope_base = 0.0f;
-  bool norms_residual = false;
-  TapLayers tap_layers{};
-};
-
-// The fields of config.json, each with what it must be.
-class ConfigReader {
- public:
-  ConfigReader(const Json& config, std::string source)
-      : config_(config), source_(std::move(source)) {}
-
-  const Json* find(const char* key) const {
-    const auto found = config_.find(key);
-    return found == config_.end() || found->is_null() ? nullptr : &*found;
-  }
-  Error wrong(const char* key, std::string_view expected, const Json* found) const {
-    return model_error("{}: {}: expected {}, found {}", source_, key, expected,
-                       found == nullptr ? "none" : escape_for_terminal(dump_json(*found), 128));
-  }
-
-  Result<uint32_t> count(const char* key, std::optional<uint32_t> absent = std::nullopt) const {
-    const Json* value = find(key);
-    if (value == nullptr && absent) return *absent;
-    const bool good = value != nullptr && value->is_number_unsigned() &&
-                      value->get<uint64_t>() >= 1 && value->get<uint64_t>() <= kMaxDim;
-    if (!good) return wrong(key, fmt::format("1 to {}", kMaxDim), value);
-    return value->get<uint32_t>();
-  }
-  Result<float> number(const Json* value, const char* key, double low, double high,
-                       double absent) const {
-    if (value == nullptr) return static_cast<float>(absent);
-    const bool good =
-        value->is_number() && value->get<double>() >= low && value->get<double>() <= high;
-    if (!good) return wrong(key, fmt::format("{} to {}", low, high), value);
-    return value->get<float>();
-  }
-  // Fails where the field is there and is another value.
-  Result<void> only(const char* key, const Json& value) const {
-    const Json* found = find(key);
-    if (found == nullptr || *found == value) return {};
-    return wrong(key, dump_json(value), found);
-  }
-
- private:
-  const Json& config_;
-  std::string source_;
-};
-
-// Published ids mean two things: inside eagle_config the layers themselves, at the top level the
-// layer that reads the state, one higher. Without ids: near the bottom, the middle, near the top.
-Result<TapLayers> read_tap_layers(const Json& config, const ConfigReader& reader,
-                                  uint32_t n_layers) {
-  constexpr const char* kKey = "eagle_aux_hidden_state_layer_ids";
-  const Json* ids = nullptr;
-  uint64_t first = 0;  // the number that stands for layer 0
-  if (const Json* inner = reader.find("eagle_config"); inner != nullptr && inner->is_object()) {
-    if (inner->value("use_aux_hidden_state", Json(true)) != Json(true)) {
-      return reader.wrong("eagle_config", "a head that uses hidden states of three layers", inner);
-    }
-    if (const auto found = inner->find(kKey); found != inner->end() && !found->is_null()) {
-      ids = &*found;
-    }
-  }
-  if (ids == nullptr && reader.find(kKey) != nullptr) {
-    ids = &config.at(kKey);
-    first = 1;
-  }
-  TapLayers taps{1, n_layers / 2 - 1, n_layers - 4};
-  const auto expected = fmt::format("three layers below {}", n_layers);
-  if (ids == nullptr) {
-    if (n_layers >= 5) return taps;
-    return reader.wrong(kKey, expected, nullptr);
-  }
-  if (!ids->is_array() || ids->size() != kTaps) return reader.wrong(kKey, expected, ids);
-  for (uint32_t i = 0; i < kTaps; ++i) {
-    const Json& id = (*ids)[i];
-    const bool good = id.is_number_unsigned() && id.get<uint64_t>() >= first &&
-                      id.get<uint64_t>() - first < n_layers;
-    if (!good) return reader.wrong(kKey, expected, ids);
-    taps[i] = static_cast<uint32_t>(id.get<uint64_t>() - first);
-  }
-  return taps;
-}
-
-Result<Eagle3Config> read_config(const std::string& folder, const ModelInfo& trunk) {
-  const std::string path = (std::filesystem::path(folder) / "config.json").string();
-  FLOE_TRY(const RegularFile file, open_regular_file(path));
-  const std::string& source = file.name;
-  JsonLimits limits;
-  limits.max_bytes = 1 << 20;
-  limits.max_values = 1 << 16;
-  if (file.size_bytes > limits.max_bytes) {
-    return model_error("{}: expected at most {} bytes, found {}", source, limits.max_bytes,
-                       file.size_bytes);
-  }
-  FLOE_TRY(const std::string text, read_text(file, 0, file.size_bytes));
-  const auto parsed = parse_json(text, limits);
-  if (!parsed.ok()) return model_error("{}: {}", source, parsed.error().message);
-  const Json& json = *parsed;
-  if (!json.is_object()) return model_error("{}: expected an object", source);
-
-  const ConfigReader reader(json, source);
-  FLOE_TRY_VOID(reader.only("num_hidden_layers", 1));
-  FLOE_TRY_VOID(reader.only("hidden_act", "silu"));
-  FLOE_TRY_VOID(reader.only("attention_bias", false));
-  FLOE_TRY_VOID(reader.only("mlp_bias", false));
-  FLOE_TRY_VOID(reader.only("target_hidden_size", trunk.hidden_dim));
-  Eagle3Config config;
-  config.trunk_hidden_dim = trunk.hidden_dim;
-  FLOE_TRY(config.hidden_dim, reader.count("hidden_size"));
-  FLOE_TRY(config.ffn_dim, reader.count("intermediate_size"));
-  FLOE_TRY(config.n_heads, reader.count("num_attention_heads"));
-  FLOE_TRY(config.n_kv_heads, reader.count("num_key_value_heads", config.n_heads));
-  FLOE_TRY(config.head_dim,
-           reader.count("head_dim", std::max(1u, config.hidden_dim / config.n_heads)));
-  if (config.n_heads % config.n_kv_heads != 0) {
-    return reader.wrong("num_key_value_heads",
-                        fmt::format("a divisor of num_attention_heads {}", config.n_heads),
-                        reader.find("num_key_value_heads"));
-  }
-  if (config.head_dim % 2 != 0 || config.head_dim > kMaxHeadDim ||
-      uint64_t{config.n_heads} * config.head_dim > kMaxDim) {
-    return reader.wrong(
-        "head_dim",
-        fmt::format("an even number up to {}, at most {} for all heads", kMaxHeadDim, kMaxDim),
-        reader.find("head_dim"));
-  }
-  FLOE_TRY(config.rms_eps,
-           reader.number(reader.find("rms_norm_eps"), "rms_norm_eps", 1e-12, 1.0, 1e-6));
-  const Json* scaling = reader.find("rope_scaling");
-  const Json* base = reader.find("rope_theta");
-  if (const Json* rope = reader.find("rope_parameters"); rope != nullptr && rope->is_object()) {
-    if (const auto theta = rope->find("rope_theta"); theta != rope->end()) base = &*theta;
-    if (rope->value("rope_type", Json("default")) != Json("default")) scaling = rope;
-  }
-  if (scaling != nullptr) return reader.wrong("rope_scaling", "none", scaling);
-  FLOE_TRY(config.rope_base, reader.number(base, "rope_theta", 1.0, 1e12, 10000.0));
-  if (const Json* norms = reader.find("norm_before_residual"); norms != nullptr) {
-    if (!norms->is_boolean()) return reader.wrong("norm_before_residual", "true or false", norms);
-    config.norms_residual = norms->get<bool>();
-  }
-  FLOE_TRY(config.tap_layers, read_tap_layers(json, reader, trunk.n_layers));
-  return config;
-}
-
-std::optional<QuantType> float_format(ElementType type) {
-  switch (type) {
-    case ElementType::F32:
-      return QuantType::F32;
-    case ElementType::F16:
-      return QuantType::F16;
-    case ElementType::BF16:
-      return QuantType::BF16;
-    default:
-      return std::nullopt;
-  }
-}
 
 // Tensors asked for by name and shape, packed into one buffer. Targets stay in place until then.
 class HeadPacker {
@@ -406,12 +236,12 @@ struct Eagle3Loader {
 Result<void> Eagle3Loader::read(const SafetensorsFile& file, const Eagle3Config& config,
                                 const Eagle3Options& options, Eagle3Head& head) {
   HeadPacker packer(file, options.quantize);
-  head.tap_layers_ = config.tap_layers;
   FLOE_TRY(head.target_ids_, read_vocabulary(file, packer, head.n_vocab_));
 
   head.network_ = std::make_unique<Network>();
   Network& network = *head.network_;
   const uint32_t hidden_dim = config.hidden_dim;
+  const uint32_t trunk_hidden_dim = head.trunk_.info().hidden_dim;
   network.hidden_dim = hidden_dim;
   network.n_vocab = static_cast<uint32_t>(head.target_ids_.size());
   network.rms_eps = config.rms_eps;
@@ -425,7 +255,7 @@ Result<void> Eagle3Loader::read(const SafetensorsFile& file, const Eagle3Config&
   Layer& layer = network.layers.emplace_back();
   const std::string p =
       file.find("layers.0.input_layernorm.weight") != nullptr ? "layers.0." : "midlayer.";
-  FLOE_TRY_VOID(packer.matrix("fc.weight", kTaps * config.trunk_hidden_dim, hidden_dim, parts.fc));
+  FLOE_TRY_VOID(packer.matrix("fc.weight", kTaps * trunk_hidden_dim, hidden_dim, parts.fc));
   FLOE_TRY_VOID(packer.vector(p + "input_layernorm.weight", hidden_dim, parts.embedding_norm));
   FLOE_TRY_VOID(packer.vector(p + "hidden_norm.weight", hidden_dim, parts.hidden_norm));
 
@@ -454,10 +284,10 @@ Result<void> Eagle3Loader::read(const SafetensorsFile& file, const Eagle3Config&
   if (file.find("embed_tokens.weight") != nullptr) {
     FLOE_TRY_VOID(
         packer.matrix("embed_tokens.weight", hidden_dim, head.n_vocab_, network.token_embedding));
-  } else if (hidden_dim != config.trunk_hidden_dim) {
+  } else if (hidden_dim != trunk_hidden_dim) {
     return model_error(
         "{}: tensor embed_tokens.weight: expected one, for hidden_size {} is not the model's {}",
-        file.source(), hidden_dim, config.trunk_hidden_dim);
+        file.source(), hidden_dim, trunk_hidden_dim);
   }
   FLOE_TRY_VOID(packer.check_complete());
   FLOE_TRY(head.weights_, packer.pack(head.pool_));
@@ -467,11 +297,18 @@ Result<void> Eagle3Loader::read(const SafetensorsFile& file, const Eagle3Config&
 Result<std::unique_ptr<Eagle3Head>> Eagle3Head::load(const std::string& folder, const Model& trunk,
                                                      const Eagle3Options& options,
                                                      ThreadPool& pool) {
-  FLOE_TRY(const Eagle3Config config, read_config(folder, trunk.info()));
+  FLOE_TRY(const Eagle3Config config, read_eagle3_config(folder));
+  const ModelInfo& info = trunk.info();
+  if (config.trunk_hidden_dim.value_or(info.hidden_dim) != info.hidden_dim) {
+    return model_error("{}: target_hidden_size: expected {}, found {}", config.source,
+                       info.hidden_dim, *config.trunk_hidden_dim);
+  }
+  FLOE_TRY(const TapLayers tap_layers, read_tap_layers(config, info.n_layers));
   FLOE_TRY(const SafetensorsFile file, SafetensorsFile::open(folder));
   const KernelTable& table = options.kernels != nullptr ? *options.kernels : floe::kernels();
   std::unique_ptr<Eagle3Head> head(new Eagle3Head(trunk, pool, table));
-  head->n_vocab_ = trunk.info().n_vocab;
+  head->tap_layers_ = tap_layers;
+  head->n_vocab_ = info.n_vocab;
   FLOE_TRY_VOID(Eagle3Loader::read(file, config, options, *head));
   return head;
 }

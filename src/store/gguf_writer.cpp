@@ -1,17 +1,13 @@
 #include "store/gguf_writer.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <optional>
 #include <utility>
 
 #include "base/terminal_text.h"
 #include "store/checked_int.h"
+#include "store/output_file.h"
 
 namespace floe {
 
@@ -19,7 +15,6 @@ namespace {
 constexpr const char* kAlignmentKey = "general.alignment";
 constexpr char kMagic[4] = {'G', 'G', 'U', 'F'};
 constexpr uint32_t kVersion = 3;
-constexpr size_t kBufferBytes = size_t{1} << 20;
 
 void put_bytes(std::vector<std::byte>& out, const void* data, size_t n_bytes) {
   const auto* bytes = static_cast<const std::byte*>(data);
@@ -207,55 +202,15 @@ Result<std::vector<std::byte>> GgufHeaderBuilder::serialise() const {
 }
 
 struct GgufWriter::Impl {
-  std::string path;
-  std::string temporary_path;
-  std::string name;  // of the path, for messages
-  int fd = -1;
+  OutputFile file;
   std::vector<GgufHeaderBuilder::Tensor> tensors;
-  uint64_t total_bytes = 0;  // of tensor data with padding
-  uint32_t alignment = kDefaultAlignment;
-  size_t current = 0;             // tensor whose turn it is
-  uint64_t current_bytes = 0;     // of it so far
-  uint64_t done_bytes = 0;        // of all tensor data
-  std::vector<std::byte> buffer;  // small pieces wait here for a write of decent size
-  ProgressCallback progress;
-  bool failed = false;
-
-  ~Impl() {
-    if (fd < 0) return;
-    close(fd);
-    unlink(temporary_path.c_str());
-  }
-
-  Error io_error(const char* what) {
-    failed = true;
-    return make_error(ErrorKind::runtime, "{}: cannot {}: {}", name, what, std::strerror(errno));
-  }
-
-  Result<void> write_through(const std::byte* data, size_t n_bytes) {
-    while (n_bytes > 0) {
-      const ssize_t written = write(fd, data, n_bytes);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return io_error("write");
-      data += written;
-      n_bytes -= static_cast<size_t>(written);
-    }
-    return {};
-  }
-
-  Result<void> flush() {
-    FLOE_TRY_VOID(write_through(buffer.data(), buffer.size()));
-    buffer.clear();
-    return {};
-  }
+  uint64_t total_bytes = 0;    // of tensor data with padding
+  size_t current = 0;          // tensor whose turn it is
+  uint64_t current_bytes = 0;  // of it so far
+  uint64_t done_bytes = 0;     // of all tensor data
 
   Result<void> put_data(std::span<const std::byte> bytes) {
-    if (buffer.size() + bytes.size() > kBufferBytes) FLOE_TRY_VOID(flush());
-    if (bytes.size() >= kBufferBytes) {
-      FLOE_TRY_VOID(write_through(bytes.data(), bytes.size()));
-    } else {
-      buffer.insert(buffer.end(), bytes.begin(), bytes.end());
-    }
+    FLOE_TRY_VOID(file.append(bytes));
     done_bytes += bytes.size();
     return {};
   }
@@ -266,55 +221,31 @@ GgufWriter::GgufWriter(GgufWriter&&) noexcept = default;
 GgufWriter& GgufWriter::operator=(GgufWriter&&) noexcept = default;
 GgufWriter::~GgufWriter() = default;
 
-Result<GgufWriter> GgufWriter::create(const std::string& path, const GgufHeaderBuilder& header,
-                                      ProgressCallback progress) {
-  auto impl = std::make_unique<Impl>();
-  impl->path = path;
-  impl->name = escape_for_terminal(path, 1024);
-  impl->temporary_path = fmt::format("{}.tmp-{}", path, getpid());
+Result<GgufWriter> GgufWriter::create(const std::string& path, const GgufHeaderBuilder& header) {
   FLOE_TRY(const std::vector<std::byte> bytes, header.serialise());
-  impl->tensors.assign(header.tensors().begin(), header.tensors().end());
-  impl->total_bytes = header.data_bytes();
-  impl->alignment = header.alignment();
-  impl->progress = std::move(progress);
-  impl->buffer.reserve(kBufferBytes);
-  unlink(impl->temporary_path.c_str());  // of a process with our number that died
-  impl->fd = ::open(impl->temporary_path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (impl->fd < 0) return impl->io_error("create");
   uint64_t file_bytes = 0;
-  if (!checked_add(bytes.size(), impl->total_bytes, file_bytes) ||
-      file_bytes > static_cast<uint64_t>(INT64_MAX)) {
-    return usage_error("{}: {} bytes of tensors are more than a file can hold", impl->name,
-                       impl->total_bytes);
-  }
-  // Room for all of it now rather than an error after an hour. A file system that cannot reserve
-  // says so and is used without.
-  if (file_bytes > 0 &&
-      fallocate(impl->fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(file_bytes)) != 0 &&
-      (errno == ENOSPC || errno == EFBIG || errno == EDQUOT)) {
-    return make_error(ErrorKind::runtime, "{}: cannot reserve {} bytes: {}", impl->name, file_bytes,
-                      std::strerror(errno));
-  }
-  FLOE_TRY_VOID(impl->write_through(bytes.data(), bytes.size()));
-  return GgufWriter(std::move(impl));
+  if (!checked_add(bytes.size(), header.data_bytes(), file_bytes)) file_bytes = UINT64_MAX;
+  FLOE_TRY(OutputFile file, OutputFile::create(path, file_bytes));
+  FLOE_TRY_VOID(file.append(bytes));
+  const std::span<const GgufHeaderBuilder::Tensor> tensors = header.tensors();
+  return GgufWriter(std::make_unique<Impl>(
+      Impl{std::move(file), {tensors.begin(), tensors.end()}, header.data_bytes()}));
 }
 
 Result<void> GgufWriter::append(std::string_view tensor_name, std::span<const std::byte> bytes) {
   Impl& impl = *impl_;
-  if (impl.failed) {
-    return make_error(ErrorKind::runtime, "{}: an earlier write failed", impl.name);
-  }
+  const std::string& name = impl.file.name();
   if (impl.current == impl.tensors.size()) {
-    return usage_error("{}: tensor {}: expected no more data, found {} bytes", impl.name,
+    return usage_error("{}: tensor {}: expected no more data, found {} bytes", name,
                        escape_for_terminal(tensor_name), bytes.size());
   }
   const GgufHeaderBuilder::Tensor& tensor = impl.tensors[impl.current];
   if (tensor.name != tensor_name) {
-    return usage_error("{}: expected the data of tensor {}, found that of {}", impl.name,
+    return usage_error("{}: expected the data of tensor {}, found that of {}", name,
                        escape_for_terminal(tensor.name), escape_for_terminal(tensor_name));
   }
   if (bytes.size() > tensor.size_bytes - impl.current_bytes) {
-    return usage_error("{}: tensor {}: expected {} bytes in all, found {}", impl.name,
+    return usage_error("{}: tensor {}: expected {} bytes in all, found {}", name,
                        escape_for_terminal(tensor.name), tensor.size_bytes,
                        impl.current_bytes + bytes.size());
   }
@@ -333,35 +264,17 @@ Result<void> GgufWriter::append(std::string_view tensor_name, std::span<const st
     impl.current += 1;
     impl.current_bytes = 0;
   }
-  if (impl.progress) impl.progress(impl.done_bytes, impl.total_bytes);
   return {};
 }
 
 Result<void> GgufWriter::finish() {
   Impl& impl = *impl_;
-  if (impl.failed || impl.fd < 0) {
-    return make_error(ErrorKind::runtime, "{}: not open for writing, or an earlier write failed",
-                      impl.name);
-  }
   if (impl.current != impl.tensors.size()) {
     const GgufHeaderBuilder::Tensor& tensor = impl.tensors[impl.current];
-    return usage_error("{}: tensor {}: expected {} bytes, found {}", impl.name,
+    return usage_error("{}: tensor {}: expected {} bytes, found {}", impl.file.name(),
                        escape_for_terminal(tensor.name), tensor.size_bytes, impl.current_bytes);
   }
-  FLOE_TRY_VOID(impl.flush());
-  if (fsync(impl.fd) != 0) return impl.io_error("sync");
-  if (rename(impl.temporary_path.c_str(), impl.path.c_str()) != 0) return impl.io_error("rename");
-  close(impl.fd);
-  impl.fd = -1;
-  // The name itself is on disk only with the folder.
-  const size_t slash = impl.path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : impl.path.substr(0, slash + 1);
-  const int folder_fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder_fd >= 0) {
-    fsync(folder_fd);
-    close(folder_fd);
-  }
-  return {};
+  return impl.file.finish();
 }
 
 }  // namespace floe

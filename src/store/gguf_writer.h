@@ -4,7 +4,6 @@
 // in memory.
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -75,17 +74,13 @@ class GgufHeaderBuilder {
   std::string first_mistake_;
 };
 
-// Streams the data of the declared tensors into PATH. Until finish() succeeds the bytes live in
-// PATH.tmp-<pid>, which is removed when the writer goes away unfinished.
+// Streams the data of the declared tensors into PATH, which appears when finish() succeeds
+// (store/output_file.h).
 class GgufWriter {
  public:
-  // Called after every write with the tensor data written so far and in total.
-  using ProgressCallback = std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
-
   // Writes the header. Fails when the header is mistaken, the file cannot be made, or the disk has
   // no room.
-  static Result<GgufWriter> create(const std::string& path, const GgufHeaderBuilder& header,
-                                   ProgressCallback progress = nullptr);
+  static Result<GgufWriter> create(const std::string& path, const GgufHeaderBuilder& header);
   GgufWriter(GgufWriter&&) noexcept;
   GgufWriter& operator=(GgufWriter&&) noexcept;
   ~GgufWriter();

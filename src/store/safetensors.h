@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 
 #include "base/error.h"
 #include "store/gguf.h"
+#include "store/output_file.h"
 
 namespace floe {
 
@@ -41,6 +43,9 @@ enum class ElementType : uint8_t {
   F8_E5M2,
 };
 const char* to_string(ElementType type);  // as in the files
+uint64_t element_bytes(ElementType type);
+// The format of the same bytes: F32, F16 and BF16 have one.
+std::optional<QuantType> float_format(ElementType type);
 
 struct SafetensorsTensor {
   std::string name;
@@ -67,6 +72,12 @@ struct SafetensorsPlace {
 };
 Result<std::vector<SafetensorsPlace>> parse_safetensors_index(std::string_view text,
                                                               std::string_view source);
+
+// Begins a file of these tensors (name, type, dims): their bytes, in this order and without gaps,
+// are what is left to append. Errors are OutputFile's; ErrorKind::usage where our own reader would
+// refuse the header.
+Result<OutputFile> create_safetensors(const std::string& path,
+                                      std::span<const SafetensorsTensor> tensors);
 
 // The open files of a folder. Movable.
 class SafetensorsFile {

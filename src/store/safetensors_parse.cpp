@@ -371,6 +371,23 @@ const char* to_string(ElementType type) {
   return traits(type).name;
 }
 
+uint64_t element_bytes(ElementType type) {
+  return traits(type).size_bytes;
+}
+
+std::optional<QuantType> float_format(ElementType type) {
+  switch (type) {
+    case ElementType::F32:
+      return QuantType::F32;
+    case ElementType::F16:
+      return QuantType::F16;
+    case ElementType::BF16:
+      return QuantType::BF16;
+    default:
+      return std::nullopt;
+  }
+}
+
 Result<std::vector<SafetensorsTensor>> parse_safetensors_header(std::string_view header,
                                                                 uint64_t file_size_bytes,
                                                                 std::string_view source) {

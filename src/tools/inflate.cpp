@@ -2,138 +2,24 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
+#include <filesystem>
 #include <span>
 
 #include "base/progress.h"
 #include "base/terminal_text.h"
 #include "model/architecture.h"
-#include "quant/blocks.h"
 #include "store/gguf_writer.h"
+#include "tools/inflate_head.h"
 #include "tools/inflate_widths.h"
+#include "tools/pad_tensor.h"
 
 namespace floe {
 
 namespace {
 
-constexpr size_t kPieceBytes = size_t{4} << 20;
 // Beyond it no reader accepts the file.
 constexpr uint64_t kMaxDim = 1 << 20;
 constexpr uint64_t kMaxHeadDim = 8192;
-
-// Pads one tensor after the other; holds a piece of input and one of output, a row each at least.
-class Padder {
- public:
-  Padder(const GgufFile& file, GgufWriter& writer, Progress& progress, float norm_factor)
-      : file_(file), writer_(writer), progress_(progress), norm_factor_(norm_factor) {}
-
-  Result<void> write(const TensorPlan& plan) {
-    plan_ = &plan;
-    const QuantType type = plan.source->type;
-    zero_ = zero_block(type);
-    source_row_bytes_ = row_bytes(type, plan.source->dims.n_cols());
-    n_source_rows_ = plan.source->dims.n_rows();
-    row_bytes_ = row_bytes(type, plan.dims.n_cols());
-    n_read_rows_ = 0;
-    uint64_t first = 0;  // source row of the run
-    for (uint64_t plane = 0; plane < plan.n_planes; ++plane) {
-      for (const Run& run : plan.rows) {
-        for (uint64_t i = 0; i < run.n_padded; ++i) {
-          if (i >= run.n && run.padding == Padding::zeros) {
-            FLOE_TRY_VOID(add_zero_row());
-          } else {
-            FLOE_TRY(const std::byte* row, source_row(first + i % run.n));
-            FLOE_TRY_VOID(add_row(row));
-          }
-        }
-        first += run.n;
-      }
-    }
-    return flush();
-  }
-
- private:
-  // The row, out of a piece that is read when the row is not in it.
-  Result<const std::byte*> source_row(uint64_t row) {
-    if (row < first_read_row_ || row >= first_read_row_ + n_read_rows_) {
-      n_read_rows_ = std::clamp<uint64_t>(kPieceBytes / source_row_bytes_, 1, n_source_rows_ - row);
-      first_read_row_ = row;
-      in_.resize(n_read_rows_ * source_row_bytes_);
-      FLOE_TRY_VOID(file_.read(*plan_->source, row * source_row_bytes_, in_));
-    }
-    return in_.data() + (row - first_read_row_) * source_row_bytes_;
-  }
-
-  Result<void> make_room() {
-    if (!out_.empty() && out_.size() + row_bytes_ > kPieceBytes) return flush();
-    return {};
-  }
-
-  Result<void> add_row(const std::byte* row) {
-    FLOE_TRY_VOID(make_room());
-    const QuantType type = plan_->source->type;
-    for (const Run& run : plan_->cols) {
-      const size_t n_bytes = row_bytes(type, run.n);
-      const size_t begin = out_.size();
-      out_.insert(out_.end(), row, row + n_bytes);
-      if (plan_->is_norm && norm_factor_ != 1.0f) scale({out_.data() + begin, n_bytes});
-      uint64_t n_left = run.n_padded - run.n;
-      if (run.padding == Padding::copies) {
-        for (; n_left > 0; n_left -= run.n) out_.insert(out_.end(), row, row + n_bytes);
-      }
-      add_zeros(row_bytes(type, n_left));
-      row += n_bytes;
-    }
-    return {};
-  }
-
-  Result<void> add_zero_row() {
-    FLOE_TRY_VOID(make_room());
-    add_zeros(row_bytes_);
-    return {};
-  }
-
-  void add_zeros(size_t n_bytes) {
-    const size_t begin = out_.size();
-    out_.resize(begin + n_bytes);  // zero bytes
-    if (std::none_of(zero_.begin(), zero_.end(), [](std::byte b) { return b != std::byte{0}; })) {
-      return;
-    }
-    for (size_t at = begin; at < out_.size(); at += zero_.size()) {
-      std::memcpy(out_.data() + at, zero_.data(), zero_.size());
-    }
-  }
-
-  void scale(std::span<std::byte> values) const {
-    for (size_t at = 0; at < values.size(); at += sizeof(float)) {
-      float value;
-      std::memcpy(&value, values.data() + at, sizeof value);
-      value *= norm_factor_;
-      std::memcpy(values.data() + at, &value, sizeof value);
-    }
-  }
-
-  Result<void> flush() {
-    FLOE_TRY_VOID(writer_.append(plan_->source->name, out_));
-    progress_.advance(out_.size());
-    out_.clear();
-    return {};
-  }
-
-  const GgufFile& file_;
-  GgufWriter& writer_;
-  Progress& progress_;
-  float norm_factor_;
-  const TensorPlan* plan_ = nullptr;
-  std::vector<std::byte> zero_;
-  uint64_t source_row_bytes_ = 0;
-  uint64_t n_source_rows_ = 0;
-  uint64_t row_bytes_ = 0;
-  std::vector<std::byte> in_;
-  uint64_t first_read_row_ = 0;
-  uint64_t n_read_rows_ = 0;
-  std::vector<std::byte> out_;
-};
 
 // The keys that state a width, with their values in the output.
 struct WidthKeys {
@@ -193,26 +79,12 @@ Result<GgufHeaderBuilder> make_header(const GgufFile& file, const Hparams& h,
   }
   for (const auto& [key, value] : widths.values) header.add_u32(key, static_cast<uint32_t>(value));
   for (const TensorPlan& tensor : plan.tensors) {
-    header.add_tensor(tensor.source->name, tensor.source->type, tensor.dims);
+    header.add_tensor(tensor.name, tensor.type, tensor.dims);
   }
   return header;
 }
 
-}  // namespace
-
-std::vector<std::byte> zero_block(QuantType type) {
-  std::vector<std::byte> block(format_traits(type).block_bytes, std::byte{0});
-  // Zero values under an ordinary scale: the exponent 0 is a subnormal number, which slows some
-  // machines down. Scales of other formats are half-precision numbers, and 0 is one.
-  if (type == QuantType::MXFP4) block[offsetof(BlockMXFP4, e)] = std::byte{127};
-  return block;
-}
-
-Result<InflateResult> inflate(const InflateOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
-  if (options.times < 2 || options.times > kMaxInflation) {
-    return usage_error("--times: expected 2 to {}, found {}", kMaxInflation, options.times);
-  }
+Result<InflateResult> inflate_model(const InflateOptions& options) {
   FLOE_TRY(const GgufFile file, GgufFile::open(options.model_path));
   if (file.is_part(options.output_path)) {
     return usage_error("-o: expected another file than the model, found {}",
@@ -234,10 +106,34 @@ Result<InflateResult> inflate(const InflateOptions& options) {
   for (const auto& tensor : header.tensors()) result.output_bytes += tensor.size_bytes;
   Progress progress("inflating", result.output_bytes, Progress::Unit::bytes, options.show_progress);
   FLOE_TRY(GgufWriter writer, GgufWriter::create(options.output_path, header));
-  Padder padder(file, writer, progress, plan.norm_factor);
-  for (const TensorPlan& tensor : plan.tensors) FLOE_TRY_VOID(padder.write(tensor));
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    const TensorPlan& tensor = plan.tensors[i];
+    FLOE_TRY_VOID(pad_tensor(
+        tensor, plan.norm_factor,
+        [&](uint64_t begin, std::span<std::byte> out) {
+          return file.read(file.tensors()[i], begin, out);
+        },
+        [&](std::span<const std::byte> bytes) {
+          progress.advance(bytes.size());
+          return writer.append(tensor.name, bytes);
+        }));
+  }
   FLOE_TRY_VOID(writer.finish());
   progress.finish();
+  return result;
+}
+
+}  // namespace
+
+Result<InflateResult> inflate(const InflateOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  if (options.times < 2 || options.times > kMaxInflation) {
+    return usage_error("--times: expected 2 to {}, found {}", kMaxInflation, options.times);
+  }
+  std::error_code failure;  // what cannot be looked at is refused when it is opened
+  FLOE_TRY(InflateResult result, std::filesystem::is_directory(options.model_path, failure)
+                                     ? inflate_head(options)
+                                     : inflate_model(options));
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

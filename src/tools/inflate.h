@@ -29,7 +29,7 @@ namespace floe {
 inline constexpr uint32_t kMaxInflation = 64;
 
 struct InflateOptions {
-  std::string model_path;
+  std::string model_path;  // GGUF, or the folder of an EAGLE-3 head
   std::string output_path;
   uint32_t times = 2;  // K, 2 .. kMaxInflation
   bool show_progress = true;
@@ -44,8 +44,5 @@ struct InflateResult {
 // ErrorKind::usage where the output is a file of the input; ErrorKind::model for an architecture or
 // a tensor that cannot be padded; ErrorKind::runtime for the disk. Memory: a few rows.
 Result<InflateResult> inflate(const InflateOptions& options);
-
-// A block of the format whose weights are all exactly zero.
-std::vector<std::byte> zero_block(QuantType type);
 
 }  // namespace floe

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
+#include <utility>
 
 #include "base/terminal_text.h"
+#include "model/model.h"
 
 namespace floe {
 
@@ -15,6 +18,7 @@ enum class Width : uint8_t {
   hidden,     // read after a norm: zeros beyond the values
   residual,   // written to the hidden state, which may be held in copies
   two_parts,  // embedding and hidden state side by side
+  taps,       // hidden states of several trunk layers side by side
   q_lora,
   kv_lora,
   latent_and_rope,
@@ -102,6 +106,24 @@ constexpr Rule kLayerRules[] = {
     {"nextn.shared_head_head.weight", Width::hidden, Width::fixed},
 };
 
+// Of an EAGLE-3 head. "L." stands for "midlayer." or "layers.0.".
+constexpr Rule kHeadRules[] = {
+    {"fc.weight", Width::taps, Width::hidden},
+    {"L.input_layernorm.weight", Width::hidden, Width::fixed, true},
+    {"L.hidden_norm.weight", Width::hidden, Width::fixed, true},
+    {"L.self_attn.q_proj.weight", Width::two_parts, Width::fixed},
+    {"L.self_attn.k_proj.weight", Width::two_parts, Width::fixed},
+    {"L.self_attn.v_proj.weight", Width::two_parts, Width::fixed},
+    {"L.self_attn.o_proj.weight", Width::fixed, Width::hidden},
+    {"L.post_attention_layernorm.weight", Width::hidden, Width::fixed, true},
+    {"L.mlp.gate_proj.weight", Width::hidden, Width::dense_ffn},
+    {"L.mlp.up_proj.weight", Width::hidden, Width::dense_ffn},
+    {"L.mlp.down_proj.weight", Width::dense_ffn, Width::hidden},
+    {"norm.weight", Width::hidden, Width::fixed, true},
+    {"lm_head.weight", Width::hidden, Width::fixed},
+    {"embed_tokens.weight", Width::hidden, Width::fixed},
+};
+
 // Whether the name is the pattern, in which "N." matches digits and a dot.
 bool matches(std::string_view pattern, std::string_view name) {
   while (!pattern.empty() && !name.empty()) {
@@ -134,42 +156,69 @@ const Rule* find_rule(std::string_view name) {
   return nullptr;
 }
 
+const Rule* find_head_rule(std::string_view name) {
+  for (const std::string_view layer : {"midlayer.", "layers.0."}) {
+    if (!name.starts_with(layer)) continue;
+    name.remove_prefix(layer.size());
+    for (const Rule& rule : kHeadRules) {
+      if (rule.name.starts_with("L.") && rule.name.substr(2) == name) return &rule;
+    }
+    return nullptr;
+  }
+  for (const Rule& rule : kHeadRules) {
+    if (rule.name == name) return &rule;
+  }
+  return nullptr;
+}
+
+// The widths of the input.
+struct Widths {
+  uint64_t hidden_dim = 0;
+  uint64_t trunk_hidden_dim = 0;  // of a draft head's trunk
+  uint64_t ffn_dim = 0;
+  uint64_t expert_ffn_dim = 0;
+  uint64_t shared_ffn_dim = 0;
+  uint64_t q_lora_dim = 0;
+  uint64_t kv_lora_dim = 0;
+  uint64_t rope_dim = 0;
+};
+
 class Planner {
  public:
-  Planner(const GgufFile& file, const Hparams& hparams, uint32_t times, bool copies)
-      : file_(file),
-        hparams_(hparams),
+  Planner(std::string source, const Widths& widths, uint32_t times, bool copies)
+      : source_(std::move(source)),
+        widths_(widths),
         times_(times),
         state_padding_(copies ? Padding::copies : Padding::zeros) {}
 
-  Result<TensorPlan> plan(const TensorView& tensor) const {
-    const Rule* rule = find_rule(tensor.name);
+  Result<TensorPlan> plan(const std::string& name, QuantType type, const TensorDims& dims,
+                          const Rule* rule) const {
+    const FormatTraits& format = format_traits(type);
     if (rule == nullptr) {
       return model_error("{}: tensor {}: expected one whose widths inflate knows, found {} of {}",
-                         file_.source(), escape_for_terminal(tensor.name), tensor.dims.text(),
-                         format_traits(tensor.type).name);
+                         source_, escape_for_terminal(name), dims.text(), format.name);
     }
     TensorPlan plan;
-    plan.source = &tensor;
+    plan.name = name;
+    plan.type = type;
     plan.is_norm = rule->is_norm;
-    FLOE_TRY(plan.cols, runs(tensor, rule->cols, tensor.dims.n_cols()));
-    const uint64_t n_rows = tensor.dims.size() > 1 ? tensor.dims[1] : 1;
-    FLOE_TRY(plan.rows, runs(tensor, rule->rows, n_rows));
-    plan.n_planes = tensor.dims.n_rows() / n_rows;
+    FLOE_TRY(plan.cols, runs(name, dims, rule->cols, dims.n_cols()));
+    const uint64_t n_rows = dims.size() > 1 ? dims[1] : 1;
+    FLOE_TRY(plan.rows, runs(name, dims, rule->rows, n_rows));
+    plan.n_planes = dims.n_rows() / n_rows;
     plan.dims.push_back(n_padded(plan.cols));
-    for (size_t i = 1; i < tensor.dims.size(); ++i) {
-      plan.dims.push_back(i == 1 ? n_padded(plan.rows) : tensor.dims[i]);
+    for (size_t i = 1; i < dims.size(); ++i) {
+      plan.dims.push_back(i == 1 ? n_padded(plan.rows) : dims[i]);
     }
-    if (plan.is_norm && (tensor.type != QuantType::F32 || tensor.dims.size() != 1)) {
-      return model_error("{}: tensor {}: expected an F32 vector, found {} of {}", file_.source(),
-                         tensor.name, tensor.dims.text(), format_traits(tensor.type).name);
+    if (plan.is_norm && (type != QuantType::F32 || dims.size() != 1)) {
+      return model_error("{}: tensor {}: expected an F32 vector, found {} of {}", source_, name,
+                         dims.text(), format.name);
     }
-    const uint32_t block = format_traits(tensor.type).block_elems;
     for (const Run& run : plan.cols) {
-      if (run.n % block == 0) continue;
+      if (run.n % format.block_elems == 0) continue;
       return model_error(
-          "{}: tensor {}: expected widths in multiples of the {} block's {}, found {}",
-          file_.source(), tensor.name, format_traits(tensor.type).name, block, run.n);
+          "{}: tensor {}: expected widths in multiples of the {} block's {}, found {}", source_,
+          name, format.name, format.block_elems, run.n);
     }
     return plan;
   }
@@ -184,51 +233,57 @@ class Planner {
   Run grown(uint64_t n, Padding padding = Padding::zeros) const { return {n, n * times_, padding}; }
 
   std::vector<Run> expected_runs(Width width, uint64_t n) const {
-    const Hparams& h = hparams_;
-    const uint64_t expert_ffn = h.expert_ffn_dim != 0 ? h.expert_ffn_dim : h.ffn_dim;
+    const Widths& w = widths_;
     switch (width) {
       case Width::fixed:
         return {{n, n}};
       case Width::hidden:
-        return {grown(h.hidden_dim)};
+        return {grown(w.hidden_dim)};
       case Width::residual:
-        return {grown(h.hidden_dim, state_padding_)};
+        return {grown(w.hidden_dim, state_padding_)};
       case Width::two_parts:
-        return {grown(h.hidden_dim), grown(h.hidden_dim)};
+        return {grown(w.hidden_dim), grown(w.hidden_dim)};
+      case Width::taps:
+        return std::vector<Run>(kTaps, grown(w.trunk_hidden_dim));
       case Width::q_lora:
-        return {grown(h.q_lora_dim)};
+        return {grown(w.q_lora_dim)};
       case Width::kv_lora:
-        return {grown(h.kv_lora_dim)};
+        return {grown(w.kv_lora_dim)};
       case Width::latent_and_rope:
-        return {grown(h.kv_lora_dim), {h.rope_dim, h.rope_dim}};
+        return {grown(w.kv_lora_dim), {w.rope_dim, w.rope_dim}};
       case Width::dense_ffn:
-        return {grown(h.ffn_dim)};
+        return {grown(w.ffn_dim)};
       case Width::expert_ffn:
-        return {grown(expert_ffn)};
+        return {grown(w.expert_ffn_dim)};
       case Width::gate_and_up:
-        return {grown(expert_ffn), grown(expert_ffn)};
+        return {grown(w.expert_ffn_dim), grown(w.expert_ffn_dim)};
       case Width::shared_ffn:
-        return {grown(expert_ffn * h.n_shared_experts)};
+        return {grown(w.shared_ffn_dim)};
     }
     return {};
   }
 
-  Result<std::vector<Run>> runs(const TensorView& tensor, Width width, uint64_t n) const {
+  Result<std::vector<Run>> runs(const std::string& name, const TensorDims& dims, Width width,
+                                uint64_t n) const {
     std::vector<Run> runs = expected_runs(width, n);
     uint64_t n_expected = 0;
     for (const Run& run : runs) n_expected += run.n;
     if (n_expected != n) {
       return model_error("{}: tensor {}: expected a width of {} as the metadata says, found {}",
-                         file_.source(), tensor.name, n_expected, tensor.dims.text());
+                         source_, name, n_expected, dims.text());
     }
     return runs;
   }
 
-  const GgufFile& file_;
-  const Hparams& hparams_;
+  std::string source_;
+  Widths widths_;
   uint64_t times_;
   Padding state_padding_;
 };
+
+float norm_factor(uint32_t times) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(times)));
+}
 
 }  // namespace
 
@@ -246,11 +301,44 @@ Result<InflatePlan> plan_inflation(const GgufFile& file, const Hparams& hparams,
   }
   InflatePlan plan;
   plan.rms_eps = norms_heads ? hparams.rms_eps : hparams.rms_eps / static_cast<float>(times);
-  plan.norm_factor =
-      norms_heads ? 1.0f : static_cast<float>(1.0 / std::sqrt(static_cast<double>(times)));
-  const Planner planner(file, hparams, times, norms_heads);
+  plan.norm_factor = norms_heads ? 1.0f : norm_factor(times);
+  Widths widths;
+  widths.hidden_dim = hparams.hidden_dim;
+  widths.ffn_dim = hparams.ffn_dim;
+  widths.expert_ffn_dim = hparams.expert_ffn_dim != 0 ? hparams.expert_ffn_dim : hparams.ffn_dim;
+  widths.shared_ffn_dim = widths.expert_ffn_dim * hparams.n_shared_experts;
+  widths.q_lora_dim = hparams.q_lora_dim;
+  widths.kv_lora_dim = hparams.kv_lora_dim;
+  widths.rope_dim = hparams.rope_dim;
+  const Planner planner(file.source(), widths, times, norms_heads);
   for (const TensorView& tensor : file.tensors()) {
-    FLOE_TRY(TensorPlan tensor_plan, planner.plan(tensor));
+    FLOE_TRY(TensorPlan tensor_plan,
+             planner.plan(tensor.name, tensor.type, tensor.dims, find_rule(tensor.name)));
+    plan.tensors.push_back(std::move(tensor_plan));
+  }
+  return plan;
+}
+
+Result<InflatePlan> plan_head_inflation(const SafetensorsFile& file, const Eagle3Widths& head,
+                                        uint32_t times) {
+  InflatePlan plan;
+  plan.rms_eps = head.rms_eps / static_cast<float>(times);
+  plan.norm_factor = norm_factor(times);
+  Widths widths;
+  widths.hidden_dim = head.hidden_dim;
+  widths.trunk_hidden_dim = head.trunk_hidden_dim;
+  widths.ffn_dim = head.ffn_dim;
+  const Planner planner(file.source(), widths, times, false);
+  for (const SafetensorsTensor& tensor : file.tensors()) {
+    if (tensor.name == "d2t" || tensor.name == "t2d") continue;
+    const std::optional<QuantType> format = float_format(tensor.type);
+    if (!format) {
+      return model_error("{}: tensor {}: expected F32, F16 or BF16, found {}", file.source(),
+                         escape_for_terminal(tensor.name), to_string(tensor.type));
+    }
+    const Rule* rule = find_head_rule(tensor.name);
+    const QuantType type = rule != nullptr && rule->is_norm ? QuantType::F32 : *format;
+    FLOE_TRY(TensorPlan tensor_plan, planner.plan(tensor.name, type, tensor.dims, rule));
     plan.tensors.push_back(std::move(tensor_plan));
   }
   return plan;

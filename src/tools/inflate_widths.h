@@ -1,12 +1,14 @@
 #pragma once
 // Which widths of which tensor grow when a model is inflated.
 #include <cstdint>
-#include <string_view>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "model/hparams.h"
 #include "store/gguf.h"
+#include "store/safetensors.h"
 
 namespace floe {
 
@@ -21,7 +23,8 @@ struct Run {
 };
 
 struct TensorPlan {
-  const TensorView* source = nullptr;
+  std::string name;
+  QuantType type = QuantType::F32;
   std::vector<Run> cols;  // of every row, in order
   std::vector<Run> rows;  // of every plane, in order
   uint64_t n_planes = 1;
@@ -32,11 +35,23 @@ struct TensorPlan {
 struct InflatePlan {
   float norm_factor = 1;
   float rms_eps = 0;
-  std::vector<TensorPlan> tensors;  // in the file's order
+  std::vector<TensorPlan> tensors;  // in the input's order
 };
 
 // ErrorKind::model where the file holds something that cannot be padded: an unknown tensor, a width
 // that is not the metadata's, a width that cuts a block.
 Result<InflatePlan> plan_inflation(const GgufFile& file, const Hparams& hparams, uint32_t times);
+
+// What an EAGLE-3 head's config.json says of its widths.
+struct Eagle3Widths {
+  uint64_t hidden_dim = 0;
+  uint64_t trunk_hidden_dim = 0;
+  uint64_t ffn_dim = 0;
+  float rms_eps = 0;
+};
+// Of the tensors with fractions: vocabularies stay as they are and are left out. Norms are F32
+// whatever they were.
+Result<InflatePlan> plan_head_inflation(const SafetensorsFile& file, const Eagle3Widths& widths,
+                                        uint32_t times);
 
 }  // namespace floe

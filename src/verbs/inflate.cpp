@@ -12,11 +12,13 @@ Result<int> run_inflate(std::span<const std::string> arguments) {
       "inflate", "-m FILE --times K -o FILE [options]",
       "Writes a larger model with the same outputs: hidden, low-rank and FFN widths padded K times "
       "with zeros. Bytes read per token grow about K^2.");
-  table.add("-m,--model", "FILE", &options.model_path, "GGUF model; any shard of a split set");
+  table.add("-m,--model", "FILE", &options.model_path,
+            "GGUF model, any shard of a split set; or the folder of an EAGLE-3 head, for the model "
+            "inflated by the same factor (models without norms per head)");
   table.add("--times", "K", &times, 2, kMaxInflation,
             "factor of every width; with 4, 16 and 64 all logits keep their bits in models without "
             "norms per head");
-  table.add("-o,--output", "FILE", &options.output_path, "file to write");
+  table.add("-o,--output", "FILE", &options.output_path, "file to write; of a head, the folder");
   table.add("--progress", &options.show_progress, "show progress on stderr");
   FLOE_TRY_VOID(table.parse(arguments));
   if (printed_help(table)) return 0;

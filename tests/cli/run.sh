@@ -132,7 +132,10 @@ fi
 expect 0 '13\.[0-9] times' "$floe" inflate -m "$nano" --times 4 -o "$scratch/nano4.gguf" --no-progress
 found=$("$floe" logits -m "$scratch/nano4.gguf" --tokens "$tokens" --no-progress 2>/dev/null | grep -o '"hash":"[0-9a-f]*"')
 if [ "$found" = "$reference" ]; then pass; else fail "inflated 4 times: $found instead of $reference"; fi
-rm -f "$scratch/nano4.gguf" "$scratch/own.gguf"
+expect 0 '9\.[0-9] times' "$floe" inflate -m models/floe-nano-eagle3 --times 4 -o "$scratch/head4" --no-progress
+expect 0 'on:2' "$floe" spec-bench -m "$scratch/nano4.gguf" --model-eagle3 "$scratch/head4" --prompts bench/prompts/prose.jsonl --arms on:2 -n 4 -r 1 --no-progress
+expect 3 'target_hidden_size|fc.weight: expected' "$floe" spec-bench -m "$scratch/nano4.gguf" --model-eagle3 models/floe-nano-eagle3 --prompts bench/prompts/prose.jsonl --no-progress
+rm -rf "$scratch/nano4.gguf" "$scratch/own.gguf" "$scratch/head4"
 
 expect 0 'B parameters' "$floe" synth --like qwen3-30b-a3b --layers 1 --experts 8 --vocab 512 --type Q4_0 -o "$scratch/synth.gguf"
 expect 0 '"test":"pp16"' "$floe" bench -m "$scratch/synth.gguf" -p 16 -n 2 -v 1,2 -r 1 -o json

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <filesystem>
 
 #include "store/scratch_folder.h"
 
@@ -193,6 +194,38 @@ TEST(SafetensorsFiles, ReadsASingleFile) {
             std::string::npos);
   EXPECT_NE(safetensors.require("d", {1}).error().message.find("no such tensor"),
             std::string::npos);
+}
+
+TEST(SafetensorsFiles, AreReadAsTheyWereWritten) {
+  const ScratchFolder folder;
+  const std::vector<SafetensorsTensor> tensors{{"b", ElementType::BF16, {3, 2}},
+                                               {"a", ElementType::F32, {2}},
+                                               {"ids \"x\"", ElementType::I64, {1}}};
+  const Bytes data(12 + 8 + 8, std::byte{5});
+  auto out = create_safetensors(folder.file("model.safetensors"), tensors);
+  ASSERT_TRUE(out.ok()) << out.error().message;
+  ASSERT_TRUE(out->append(std::span(data).subspan(0, 9)).ok());
+  const auto early = out->finish();
+  ASSERT_FALSE(early.ok());
+  EXPECT_EQ(early.error().kind, ErrorKind::usage);
+  EXPECT_FALSE(std::filesystem::exists(folder.file("model.safetensors")));
+  ASSERT_TRUE(out->append(std::span(data).subspan(9)).ok());
+  ASSERT_TRUE(out->finish().ok());
+
+  const auto opened = SafetensorsFile::open(folder.file(""));
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  ASSERT_EQ(opened->tensors().size(), 3u);
+  for (const SafetensorsTensor& tensor : tensors) {
+    const SafetensorsTensor* found = opened->find(tensor.name);
+    ASSERT_NE(found, nullptr) << tensor.name;
+    EXPECT_EQ(found->type, tensor.type);
+    EXPECT_EQ(found->dims, tensor.dims);
+  }
+  EXPECT_EQ(opened->find("b")->file_offset % 8, 0u);
+
+  const std::vector<SafetensorsTensor> twice{{"a", ElementType::F32, {2}},
+                                             {"a", ElementType::F32, {2}}};
+  EXPECT_FALSE(create_safetensors(folder.file("twice.safetensors"), twice).ok());
 }
 
 TEST(SafetensorsFiles, ReadsShards) {

@@ -7,14 +7,16 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <random>
 
+#include "model/eagle3_head.h"
 #include "model/harness.h"
 #include "store/gguf.h"
 #include "store/gguf_writer.h"
 #include "text/chat_format.h"
 #include "text/tokenizer.h"
 #include "tiny/tiny_model.h"
-#include "tools/inflate_widths.h"
+#include "tools/pad_tensor.h"
 
 namespace floe {
 namespace {
@@ -25,6 +27,7 @@ using test::Rows;
 using test::TinyModel;
 
 constexpr const char* kNano = FLOE_REPO_DIR "/models/floe-nano.gguf";
+constexpr const char* kNanoHead = FLOE_REPO_DIR "/models/floe-nano-eagle3";
 
 TEST(ZeroBlock, DecodesToZeroInEveryFormat) {
   uint32_t n_formats = 0;
@@ -253,6 +256,107 @@ TEST_F(InflateNano, KeepsTheBitsOfTrunkAndDraftHead) {
       prompt("Why is the sky blue? Why is the sky blue? Why is the sky blue?");
   ASSERT_GT(tokens.size(), 20u);
   expect_same_outputs(kNano, 4, tokens, 0);
+}
+
+// Logits of a head that is given taps of random values in the first n of hidden_dim places, and
+// then what it made of them.
+std::vector<float> head_logits(LoadedModel& trunk, const std::string& head_folder, uint32_t n) {
+  auto head = Eagle3Head::load(head_folder, *trunk.model, {}, *trunk.pool);
+  EXPECT_TRUE(head.ok()) << head.error().message;
+  if (!head.ok()) return {};
+  constexpr uint32_t kRows = 5;
+  ForwardLimits limits;
+  limits.max_rows = limits.max_logit_rows = kRows;
+  limits.max_context = 16;
+  EXPECT_TRUE((*head)->reserve(limits).ok());
+  auto cache = KvCache::create((*head)->kv_layout(), 16, KvType::F16);
+  EXPECT_TRUE(cache.ok());
+  const std::vector<uint32_t> slots{0, 1, 2, 3, 4, 5, 6, 7};
+  const SequenceSlots sequence{slots};
+  const uint32_t hidden_dim = trunk.model->info().hidden_dim;
+  std::vector<float> taps(size_t{kRows} * kTaps * hidden_dim, 0.0f);
+  std::mt19937 random(3);
+  std::normal_distribution<float> noise;
+  for (uint32_t tap = 0; tap < kRows * kTaps; ++tap) {
+    for (uint32_t i = 0; i < n; ++i) taps[size_t{tap} * hidden_dim + i] = noise(random);
+  }
+  std::vector<ForwardRow> rows;
+  for (uint32_t i = 0; i < kRows; ++i) {
+    rows.push_back({static_cast<int32_t>(100 + 31 * i), i, 0, true});
+  }
+  ForwardOutput output =
+      (*head)->forward({rows, {&sequence, 1}}, taps.data(), Eagle3Head::Features::taps, *cache);
+  std::vector<float> logits(output.logits, output.logits + kRows * (*head)->n_vocab());
+  const std::vector<float> own(output.hidden + (kRows - 1) * size_t{(*head)->hidden_dim()},
+                               output.hidden + kRows * size_t{(*head)->hidden_dim()});
+  const ForwardRow next{7, kRows, 0, true};
+  output =
+      (*head)->forward({{&next, 1}, {&sequence, 1}}, own.data(), Eagle3Head::Features::own, *cache);
+  logits.insert(logits.end(), output.logits, output.logits + (*head)->n_vocab());
+  return logits;
+}
+
+TEST_F(InflateNano, KeepsTheBitsOfAnEagle3Head) {
+  test::RunSetup setup;
+  setup.n_threads = 2;
+  make_larger(kNano, 4);
+  InflateOptions options;
+  options.model_path = kNanoHead;
+  options.output_path = folder_ + "head";
+  options.times = 4;
+  options.show_progress = false;
+  const auto result = inflate(options);
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  auto original = LoadedModel::load(kNano, setup);
+  ASSERT_TRUE(original.ok()) << original.error().message;
+  auto larger = LoadedModel::load(larger_, setup);
+  ASSERT_TRUE(larger.ok()) << larger.error().message;
+  const uint32_t n = original->model->info().hidden_dim;
+  const std::vector<float> expected = head_logits(*original, kNanoHead, n);
+  ASSERT_FALSE(expected.empty());
+  EXPECT_EQ(head_logits(*larger, options.output_path, n), expected);
+}
+
+TEST_F(Inflate, RefusesHeadsThatItCannotPad) {
+  InflateOptions options;
+  options.model_path = kNanoHead;
+  options.times = 4;
+  options.show_progress = false;
+  const auto refusal = [&](ErrorKind kind) {
+    const auto result = inflate(options);
+    EXPECT_FALSE(result.ok());
+    if (result.ok()) return std::string();
+    EXPECT_EQ(result.error().kind, kind);
+    return result.error().message;
+  };
+  options.output_path = kNanoHead;
+  EXPECT_NE(refusal(ErrorKind::usage).find("-o: expected another folder"), std::string::npos);
+  options.output_path = folder_ + "no/head";
+  EXPECT_NE(refusal(ErrorKind::runtime).find("cannot make the folder"), std::string::npos);
+
+  // A copy with one tensor of another name, then with another width in its config.json.
+  const std::string copy = folder_ + "copy";
+  options.model_path = copy;
+  options.output_path = folder_ + "head";
+  std::filesystem::copy(kNanoHead, copy);
+  const auto replace = [&](const char* file, const std::string& from, const std::string& to) {
+    std::string bytes;
+    {
+      std::ifstream in(copy + "/" + file, std::ios::binary);
+      bytes.assign(std::istreambuf_iterator<char>(in), {});
+    }
+    const size_t at = bytes.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    bytes.replace(at, from.size(), to);
+    std::ofstream(copy + "/" + file, std::ios::binary) << bytes;
+  };
+  replace("model.safetensors", "mlp.gate_proj", "mlp.gate_abcd");
+  EXPECT_NE(refusal(ErrorKind::model).find("gate_abcd.weight: expected one whose widths"),
+            std::string::npos);
+  replace("model.safetensors", "mlp.gate_abcd", "mlp.gate_proj");
+  replace("config.json", "1536", "1600");
+  EXPECT_NE(refusal(ErrorKind::model).find("expected a width of 1600"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(options.output_path));
 }
 
 TEST_F(Inflate, StatesTheWidthsAndCopiesTheRest) {

@@ -1,0 +1,143 @@
+#include "tools/inflate_head.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/terminal_text.h"
+#include "model/eagle3_config.h"
+#include "model/model.h"
+#include "store/safetensors.h"
+#include "tools/inflate_widths.h"
+#include "tools/pad_tensor.h"
+
+namespace floe {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// The plan of the tensor, nullptr where it is copied as it is.
+const TensorPlan* find_plan(const InflatePlan& plan, const SafetensorsTensor& tensor) {
+  for (const TensorPlan& candidate : plan.tensors) {
+    if (candidate.name == tensor.name) return &candidate;
+  }
+  return nullptr;
+}
+
+// The tensor's values from byte `begin` of its F32 form on.
+Result<void> read_as_f32(const SafetensorsFile& file, const SafetensorsTensor& tensor,
+                         QuantType format, uint64_t begin, std::span<std::byte> out) {
+  const size_t n = out.size() / sizeof(float);
+  const uint64_t n_bytes = element_bytes(tensor.type);
+  std::vector<std::byte> bytes(n * n_bytes);
+  FLOE_TRY_VOID(file.read(tensor, begin / sizeof(float) * n_bytes, bytes));
+  format_traits(format).decode(bytes.data(), reinterpret_cast<float*>(out.data()), n);
+  return {};
+}
+
+Result<void> copy_tensor(const SafetensorsFile& file, const SafetensorsTensor& tensor,
+                         const WriteTensor& write) {
+  std::vector<std::byte> piece(size_t{1} << 20);
+  for (uint64_t done = 0; done < tensor.size_bytes;) {
+    const std::span<std::byte> part(piece.data(),
+                                    std::min<uint64_t>(piece.size(), tensor.size_bytes - done));
+    FLOE_TRY_VOID(file.read(tensor, done, part));
+    FLOE_TRY_VOID(write(part));
+    done += part.size();
+  }
+  return {};
+}
+
+Result<std::string> inflated_config(const Eagle3Config& config, const Eagle3Widths& widths,
+                                    float rms_eps, uint32_t times) {
+  Json json = config.json;
+  const auto grow = [&](const char* key, uint64_t value) -> Result<void> {
+    if (value * times > kMaxEagle3Dim) {
+      return model_error("{}: {}: expected at most {} after padding {} times, found {}",
+                         config.source, key, kMaxEagle3Dim, times, value * times);
+    }
+    json[key] = value * times;
+    return {};
+  };
+  FLOE_TRY_VOID(grow("hidden_size", widths.hidden_dim));
+  FLOE_TRY_VOID(grow("intermediate_size", widths.ffn_dim));
+  if (config.trunk_hidden_dim) {
+    FLOE_TRY_VOID(grow("target_hidden_size", widths.trunk_hidden_dim));
+  }
+  // Left out, it would follow from the hidden width.
+  json["head_dim"] = config.head_dim;
+  json["rms_norm_eps"] = rms_eps;
+  return dump_json(json) + "\n";
+}
+
+}  // namespace
+
+Result<InflateResult> inflate_head(const InflateOptions& options) {
+  FLOE_TRY(const Eagle3Config config, read_eagle3_config(options.model_path));
+  FLOE_TRY(const SafetensorsFile file, SafetensorsFile::open(options.model_path));
+  const std::string shown = escape_for_terminal(options.output_path, 1024);
+  std::error_code failure;
+  if (fs::equivalent(options.model_path, options.output_path, failure)) {
+    return usage_error("-o: expected another folder than the head's, found {}", shown);
+  }
+  Eagle3Widths widths;
+  widths.hidden_dim = config.hidden_dim;
+  widths.ffn_dim = config.ffn_dim;
+  widths.rms_eps = config.rms_eps;
+  const SafetensorsTensor* fc = file.find("fc.weight");
+  widths.trunk_hidden_dim = fc == nullptr ? 0 : fc->dims.n_cols() / kTaps;
+  FLOE_TRY(const InflatePlan plan, plan_head_inflation(file, widths, options.times));
+  FLOE_TRY(const std::string text, inflated_config(config, widths, plan.rms_eps, options.times));
+
+  InflateResult result;
+  std::vector<SafetensorsTensor> tensors;
+  for (const SafetensorsTensor& source : file.tensors()) {
+    SafetensorsTensor tensor{source.name, source.type, source.dims};
+    if (const TensorPlan* tensor_plan = find_plan(plan, source)) {
+      tensor.dims = tensor_plan->dims;
+      if (tensor_plan->is_norm) tensor.type = ElementType::F32;
+    }
+    result.input_bytes += source.size_bytes;
+    result.output_bytes += tensor.dims.n_elems() * element_bytes(tensor.type);
+    tensors.push_back(std::move(tensor));
+  }
+  Progress progress("inflating", result.output_bytes, Progress::Unit::bytes, options.show_progress);
+  fs::create_directory(options.output_path, failure);
+  if (!fs::is_directory(options.output_path, failure)) {
+    return make_error(ErrorKind::runtime, "{}: cannot make the folder", shown);
+  }
+  const fs::path folder(options.output_path);
+  FLOE_TRY(OutputFile out, create_safetensors((folder / "model.safetensors").string(), tensors));
+  const WriteTensor write = [&](std::span<const std::byte> bytes) {
+    progress.advance(bytes.size());
+    return out.append(bytes);
+  };
+  for (const SafetensorsTensor& tensor : file.tensors()) {
+    const TensorPlan* tensor_plan = find_plan(plan, tensor);
+    if (tensor_plan == nullptr) {
+      FLOE_TRY_VOID(copy_tensor(file, tensor, write));
+      continue;
+    }
+    const QuantType format = *float_format(tensor.type);
+    const ReadTensor read = [&](uint64_t begin, std::span<std::byte> bytes) {
+      if (format != tensor_plan->type) return read_as_f32(file, tensor, format, begin, bytes);
+      return file.read(tensor, begin, bytes);
+    };
+    FLOE_TRY_VOID(pad_tensor(*tensor_plan, plan.norm_factor, read, write));
+  }
+  FLOE_TRY_VOID(out.finish());
+  FLOE_TRY(OutputFile config_file,
+           OutputFile::create((folder / "config.json").string(), text.size()));
+  FLOE_TRY_VOID(config_file.append(std::as_bytes(std::span(text))));
+  FLOE_TRY_VOID(config_file.finish());
+  progress.finish();
+  return result;
+}
+
+}  // namespace floe
