@@ -46,10 +46,13 @@ constexpr double kFirstPark = 64;
 constexpr double kLongestPark = 4096;
 constexpr double kParksRemembered = 4;
 constexpr double kGainDecay = 0.98;  // per verify
-// Plain steps that a drafter may take, over what its guesses brought, until the sequences that do
-// not use it are given up; half of that the next time, unless it has earned them again.
+// Time that a drafter may take, over what its guesses brought, until the sequences that do not use
+// it are given up; half of that the next time, unless it has earned it again. In tokens of plain
+// steps: the more sequences, the sooner is seen what its guesses are worth.
 constexpr double kUpkeep = 4;
 constexpr double kLeastUpkeep = 0.5;
+// Given up with the least of it, a drafter sits out every second sequence, then ever more of them.
+constexpr uint32_t kMaxUpkeepInterval = 32;
 constexpr uint32_t kDraftSamples = 16;
 constexpr uint32_t kPromptSamples = 16;
 // With fewer rows of prompts a forward's rows cost more than those of one with many.
@@ -61,10 +64,12 @@ struct SideAsking {
   bool is_second = false;
 };
 
-// In plain steps of the batch at hand.
 struct Upkeep {
   double budget = kUpkeep;
   double left = kUpkeep;
+  // One sequence of so many begins with the drafter.
+  uint32_t interval = 1;
+  uint32_t n_without = 0;  // that began since the last one that did
 };
 
 struct Sequence {
@@ -93,7 +98,7 @@ class Economics::Impl {
         rows_(router_),
         planned_rows_(router_) {}
 
-  void begin(SequenceId id);
+  void begin(SequenceId id, bool shares_prompt);
   void end(SequenceId id);
   uint32_t tokens_to_keep(SequenceId id, DraftSource source, bool is_free,
                           std::span<const DraftToken> draft);
@@ -184,7 +189,7 @@ class Economics::Impl {
   double park_ = kFirstPark;
 };
 
-void Economics::Impl::begin(SequenceId id) {
+void Economics::Impl::begin(SequenceId id, bool shares_prompt) {
   Sequence* sequence = nullptr;
   for (auto& old : sequences_) {
     if (!old->is_live) sequence = old.get();
@@ -206,6 +211,12 @@ void Economics::Impl::begin(SequenceId id) {
   router_.begin(sequence->router);
   sequence->id = id;
   sequence->is_live = true;
+  if (shares_prompt) return;
+  for (uint32_t s = 0; s < kDraftSources; ++s) {
+    Upkeep& upkeep = upkeep_[s];
+    sequence->has_given_up[s] = ++upkeep.n_without < upkeep.interval;
+    if (!sequence->has_given_up[s]) upkeep.n_without = 0;
+  }
 }
 
 void Economics::Impl::end(SequenceId id) {
@@ -545,10 +556,13 @@ void Economics::Impl::account_for_upkeep(std::span<const SpecOutcome> outcomes,
   for (uint32_t s = 0; s < kDraftSources; ++s) {
     if (!costs_[s]) continue;
     Upkeep& upkeep = upkeep_[s];
-    upkeep.left += double{1} * n_brought[s] / basis_.n_sequences;
-    upkeep.left -= seconds[s] / basis_.plain_seconds;
-    if (upkeep.left >= upkeep.budget) upkeep.left = upkeep.budget = kUpkeep;
+    upkeep.left += n_brought[s];
+    upkeep.left -= seconds[s] / basis_.plain_seconds * basis_.n_sequences;
+    if (n_brought[s] != 0 && upkeep.left >= upkeep.budget) upkeep = {};
     if (upkeep.left >= 0) continue;
+    if (upkeep.budget == kLeastUpkeep) {
+      upkeep.interval = std::min(2 * upkeep.interval, kMaxUpkeepInterval);
+    }
     upkeep.budget = std::max(upkeep.budget / 2, kLeastUpkeep);
     upkeep.left = upkeep.budget;
     for (const auto& sequence : sequences_) {
@@ -636,8 +650,8 @@ Economics::Economics(const SpecPolicy& policy, const ModelInfo& model,
     : impl_(std::make_unique<Impl>(policy, model, std::move(rates))) {}
 Economics::~Economics() = default;
 
-void Economics::begin(SequenceId sequence) {
-  impl_->begin(sequence);
+void Economics::begin(SequenceId sequence, bool shares_prompt) {
+  impl_->begin(sequence, shares_prompt);
 }
 void Economics::end(SequenceId sequence) {
   impl_->end(sequence);

@@ -90,7 +90,9 @@ class Economics {
   Economics(const Economics&) = delete;
   Economics& operator=(const Economics&) = delete;
 
-  void begin(SequenceId sequence);
+  // shares_prompt: with other sequences, which may need what drafters cache for it. Otherwise a
+  // drafter that costs and has not paid lately may have been given up from the first token on.
+  void begin(SequenceId sequence, bool shares_prompt = false);
   void end(SequenceId sequence);
 
   // How many of the guesses that drafters before this one made for the sequence stay: all, or none

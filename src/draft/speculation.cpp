@@ -38,9 +38,10 @@ Speculation::Speculation(const SpecPolicy& policy, const ModelInfo& model,
 }
 
 void Speculation::begin(SequenceId sequence, std::span<const int32_t> tokens, uint32_t n_cached,
-                        std::span<const int32_t> prediction) {
-  economics_.begin(sequence);
+                        std::span<const int32_t> prediction, bool shares_prompt) {
+  economics_.begin(sequence, shares_prompt);
   for (const auto& drafter : drafters_) drafter->begin(sequence, tokens, n_cached, prediction);
+  let_rest(sequence);
 }
 
 void Speculation::end(SequenceId sequence) {
@@ -90,11 +91,12 @@ void Speculation::accept(std::span<const CommittedRows> rows) {
 void Speculation::learn(std::span<const SpecOutcome> outcomes, StepMeasure measure) {
   measure.draft_seconds = draft_seconds_;
   economics_.observe(outcomes, measure);
-  for (const SpecOutcome& outcome : outcomes) {
-    for (const auto& drafter : drafters_) {
-      if (!economics_.has_given_up(outcome.sequence, drafter->source())) continue;
-      drafter->rest(outcome.sequence);
-    }
+  for (const SpecOutcome& outcome : outcomes) let_rest(outcome.sequence);
+}
+
+void Speculation::let_rest(SequenceId sequence) {
+  for (const auto& drafter : drafters_) {
+    if (economics_.has_given_up(sequence, drafter->source())) drafter->rest(sequence);
   }
 }
 

@@ -37,9 +37,9 @@ class Speculation {
   bool active() const { return !drafters_.empty(); }
   const SpecPolicy& policy() const { return policy_; }
 
-  // As Drafter::begin.
+  // As Drafter::begin. shares_prompt: as Economics::begin.
   void begin(SequenceId sequence, std::span<const int32_t> tokens, uint32_t n_cached,
-             std::span<const int32_t> prediction);
+             std::span<const int32_t> prediction, bool shares_prompt);
   void end(SequenceId sequence);
 
   void propose(std::span<SpecTurn> turns, const StepShape& shape, TokenChooser& chooser);
@@ -54,6 +54,7 @@ class Speculation {
   SpecDecision decision(SequenceId sequence) const { return economics_.decision(sequence); }
 
  private:
+  void let_rest(SequenceId sequence);
   double* seconds_of(const Drafter& drafter) {
     return &draft_seconds_[static_cast<size_t>(drafter.source())];
   }

@@ -36,7 +36,7 @@ void Verify::begin(Sequence& sequence) {
   if (!active() || sequence.request->request.max_draft_tokens == 0) return;
   sequence.known_to_drafters = true;
   speculation_.begin(sequence.age, sequence.tokens, sequence.n_cached,
-                     sequence.request->request.prediction);
+                     sequence.request->request.prediction, sequence.request->choices.size() > 1);
 }
 
 void Verify::end(Sequence& sequence) {

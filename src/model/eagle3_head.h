@@ -32,7 +32,8 @@
 namespace floe {
 
 struct Eagle3Options {
-  // Matrices as Q8_0 where their rows are whole blocks: half the bytes to read in every guess.
+  // Matrices as Q4_0 where their rows are whole blocks: a quarter of the bytes to read in every
+  // guess, and with them more guesses pay than a more exact head has right.
   bool quantize = true;
   const KernelTable* kernels = nullptr;  // nullptr: the table chosen for this machine
 };

@@ -27,8 +27,8 @@ class HeadPacker {
   Result<void> matrix(const std::string& name, uint32_t n_cols, uint32_t n_rows,
                       PackedMatrix& target) {
     FLOE_TRY(const Source source, require(name, {n_cols, n_rows}));
-    const uint32_t block = format_traits(QuantType::Q8_0).block_elems;
-    target = packed_shape(quantize_ && n_cols % block == 0 ? QuantType::Q8_0 : source.format,
+    const uint32_t block = format_traits(QuantType::Q4_0).block_elems;
+    target = packed_shape(quantize_ && n_cols % block == 0 ? QuantType::Q4_0 : source.format,
                           n_cols, n_rows, 1);
     matrices_.push_back({&target, source, 0});
     return {};

@@ -160,6 +160,36 @@ TEST(Economics, PromptsDoNotTeachWhatGuessesCost) {
   EXPECT_GT(desk.n_asked, 0u) << "and now it takes none";
 }
 
+// A sequence of n_steps: whether the drafter was there for it from the first one on.
+bool begins_with_drafter(Desk& desk, bool is_right, uint32_t n_steps) {
+  desk.economics.end(1);
+  desk.economics.begin(1);
+  const bool begins = !desk.economics.has_given_up(1, desk.source);
+  for (uint32_t i = 0; i < n_steps; ++i) desk.step(4, is_right);
+  return begins;
+}
+
+TEST(Economics, ADrafterThatNeverPaysSitsOutMostSequences) {
+  Desk desk(SpecMode::adaptive);
+  desk.source = DraftSource::mtp;
+  desk.is_free = false;
+  desk.seconds_per_guess = 0.1;
+  desk.other_draft_seconds = 0.05;
+  uint32_t n_with = 0;
+  for (int i = 0; i < 300; ++i) n_with += begins_with_drafter(desk, false, 60) ? 1 : 0;
+  EXPECT_LE(n_with, 30u);
+  EXPECT_GE(n_with, 8u) << "it is tried again now and then";
+  // Whoever may need its keys and values later gets them.
+  desk.economics.end(1);
+  desk.economics.begin(1, true);
+  EXPECT_FALSE(desk.economics.has_given_up(1, DraftSource::mtp));
+  // One sequence that it pays for brings it back for all.
+  for (int i = 0; i < 64; ++i) begins_with_drafter(desk, true, 200);
+  n_with = 0;
+  for (int i = 0; i < 20; ++i) n_with += begins_with_drafter(desk, true, 60) ? 1 : 0;
+  EXPECT_EQ(n_with, 20u);
+}
+
 // A drafter is behind where it was not asked for a while, and is not the dearer for it.
 TEST(Economics, CatchingUpIsNoPartOfWhatAGuessCosts) {
   Desk desk(SpecMode::adaptive);
