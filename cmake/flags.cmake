@@ -1,6 +1,11 @@
 # One place for compiler flags. Code is built for the baseline of its architecture; only the kernel
 # files of one instruction set get more (src/kernels/CMakeLists.txt), and they are chosen at run time.
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1")
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  # GCC spends a tenth of its time on collecting its own garbage where it could take memory: let the
+  # first collection wait for 400 MB.
+  add_compile_options(--param=ggc-min-heapsize=400000)
+endif()
 
 add_compile_options(-Wall -Wextra -Wshadow -Wsign-compare -Werror=return-type)
 # A row's bits must not depend on what the compiler fuses: fused multiply-adds are written out.
