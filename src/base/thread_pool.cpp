@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include <string>
+#include <chrono>
+#include <optional>
 
 #include "base/error.h"
 
@@ -12,9 +13,15 @@ namespace floe {
 
 namespace {
 
-// Spins this often before giving the core away: a barrier inside a forward lasts microseconds, but
-// when more threads than cores run, a spinning thread would hold up the one it waits for.
-constexpr uint32_t kSpins = 4000;
+using Clock = std::chrono::steady_clock;
+
+// A thread that waits spins so long before it gives its core away. A pool that has its cores to
+// itself stays awake from one forward to the next, sampling and drafting between them included: to
+// wake its threads costs a system call, and on a virtual machine up to a tenth of a millisecond.
+// Where more threads than cores run, a spinning one would hold up the one that it waits for.
+constexpr Clock::duration kPatiencePinned = std::chrono::milliseconds(2);
+constexpr Clock::duration kPatience = std::chrono::microseconds(50);
+constexpr uint32_t kSpinsPerLook = 64;  // at the clock
 
 inline void cpu_relax() {
 #if defined(__x86_64__)
@@ -24,14 +31,18 @@ inline void cpu_relax() {
 #endif
 }
 
+// False: the patience ended before it was ready.
 template <typename Ready>
-void spin_until(Ready&& ready) {
-  for (uint32_t i = 0; !ready(); ++i) {
-    if (i < kSpins) {
+bool spin_until(Clock::duration patience, Ready&& ready) {
+  std::optional<Clock::time_point> start;
+  for (;;) {
+    for (uint32_t i = 0; i < kSpinsPerLook; ++i) {
+      if (ready()) return true;
       cpu_relax();
-    } else {
-      sched_yield();
     }
+    const Clock::time_point now = Clock::now();
+    if (!start) start = now;
+    if (now - *start >= patience) return ready();
   }
 }
 
@@ -73,6 +84,16 @@ std::vector<int> physical_cpus() {
   return cpus;
 }
 
+std::chrono::nanoseconds ThreadPool::patience() const {
+  return cpus_.empty() ? kPatience : kPatiencePinned;
+}
+
+template <typename Ready>
+void ThreadPool::await(Ready&& ready) const {
+  if (spin_until(patience(), ready)) return;
+  while (!ready()) sched_yield();
+}
+
 uint32_t Worker::count() const {
   return pool_->n_threads_;
 }
@@ -103,7 +124,7 @@ void Worker::finish(Slot& slot, uint32_t n_done, uint32_t n_items) {
 
 void Worker::wait(Stage stage) {
   const Slot& slot = slot_of(stage);
-  spin_until([&] { return slot.is_complete.load(std::memory_order_acquire) != 0; });
+  pool_->await([&] { return slot.is_complete.load(std::memory_order_acquire) != 0; });
 }
 
 uint32_t Worker::value(Stage stage) {
@@ -125,7 +146,7 @@ void Worker::barrier() {
     pool_->arrived_.store(0, std::memory_order_relaxed);
     pool_->generation_.store(generation + 1, std::memory_order_release);
   } else {
-    spin_until([&] { return pool_->generation_.load(std::memory_order_acquire) != generation; });
+    pool_->await([&] { return pool_->generation_.load(std::memory_order_acquire) != generation; });
   }
   n_stages_ = 0;
 }
@@ -164,7 +185,7 @@ void ThreadPool::run_erased(Entry entry, void* context) {
   Worker worker;
   worker.pool_ = this;
   entry(context, worker);
-  spin_until([&] { return n_finished_.load(std::memory_order_acquire) == n_threads_ - 1; });
+  await([&] { return n_finished_.load(std::memory_order_acquire) == n_threads_ - 1; });
   forget_stages(worker.n_stages_);
 }
 
@@ -176,10 +197,9 @@ void ThreadPool::thread_main(uint32_t index, int cpu) {
   if (cpu >= 0) pin_this_thread(cpu);
   uint32_t seen = 0;
   for (;;) {
-    // A decode loop calls run() again within microseconds, so spin a little before sleeping.
-    for (uint32_t i = 0; i < kSpins && epoch_.load(std::memory_order_acquire) == seen; ++i)
-      cpu_relax();
-    epoch_.wait(seen, std::memory_order_acquire);
+    const bool has_work =
+        spin_until(patience(), [&] { return epoch_.load(std::memory_order_acquire) != seen; });
+    if (!has_work) epoch_.wait(seen, std::memory_order_acquire);
     const uint32_t epoch = epoch_.load(std::memory_order_acquire);
     if (epoch == seen) continue;
     seen = epoch;

@@ -7,6 +7,7 @@
 // layers; a worker without an item holds nobody up, and one that waits may already fetch what its
 // item will read. A reduction is never split, so results do not depend on the number of workers.
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -119,6 +120,10 @@ class ThreadPool {
   void run_erased(Entry entry, void* context);
   void thread_main(uint32_t index, int cpu);
   void forget_stages(uint32_t n_stages);
+  std::chrono::nanoseconds patience() const;
+  // Spins, then yields, until ready().
+  template <typename Ready>
+  void await(Ready&& ready) const;
 
   uint32_t n_threads_ = 1;
   std::vector<int> cpus_;  // one per worker, empty when not pinned

@@ -6,13 +6,12 @@
 #include <utility>
 
 #include "base/terminal_text.h"
+#include "model/hparams.h"
 #include "store/regular_file.h"
 
 namespace floe {
 
 namespace {
-
-constexpr uint32_t kMaxHeadDim = 8192;  // as of every model
 
 // The fields of config.json, each with what it must be.
 class ConfigReader {
@@ -33,8 +32,8 @@ class ConfigReader {
     const Json* value = find(key);
     if (value == nullptr && absent) return *absent;
     const bool good = value != nullptr && value->is_number_unsigned() &&
-                      value->get<uint64_t>() >= 1 && value->get<uint64_t>() <= kMaxEagle3Dim;
-    if (!good) return wrong(key, fmt::format("1 to {}", kMaxEagle3Dim), value);
+                      value->get<uint64_t>() >= 1 && value->get<uint64_t>() <= kMaxDim;
+    if (!good) return wrong(key, fmt::format("1 to {}", kMaxDim), value);
     return value->get<uint32_t>();
   }
   Result<float> number(const Json* value, const char* key, double low, double high,
@@ -99,11 +98,11 @@ Result<Eagle3Config> read_eagle3_config(const std::string& folder) {
                         reader.find("num_key_value_heads"));
   }
   if (config.head_dim % 2 != 0 || config.head_dim > kMaxHeadDim ||
-      uint64_t{config.n_heads} * config.head_dim > kMaxEagle3Dim) {
-    return reader.wrong("head_dim",
-                        fmt::format("an even number up to {}, at most {} for all heads",
-                                    kMaxHeadDim, kMaxEagle3Dim),
-                        reader.find("head_dim"));
+      uint64_t{config.n_heads} * config.head_dim > kMaxDim) {
+    return reader.wrong(
+        "head_dim",
+        fmt::format("an even number up to {}, at most {} for all heads", kMaxHeadDim, kMaxDim),
+        reader.find("head_dim"));
   }
   FLOE_TRY(config.rms_eps,
            reader.number(reader.find("rms_norm_eps"), "rms_norm_eps", 1e-12, 1.0, 1e-6));

@@ -11,8 +11,6 @@
 
 namespace floe {
 
-inline constexpr uint32_t kMaxEagle3Dim = 1u << 20;
-
 struct Eagle3Config {
   Json json;           // the whole file
   std::string source;  // its path, for messages

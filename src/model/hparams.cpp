@@ -9,7 +9,6 @@ namespace floe {
 
 namespace {
 
-constexpr double kMaxDim = 1 << 20;
 constexpr double kMaxContext = 1 << 24;
 
 const HparamSpec kTable[] = {
@@ -21,12 +20,12 @@ const HparamSpec kTable[] = {
 
     {"attention.head_count", &Hparams::n_heads, 1, 4096, true},
     {"attention.head_count_kv", &Hparams::n_kv_heads, 1, 4096, false},
-    {"attention.key_length", &Hparams::key_dim, 2, 8192, false},
-    {"attention.value_length", &Hparams::value_dim, 1, 8192, false},
+    {"attention.key_length", &Hparams::key_dim, 2, kMaxHeadDim, false},
+    {"attention.value_length", &Hparams::value_dim, 1, kMaxHeadDim, false},
     {"attention.layer_norm_rms_epsilon", &Hparams::rms_eps, 1e-12, 1, true},
     {"attention.sliding_window", &Hparams::sliding_window, 0, kMaxContext, false},
 
-    {"rope.dimension_count", &Hparams::rope_dim, 2, 8192, false},
+    {"rope.dimension_count", &Hparams::rope_dim, 2, kMaxHeadDim, false},
     {"rope.freq_base", &Hparams::rope_base, 1, 1e12, false},
     {"rope.scaling.type", &Hparams::rope_scaling, 0, 0, false},
     {"rope.scaling.factor", &Hparams::rope_factor, 1e-3, 65536, false},
@@ -51,10 +50,10 @@ const HparamSpec kTable[] = {
 
     {"attention.q_lora_rank", &Hparams::q_lora_dim, 0, kMaxDim, false},
     {"attention.kv_lora_rank", &Hparams::kv_lora_dim, 1, kMaxDim, false},
-    {"attention.key_length_mla", &Hparams::key_mla_dim, 2, 8192, false},
-    {"attention.value_length_mla", &Hparams::value_mla_dim, 1, 8192, false},
+    {"attention.key_length_mla", &Hparams::key_mla_dim, 2, kMaxHeadDim, false},
+    {"attention.value_length_mla", &Hparams::value_mla_dim, 1, kMaxHeadDim, false},
     {"attention.indexer.head_count", &Hparams::n_indexer_heads, 1, 4096, false},
-    {"attention.indexer.key_length", &Hparams::indexer_dim, 2, 8192, false},
+    {"attention.indexer.key_length", &Hparams::indexer_dim, 2, kMaxHeadDim, false},
     {"attention.indexer.top_k", &Hparams::indexer_top_k, 1, kMaxContext, false},
     {"attention.indexer.types", &Hparams::indexer_types, 0, 1, false},
 };

@@ -13,6 +13,11 @@
 
 namespace floe {
 
+// Wider ones are refused, in a model or a draft head: of a hidden state or a feed-forward layer, of
+// an attention head.
+inline constexpr uint32_t kMaxDim = 1u << 20;
+inline constexpr uint32_t kMaxHeadDim = 8192;
+
 // The values as the file gives them; 0 or the initialiser where an optional key is absent. Keys are
 // listed in hparam_table() in the same order.
 struct Hparams {

@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "base/terminal_text.h"
 #include "model/architecture.h"
+#include "model/hparams.h"
 #include "store/gguf_writer.h"
 #include "tools/inflate_head.h"
 #include "tools/inflate_widths.h"
@@ -16,10 +17,6 @@
 namespace floe {
 
 namespace {
-
-// Beyond it no reader accepts the file.
-constexpr uint64_t kMaxDim = 1 << 20;
-constexpr uint64_t kMaxHeadDim = 8192;
 
 // The keys that state a width, with their values in the output.
 struct WidthKeys {

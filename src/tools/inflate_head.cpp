@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "base/terminal_text.h"
 #include "model/eagle3_config.h"
+#include "model/hparams.h"
 #include "model/model.h"
 #include "store/safetensors.h"
 #include "tools/inflate_widths.h"
@@ -22,12 +23,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The plan of the tensor, nullptr where it is copied as it is.
-const TensorPlan* find_plan(const InflatePlan& plan, const SafetensorsTensor& tensor) {
-  for (const TensorPlan& candidate : plan.tensors) {
-    if (candidate.name == tensor.name) return &candidate;
+struct Part {
+  const SafetensorsTensor* source;
+  const TensorPlan* plan;  // nullptr: copied as it is
+};
+
+// In the file's order.
+std::vector<Part> parts_of(const SafetensorsFile& file, const InflatePlan& plan) {
+  std::vector<Part> parts;
+  for (const SafetensorsTensor& source : file.tensors()) {
+    const auto found =
+        std::find_if(plan.tensors.begin(), plan.tensors.end(),
+                     [&](const TensorPlan& candidate) { return candidate.name == source.name; });
+    parts.push_back({&source, found == plan.tensors.end() ? nullptr : &*found});
   }
-  return nullptr;
+  return parts;
 }
 
 // The tensor's values from byte `begin` of its F32 form on.
@@ -54,21 +64,20 @@ Result<void> copy_tensor(const SafetensorsFile& file, const SafetensorsTensor& t
   return {};
 }
 
-Result<std::string> inflated_config(const Eagle3Config& config, const Eagle3Widths& widths,
-                                    float rms_eps, uint32_t times) {
+Result<std::string> inflated_config(const Eagle3Config& config, float rms_eps, uint32_t times) {
   Json json = config.json;
   const auto grow = [&](const char* key, uint64_t value) -> Result<void> {
-    if (value * times > kMaxEagle3Dim) {
+    if (value * times > kMaxDim) {
       return model_error("{}: {}: expected at most {} after padding {} times, found {}",
-                         config.source, key, kMaxEagle3Dim, times, value * times);
+                         config.source, key, kMaxDim, times, value * times);
     }
     json[key] = value * times;
     return {};
   };
-  FLOE_TRY_VOID(grow("hidden_size", widths.hidden_dim));
-  FLOE_TRY_VOID(grow("intermediate_size", widths.ffn_dim));
+  FLOE_TRY_VOID(grow("hidden_size", config.hidden_dim));
+  FLOE_TRY_VOID(grow("intermediate_size", config.ffn_dim));
   if (config.trunk_hidden_dim) {
-    FLOE_TRY_VOID(grow("target_hidden_size", widths.trunk_hidden_dim));
+    FLOE_TRY_VOID(grow("target_hidden_size", *config.trunk_hidden_dim));
   }
   // Left out, it would follow from the hidden width.
   json["head_dim"] = config.head_dim;
@@ -86,24 +95,19 @@ Result<InflateResult> inflate_head(const InflateOptions& options) {
   if (fs::equivalent(options.model_path, options.output_path, failure)) {
     return usage_error("-o: expected another folder than the head's, found {}", shown);
   }
-  Eagle3Widths widths;
-  widths.hidden_dim = config.hidden_dim;
-  widths.ffn_dim = config.ffn_dim;
-  widths.rms_eps = config.rms_eps;
-  const SafetensorsTensor* fc = file.find("fc.weight");
-  widths.trunk_hidden_dim = fc == nullptr ? 0 : fc->dims.n_cols() / kTaps;
-  FLOE_TRY(const InflatePlan plan, plan_head_inflation(file, widths, options.times));
-  FLOE_TRY(const std::string text, inflated_config(config, widths, plan.rms_eps, options.times));
+  FLOE_TRY(const InflatePlan plan, plan_head_inflation(file, config, options.times));
+  FLOE_TRY(const std::string text, inflated_config(config, plan.rms_eps, options.times));
+  const std::vector<Part> parts = parts_of(file, plan);
 
   InflateResult result;
   std::vector<SafetensorsTensor> tensors;
-  for (const SafetensorsTensor& source : file.tensors()) {
-    SafetensorsTensor tensor{source.name, source.type, source.dims};
-    if (const TensorPlan* tensor_plan = find_plan(plan, source)) {
-      tensor.dims = tensor_plan->dims;
-      if (tensor_plan->is_norm) tensor.type = ElementType::F32;
+  for (const Part& part : parts) {
+    SafetensorsTensor tensor{part.source->name, part.source->type, part.source->dims};
+    if (part.plan != nullptr) {
+      tensor.dims = part.plan->dims;
+      if (part.plan->is_norm) tensor.type = ElementType::F32;
     }
-    result.input_bytes += source.size_bytes;
+    result.input_bytes += part.source->size_bytes;
     result.output_bytes += tensor.dims.n_elems() * element_bytes(tensor.type);
     tensors.push_back(std::move(tensor));
   }
@@ -118,18 +122,17 @@ Result<InflateResult> inflate_head(const InflateOptions& options) {
     progress.advance(bytes.size());
     return out.append(bytes);
   };
-  for (const SafetensorsTensor& tensor : file.tensors()) {
-    const TensorPlan* tensor_plan = find_plan(plan, tensor);
-    if (tensor_plan == nullptr) {
-      FLOE_TRY_VOID(copy_tensor(file, tensor, write));
+  for (const Part& part : parts) {
+    if (part.plan == nullptr) {
+      FLOE_TRY_VOID(copy_tensor(file, *part.source, write));
       continue;
     }
-    const QuantType format = *float_format(tensor.type);
+    const QuantType format = *float_format(part.source->type);
     const ReadTensor read = [&](uint64_t begin, std::span<std::byte> bytes) {
-      if (format != tensor_plan->type) return read_as_f32(file, tensor, format, begin, bytes);
-      return file.read(tensor, begin, bytes);
+      if (format != part.plan->type) return read_as_f32(file, *part.source, format, begin, bytes);
+      return file.read(*part.source, begin, bytes);
     };
-    FLOE_TRY_VOID(pad_tensor(*tensor_plan, plan.norm_factor, read, write));
+    FLOE_TRY_VOID(pad_tensor(*part.plan, plan.norm_factor, read, write));
   }
   FLOE_TRY_VOID(out.finish());
   FLOE_TRY(OutputFile config_file,

@@ -319,15 +319,19 @@ Result<InflatePlan> plan_inflation(const GgufFile& file, const Hparams& hparams,
   return plan;
 }
 
-Result<InflatePlan> plan_head_inflation(const SafetensorsFile& file, const Eagle3Widths& head,
+Result<InflatePlan> plan_head_inflation(const SafetensorsFile& file, const Eagle3Config& config,
                                         uint32_t times) {
+  const SafetensorsTensor* taps = file.find("fc.weight");
+  if (taps == nullptr) {
+    return model_error("{}: tensor fc.weight: expected one, found none", file.source());
+  }
   InflatePlan plan;
-  plan.rms_eps = head.rms_eps / static_cast<float>(times);
+  plan.rms_eps = config.rms_eps / static_cast<float>(times);
   plan.norm_factor = norm_factor(times);
   Widths widths;
-  widths.hidden_dim = head.hidden_dim;
-  widths.trunk_hidden_dim = head.trunk_hidden_dim;
-  widths.ffn_dim = head.ffn_dim;
+  widths.hidden_dim = config.hidden_dim;
+  widths.trunk_hidden_dim = taps->dims.n_cols() / kTaps;
+  widths.ffn_dim = config.ffn_dim;
   const Planner planner(file.source(), widths, times, false);
   for (const SafetensorsTensor& tensor : file.tensors()) {
     if (tensor.name == "d2t" || tensor.name == "t2d") continue;

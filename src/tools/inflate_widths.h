@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "model/eagle3_config.h"
 #include "model/hparams.h"
 #include "store/gguf.h"
 #include "store/safetensors.h"
@@ -42,16 +43,9 @@ struct InflatePlan {
 // that is not the metadata's, a width that cuts a block.
 Result<InflatePlan> plan_inflation(const GgufFile& file, const Hparams& hparams, uint32_t times);
 
-// What an EAGLE-3 head's config.json says of its widths.
-struct Eagle3Widths {
-  uint64_t hidden_dim = 0;
-  uint64_t trunk_hidden_dim = 0;
-  uint64_t ffn_dim = 0;
-  float rms_eps = 0;
-};
-// Of the tensors with fractions: vocabularies stay as they are and are left out. Norms are F32
-// whatever they were.
-Result<InflatePlan> plan_head_inflation(const SafetensorsFile& file, const Eagle3Widths& widths,
+// Of the head's tensors with fractions: vocabularies stay as they are and are left out. Norms are
+// F32 whatever they were. The width of the trunk is that of fc.weight.
+Result<InflatePlan> plan_head_inflation(const SafetensorsFile& file, const Eagle3Config& config,
                                         uint32_t times);
 
 }  // namespace floe

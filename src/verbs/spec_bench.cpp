@@ -13,23 +13,18 @@ namespace floe {
 
 namespace {
 
-// The arms of the list, off in front.
+// The arms of the list, off in front. One that comes twice is measured twice.
 Result<std::vector<SpecPolicy>> parse_arms(const std::string& list) {
-  std::vector<SpecPolicy> arms(1);
-  arms[0].mode = SpecMode::off;
+  std::vector<SpecPolicy> arms;
   for (size_t begin = 0; begin <= list.size();) {
     const size_t end = std::min(list.find(',', begin), list.size());
-    const std::string name = list.substr(begin, end - begin);
+    const auto policy = parse_spec_policy(list.substr(begin, end - begin));
     begin = end + 1;
-    const auto policy = parse_spec_policy(name);
     if (!policy.ok()) return usage_error("--arms: {}", policy.error().message);
-    if (policy->mode == SpecMode::off) continue;
-    for (const SpecPolicy& earlier : arms) {
-      if (to_string(earlier) == to_string(*policy)) {
-        return usage_error("--arms: '{}' comes twice", name);
-      }
-    }
     arms.push_back(*policy);
+  }
+  if (arms.front().mode != SpecMode::off) {
+    arms.insert(arms.begin(), SpecPolicy{.mode = SpecMode::off});
   }
   return arms;
 }
@@ -83,7 +78,8 @@ Result<int> run_spec_bench_verb(std::span<const std::string> arguments) {
       "--prompts", "PATH", &prompts,
       "file of prompts (JSON lines, see bench/prompts), or a folder of them, a class to a file");
   table.add("--arms", "LIST", &arms,
-            "modes to compare: off, on:K, auto, report; off is always among them");
+            "modes to compare: off, on:K, auto, report; off comes first, given or not; "
+            "off,off shows how far equal arms differ");
   table.add("-np,--parallel", "LIST", &n_sequences, 1, 256,
             "sequences at once; a class's prompts follow each other so that the batch stays full");
   table.add("-n,--predict", "N", &n_predict, 2, 1 << 20, "most tokens to generate for a prompt");
