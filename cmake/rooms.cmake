@@ -15,6 +15,7 @@ function(floe_test name)
   # Tests find the repository and the reference data beside it through these.
   target_compile_definitions(${name}_test PRIVATE FLOE_REPO_DIR="${PROJECT_SOURCE_DIR}")
   set_target_properties(${name}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  set_target_properties(${name}_test PROPERTIES UNITY_BUILD ${FLOE_JOIN_TESTS} UNITY_BUILD_BATCH_SIZE 6)
   add_test(NAME ${name} COMMAND ${name}_test)
 endfunction()
 

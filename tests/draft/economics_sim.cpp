@@ -10,7 +10,7 @@ namespace floe {
 
 namespace {
 
-constexpr uint32_t kLayers = 4, kExperts = 77, kActive = 8;
+constexpr uint32_t kSimLayers = 4, kSimExperts = 77, kSimActive = 8;
 constexpr double kStay = 0.15;
 constexpr double kDenseBytes = 9.86e9, kBytesPerSecond = 19.772e9;  // one second with 8 experts
 
@@ -66,15 +66,15 @@ double SimResult::slowest(uint32_t n_window) const {
 
 SimResult simulate(const SimOptions& options) {
   ModelInfo info;
-  info.n_layers = kLayers;
-  info.n_experts = options.expert_bytes > 0 ? kExperts : 0;
-  info.n_active_experts = options.expert_bytes > 0 ? kActive : 0;
+  info.n_layers = kSimLayers;
+  info.n_experts = options.expert_bytes > 0 ? kSimExperts : 0;
+  info.n_active_experts = options.expert_bytes > 0 ? kSimActive : 0;
   Economics economics(options.policy, info, options.rates);
   const uint32_t n_sequences = options.n_sequences;
   std::vector<StickyRouter> routers;
   std::vector<uint32_t> position(n_sequences, 0);  // of the next row
   for (uint32_t s = 0; s < n_sequences; ++s) {
-    routers.emplace_back(kLayers, kExperts, kActive, kStay, options.seed * 1000 + s);
+    routers.emplace_back(kSimLayers, kSimExperts, kSimActive, kStay, options.seed * 1000 + s);
     economics.begin(s + 1);
   }
   const auto truth = [&](uint32_t s, uint32_t p) {
@@ -94,7 +94,7 @@ SimResult simulate(const SimOptions& options) {
   // Rows that a drafter's own layers have not seen.
   std::vector<std::vector<uint32_t>> n_waiting(n_sequences,
                                                std::vector<uint32_t>(options.drafters.size()));
-  const double plain_step = (kDenseBytes + kActive * options.expert_bytes) / kBytesPerSecond;
+  const double plain_step = (kDenseBytes + kSimActive * options.expert_bytes) / kBytesPerSecond;
   while (result.n_tokens < double{1} * options.n_tokens * n_sequences) {
     DraftSeconds draft_seconds{};
     const auto take = [&](const SimDrafter& drafter, double steps) {
@@ -135,27 +135,27 @@ SimResult simulate(const SimOptions& options) {
 
     uint32_t n_rows = 0;
     for (const SpecCandidate& candidate : candidates) n_rows += 1 + candidate.n_verify;
-    routing.assign(size_t{kLayers} * n_rows * kActive, 0);
+    routing.assign(size_t{kSimLayers} * n_rows * kSimActive, 0);
     uint32_t row = 0;
     for (uint32_t s = 0; s < n_sequences; ++s) {
       for (uint32_t j = 0; j <= candidates[s].n_verify; ++j, ++row) {
         const std::vector<uint32_t>& chosen = routers[s].at(position[s] + j);
-        for (uint32_t layer = 0; layer < kLayers; ++layer) {
-          std::copy_n(chosen.begin() + layer * kActive, kActive,
-                      routing.begin() + (size_t{layer} * n_rows + row) * kActive);
+        for (uint32_t layer = 0; layer < kSimLayers; ++layer) {
+          std::copy_n(chosen.begin() + layer * kSimActive, kSimActive,
+                      routing.begin() + (size_t{layer} * n_rows + row) * kSimActive);
         }
       }
     }
     ByteLedger ledger;
-    for (uint32_t layer = 0; layer < kLayers; ++layer) {
-      const auto begin = routing.begin() + size_t{layer} * n_rows * kActive;
-      ledger.experts_union += std::set<uint32_t>(begin, begin + n_rows * kActive).size();
+    for (uint32_t layer = 0; layer < kSimLayers; ++layer) {
+      const auto begin = routing.begin() + size_t{layer} * n_rows * kSimActive;
+      ledger.experts_union += std::set<uint32_t>(begin, begin + n_rows * kSimActive).size();
     }
-    ledger.n_moe_layers = kLayers;
+    ledger.n_moe_layers = kSimLayers;
     ledger.dense_bytes = static_cast<uint64_t>(kDenseBytes);
     ledger.dense_macs = static_cast<uint64_t>(kDenseBytes) * n_rows;
     ledger.routed_bytes = static_cast<uint64_t>(ledger.mean_union() * options.expert_bytes);
-    ledger.routed_macs = static_cast<uint64_t>(kActive * options.expert_bytes) * n_rows;
+    ledger.routed_macs = static_cast<uint64_t>(kSimActive * options.expert_bytes) * n_rows;
     const MachineRates machine{
         kBytesPerSecond, {KernelRates({{1, options.macs_per_second}}, 1.0)}, 1e30};
     double seconds = options.overhead + floor_seconds(ledger, machine);

@@ -84,13 +84,6 @@ TinyHead rounded(TinyHead head) {
   return head;
 }
 
-std::vector<int32_t> some_tokens(uint32_t n) {
-  std::mt19937 random(3);
-  std::vector<int32_t> tokens(n);
-  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % kTinyVocab);
-  return tokens;
-}
-
 // The published formulas, one row after the other.
 class Reference {
  public:
@@ -219,7 +212,7 @@ class Eagle3Heads : public testing::Test {
     EXPECT_TRUE(cache.ok());
     const std::vector<uint32_t> slots{9, 3, 7, 1, 0, 15, 4, 8, 2, 11, 12, 13};
     const SequenceSlots sequence{slots};
-    const std::vector<int32_t> tokens = some_tokens(8);
+    const std::vector<int32_t> tokens = tiny_tokens(8);
     std::normal_distribution<float> noise;
     std::mt19937 random(5);
     std::vector<float> taps(5 * kTaps * kHidden);

@@ -29,15 +29,8 @@ class Forward : public testing::Test {
     return run_tokens(loaded, slots, tokens_, 0, chunk);
   }
 
-  static std::vector<int32_t> make_tokens() {
-    std::vector<int32_t> tokens(24);
-    std::mt19937 random(4);
-    for (int32_t& token : tokens) token = static_cast<int32_t>(random() % kTinyVocab);
-    return tokens;
-  }
-
   ScratchFolder folder_;
-  std::vector<int32_t> tokens_ = make_tokens();
+  std::vector<int32_t> tokens_ = tiny_tokens(24, 4);
 };
 
 TEST_F(Forward, TheSameBitsHoweverItIsRun) {
@@ -216,9 +209,7 @@ TEST_F(Forward, AFullContextHasRoomForASink) {
   tight.max_rows = 32;
   TinyModel model = tiny_gpt_oss();
   model.set("attention.sliding_window", 512u);
-  std::vector<int32_t> tokens(32);
-  std::mt19937 random(5);
-  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % kTinyVocab);
+  const std::vector<int32_t> tokens = tiny_tokens(32, 5);
   auto hash = [&](const RunSetup& setup) {
     LoadedModel loaded = load(model, setup);
     if (loaded.model == nullptr) return uint64_t{0};
@@ -404,9 +395,9 @@ TEST_F(Forward, LogitsOfTheFirstTokensAlone) {
       const ForwardOutput few = loaded.model->forward({rows, {&sequence, 1}, n}, loaded.cache);
       ASSERT_EQ(few.n_logit_rows, 4u);
       for (uint32_t row = 0; row < 4; ++row) {
-        EXPECT_EQ(std::memcmp(few.logits + row * n, logits.data() + row * kTinyVocab,
-                              n * sizeof(float)),
-                  0)
+        EXPECT_EQ(
+            std::memcmp(few.logits + row * n, logits.data() + row * kTinyVocab, n * sizeof(float)),
+            0)
             << name << ", " << n << " tokens, row " << row;
       }
       EXPECT_EQ(few.ledger.head_bytes < head_bytes, n < kTinyVocab) << name << ", " << n;

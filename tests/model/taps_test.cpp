@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <random>
 
 #include "model/harness.h"
 #include "store/scratch_folder.h"
@@ -41,18 +40,11 @@ std::vector<float> taps_of(const std::string& path, TapLayers layers, uint32_t c
   return taps;
 }
 
-std::vector<int32_t> some_tokens(uint32_t n) {
-  std::mt19937 random(3);
-  std::vector<int32_t> tokens(n);
-  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % kTinyVocab);
-  return tokens;
-}
-
 // The tap behind the last layer is what the output norm reads; the model that ends behind an
 // earlier layer has that layer's tap there.
 TEST(Taps, AreTheResidualStreamBehindALayer) {
   const ScratchFolder folder;
-  const std::vector<int32_t> tokens = some_tokens(20);
+  const std::vector<int32_t> tokens = tiny_tokens(20);
   TinyModel whole = tiny_llama();
   const std::string path = folder.write("whole.gguf", whole.bytes());
   RunSetup setup;
@@ -90,7 +82,7 @@ TEST(Taps, AreTheResidualStreamBehindALayer) {
 
 TEST(Taps, DoNotDependOnTheBatch) {
   const ScratchFolder folder;
-  const std::vector<int32_t> tokens = some_tokens(30);
+  const std::vector<int32_t> tokens = tiny_tokens(30);
   for (const auto& [name, model] : all_tiny_models()) {
     const std::string path = folder.write("model.gguf", model.bytes());
     const TapLayers layers{1, 0, 1};

@@ -39,7 +39,7 @@ std::string good_header() {
          tensor("a", "F32", "[3,2]", 0, 24) + "," + tensor("c", "I64", "[]", 36, 44) + "}";
 }
 
-std::string refusal(const Bytes& bytes) {
+std::string refusal_of(const Bytes& bytes) {
   const auto parsed = parse_safetensors(bytes, "file");
   if (parsed.ok()) return "";
   EXPECT_EQ(parsed.error().kind, ErrorKind::model);
@@ -48,7 +48,7 @@ std::string refusal(const Bytes& bytes) {
 }
 
 void expect_refused(const std::string& header, size_t data_bytes, std::string_view part) {
-  const std::string message = refusal(file(header, data_bytes));
+  const std::string message = refusal_of(file(header, data_bytes));
   EXPECT_NE(message.find(part), std::string::npos)
       << header << "\nexpected: " << part
       << "\nfound: " << (message.empty() ? "accepted" : message);
@@ -71,20 +71,21 @@ TEST(Safetensors, ShowsItsTensors) {
 }
 
 TEST(Safetensors, TakesPaddingBehindTheHeader) {
-  EXPECT_EQ(refusal(file(good_header() + "     ", 44)), "");
-  EXPECT_EQ(refusal(file("{}", 0)), "");
+  EXPECT_EQ(refusal_of(file(good_header() + "     ", 44)), "");
+  EXPECT_EQ(refusal_of(file("{}", 0)), "");
 }
 
 TEST(Safetensors, RefusesLengthsThatDoNotFit) {
   const std::string header = good_header();
   for (const uint64_t n : {uint64_t{header.size() + 45}, uint64_t{100'000'001}, uint64_t{1} << 63,
                            UINT64_MAX, UINT64_MAX - 7}) {
-    EXPECT_NE(refusal(file(header, 44, n)).find("expected a header of at most"), std::string::npos)
+    EXPECT_NE(refusal_of(file(header, 44, n)).find("expected a header of at most"),
+              std::string::npos)
         << n;
   }
   const Bytes whole = file(header, 44);
   for (size_t n = 0; n < whole.size(); ++n) {
-    EXPECT_NE(refusal({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(n)}), "") << n;
+    EXPECT_NE(refusal_of({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(n)}), "") << n;
   }
 }
 

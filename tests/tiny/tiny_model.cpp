@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <random>
 
 #include "base/rng.h"
 #include "store/gguf_writer.h"
@@ -318,6 +319,13 @@ TinyModel tiny_gpt_oss() {
     add_bias(model, p + "ffn_down_exps.bias", {kHidden, 8});
   }
   return model;
+}
+
+std::vector<int32_t> tiny_tokens(uint32_t n, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<int32_t> tokens(n);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % kTinyVocab);
+  return tokens;
 }
 
 std::vector<std::pair<std::string, TinyModel>> all_tiny_models() {

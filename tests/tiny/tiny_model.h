@@ -56,6 +56,7 @@ class TinyModel {
 };
 
 inline constexpr uint32_t kTinyVocab = 48;
+std::vector<int32_t> tiny_tokens(uint32_t n, uint32_t seed = 3);  // random ones
 
 TinyModel tiny_llama();
 TinyModel tiny_llama_moe();
