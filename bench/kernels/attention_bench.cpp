@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "base/memory.h"
 #include "kernels/attend.h"
 
 namespace floe {
@@ -17,29 +18,30 @@ namespace {
 struct Cache {
   static constexpr size_t kBytes = size_t{96} << 20;
 
-  std::vector<std::byte> storage;
+  HugeBuffer storage;  // as the product's cache
   KvPlane plane;
   size_t n_bytes;  // of one copy
 
   Cache(std::mt19937& rng, KvType type, uint32_t n_slots, uint32_t dim) {
     const size_t stride = kv_vector_bytes(type, dim);
     n_bytes = stride * n_slots;
-    storage.resize(n_bytes == 0 ? 0 : std::max<size_t>(1, kBytes / n_bytes) * n_bytes);
+    if (n_bytes == 0) return;
+    storage = HugeBuffer::allocate(std::max<size_t>(1, kBytes / n_bytes) * n_bytes).value();
     std::normal_distribution<float> normal;
     std::vector<float> vector(dim);
     for (uint32_t s = 0; s < n_slots; ++s) {
       for (float& value : vector) value = normal(rng);
-      kernels().store_kv(vector.data(), type, &storage[s * stride], dim);
+      kernels().store_kv(vector.data(), type, storage.data() + s * stride, dim);
     }
-    for (size_t at = n_bytes; at < storage.size(); at += n_bytes) {
-      std::memcpy(&storage[at], storage.data(), n_bytes);
+    for (size_t at = n_bytes; at < storage.size_bytes(); at += n_bytes) {
+      std::memcpy(storage.data() + at, storage.data(), n_bytes);
     }
     plane = {storage.data(), stride, type};
   }
 
   void next() {
     plane.base += n_bytes;
-    if (plane.base == storage.data() + storage.size()) plane.base = storage.data();
+    if (plane.base == storage.data() + storage.size_bytes()) plane.base = storage.data();
   }
 };
 

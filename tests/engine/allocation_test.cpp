@@ -1,37 +1,11 @@
 // Counts heap allocations: a step that only decodes makes none.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
 #include <memory>
-#include <new>
 
 #include "engine/recorder.h"
+#include "fuzz/allocation_count.h"
 #include "sim/scripted_drafter.h"
-
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define FLOE_COUNTS_ALLOCATIONS 1
-#else
-#define FLOE_COUNTS_ALLOCATIONS 0
-#endif
-
-#if FLOE_COUNTS_ALLOCATIONS
-namespace {
-std::atomic<uint64_t> n_allocations{0};
-}  // namespace
-
-void* operator new(size_t size) {
-  n_allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* address = std::malloc(size != 0 ? size : 1)) return address;
-  throw std::bad_alloc();
-}
-void operator delete(void* address) noexcept {
-  std::free(address);
-}
-void operator delete(void* address, size_t) noexcept {
-  std::free(address);
-}
-#endif
 
 namespace floe {
 namespace {
@@ -42,7 +16,6 @@ class CountingSink final : public TokenSink {
   uint64_t n_tokens = 0;
 };
 
-#if FLOE_COUNTS_ALLOCATIONS
 // Of 300 steps, after a few that may allocate. Returns how many tokens came.
 uint64_t expect_no_allocations(SpecMode mode) {
   VirtualClock clock;
@@ -74,28 +47,23 @@ uint64_t expect_no_allocations(SpecMode mode) {
   }
   for (int i = 0; i < 40; ++i) (*engine)->step();
   const uint64_t n_tokens = sink->n_tokens;
-  const uint64_t before = n_allocations.load();
-  for (int i = 0; i < 300; ++i) (*engine)->step();
-  EXPECT_EQ(n_allocations.load() - before, 0u);
+  {
+    const AllocationCount count;
+    for (int i = 0; i < 300; ++i) (*engine)->step();
+    EXPECT_EQ(count.bytes(), 0u);
+  }
   const uint64_t n_made = sink->n_tokens - n_tokens;
   (*engine)->abort_all();
   return n_made;
 }
-#endif
 
 TEST(Allocations, NoneInADecodeStep) {
-  if (!FLOE_COUNTS_ALLOCATIONS) GTEST_SKIP() << "the sanitizer owns the allocator";
-#if FLOE_COUNTS_ALLOCATIONS
   EXPECT_EQ(expect_no_allocations(SpecMode::off), 4u * 300);
-#endif
 }
 
 TEST(Allocations, NoneWhereGuessesAreVerified) {
-  if (!FLOE_COUNTS_ALLOCATIONS) GTEST_SKIP() << "the sanitizer owns the allocator";
-#if FLOE_COUNTS_ALLOCATIONS
   EXPECT_GT(expect_no_allocations(SpecMode::fixed), 2 * 4u * 300);
   EXPECT_GT(expect_no_allocations(SpecMode::adaptive), 4u * 300 - 1);
-#endif
 }
 
 }  // namespace
