@@ -24,6 +24,7 @@ if(FLOE_WEB AND FLOE_NODE AND FLOE_NPM)
     COMMENT "Building the web page"
     VERBATIM)
   add_library(floe_page STATIC ${FLOE_PAGE_SOURCE})
+  target_compile_options(floe_page PRIVATE -Wno-trigraphs)  # the page's texts hold what looks like some
 else()
   if(NOT FLOE_WEB)
     message(STATUS "The web page is left out: FLOE_WEB is OFF")

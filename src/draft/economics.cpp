@@ -10,9 +10,12 @@
 #include "draft/acceptance.h"
 #include "draft/choice.h"
 #include "draft/loss_account.h"
+#include "draft/parking.h"
 #include "draft/reuse.h"
 #include "draft/shadow.h"
+#include "draft/side_asking.h"
 #include "draft/step_cost.h"
+#include "draft/upkeep.h"
 
 namespace floe {
 
@@ -25,13 +28,6 @@ constexpr uint32_t kFirstPlainSteps = 3;
 constexpr uint32_t kVerifiesPerPlain = 64;
 // Guesses that will hardly ever be reached are not worth a look.
 constexpr double kLeastReach = 0.01;
-// A drafter that costs and does not pay is asked on the side, for this many tokens in two steps in
-// a row (the first finds it behind, the second shows what it takes) every so many steps, ever less
-// often while its guesses are wrong and so rarely that this takes kSideShare of the time at most.
-constexpr uint32_t kSideTokens = 2;
-constexpr uint32_t kMinSideInterval = 8;
-constexpr uint32_t kMaxSideInterval = 64;
-constexpr double kSideShare = 0.005;
 constexpr uint32_t kMaxPaidTokens = 8;
 // Guesses less likely than this pay nowhere: they give way to a drafter that is asked on the side.
 constexpr double kLeastPromise = 0.2;
@@ -39,38 +35,10 @@ constexpr double kLeastPromise = 0.2;
 // steps.
 constexpr double kUnknownDraftCost = 0.05;
 constexpr double kLeastDraftCost = 1e-3;
-// Speculation that runs its account dry twice within kDipTokens (of a sequence) and has not been
-// paying rests, for kFirstPark tokens first and twice as long every time.
-constexpr double kDipTokens = 256;
-constexpr double kFirstPark = 64;
-constexpr double kLongestPark = 4096;
-constexpr double kParksRemembered = 4;
-constexpr double kGainDecay = 0.98;  // per verify
-// Time that a drafter may take, over what its guesses brought, until the sequences that do not use
-// it are given up; half of that the next time, unless it has earned it again. In tokens of plain
-// steps: the more sequences, the sooner is seen what its guesses are worth.
-constexpr double kUpkeep = 4;
-constexpr double kLeastUpkeep = 0.5;
-// Given up with the least of it, a drafter sits out every second sequence, then ever more of them.
-constexpr uint32_t kMaxUpkeepInterval = 32;
 constexpr uint32_t kDraftSamples = 16;
 constexpr uint32_t kPromptSamples = 16;
 // With fewer rows of prompts a forward's rows cost more than those of one with many.
 constexpr uint32_t kLeastPromptRows = 32;
-
-struct SideAsking {
-  uint32_t interval = 0;
-  uint32_t countdown = 0;
-  bool is_second = false;
-};
-
-struct Upkeep {
-  double budget = kUpkeep;
-  double left = kUpkeep;
-  // One sequence of so many begins with the drafter.
-  uint32_t interval = 1;
-  uint32_t n_without = 0;  // that began since the last one that did
-};
 
 struct Sequence {
   SequenceId id = 0;
@@ -128,12 +96,11 @@ class Economics::Impl {
     n_plains_wanted_.resize(n_sequences + 1, kFirstPlainSteps);
     n_verifies_.resize(n_sequences + 1);
   }
-  bool is_parked() const { return n_tokens_ < parked_until_; }
   double draft_seconds_of(DraftSource source) const;
   double expected_draft_seconds() const;
   void plan_paid(DraftSource source);
   bool may_ask_aside(DraftSource source) const {
-    return side_[static_cast<size_t>(source)].countdown == 0 && account_.balance() >= 0;
+    return side_[static_cast<size_t>(source)].is_due() && account_.balance() >= 0;
   }
   void count_side_asking(DraftSource source);
   void take_stock(std::span<const SpecCandidate> candidates, const StepShape& shape);
@@ -142,7 +109,6 @@ class Economics::Impl {
   const char* choose_beside_prompts(uint32_t n_most, uint32_t* n_chosen);
   void take_first(std::span<SpecCandidate> candidates, uint32_t n_left);
   void explain(std::span<const SpecCandidate> candidates, std::string_view reason);
-  void run_dry();
   void learn_draft_cost(const DraftSeconds& seconds);
   double asked_seconds(const DraftSeconds& seconds) const;
   void account_for_upkeep(std::span<const SpecOutcome> outcomes, const DraftSeconds& seconds);
@@ -154,6 +120,7 @@ class Economics::Impl {
   StepCost cost_;
   Acceptance acceptance_;
   LossAccount account_;
+  Parking parking_;
   std::vector<std::unique_ptr<Sequence>> sequences_;  // those that ended are used again
 
   std::array<SideAsking, kDraftSources> side_;
@@ -179,14 +146,6 @@ class Economics::Impl {
   double predicted_seconds_ = 0;
   std::vector<Chance> chances_;
   std::vector<Sequence*> of_candidate_, of_plan_;
-
-  double n_tokens_ = 0;  // per sequence, so far
-  // Of verifies lately: what plain steps would have taken for their tokens, and what they took.
-  double verify_earned_ = 0, verify_spent_ = 0;
-  bool is_dry_ = false;
-  double last_dip_ = -2 * kDipTokens;
-  double parked_until_ = 0;
-  double park_ = kFirstPark;
 };
 
 void Economics::Impl::begin(SequenceId id, bool shares_prompt) {
@@ -213,9 +172,7 @@ void Economics::Impl::begin(SequenceId id, bool shares_prompt) {
   sequence->is_live = true;
   if (shares_prompt) return;
   for (uint32_t s = 0; s < kDraftSources; ++s) {
-    Upkeep& upkeep = upkeep_[s];
-    sequence->has_given_up[s] = ++upkeep.n_without < upkeep.interval;
-    if (!sequence->has_given_up[s]) upkeep.n_without = 0;
+    sequence->has_given_up[s] = !upkeep_[s].takes_part();
   }
 }
 
@@ -262,7 +219,7 @@ void Economics::Impl::plan_paid(DraftSource source) {
       chances_.push_back({reach, index});
     }
   }
-  if (!has_basis_ || of_plan_.size() != basis_.n_sequences || is_parked()) return;
+  if (!has_basis_ || of_plan_.size() != basis_.n_sequences || parking_.is_parked()) return;
   if (policy_.mode == SpecMode::report) return;
   std::sort(chances_.begin(), chances_.end(),
             [](const Chance& a, const Chance& b) { return a.reach > b.reach; });
@@ -312,33 +269,27 @@ uint32_t Economics::Impl::tokens_to_keep(SequenceId id, DraftSource source, bool
 // the same steps.
 void Economics::Impl::count_side_asking(DraftSource source) {
   const auto s = static_cast<size_t>(source);
-  SideAsking& side = side_[s];
   if (!is_asked_aside_[s]) {
-    if (side.countdown != 0) --side.countdown;
+    side_[s].pass();
     const bool pays_for_all =
         n_asked_[s] != 0 &&
         std::none_of(sequences_.begin(), sequences_.end(), [&](const auto& sequence) {
           return sequence->in_batch && !sequence->has_given_up[s] && sequence->n_paying[s] == 0;
         });
-    if (pays_for_all) side = {};
+    if (pays_for_all) side_[s] = {};
     return;
   }
-  side.is_second = !side.is_second;
-  if (side.is_second) return;
-  uint32_t least = kMinSideInterval;
+  double cost = 0;
   if (has_basis_) {
-    const double both = 2 * kSideTokens * draft_seconds_of(source) * basis_.n_sequences;
-    const double steps = both / (kSideShare * basis_.plain_seconds);
-    least = static_cast<uint32_t>(std::clamp(steps, 1.0 * kMinSideInterval, 1e6));
+    cost = 2 * SideAsking::kTokens * draft_seconds_of(source) * basis_.n_sequences /
+           basis_.plain_seconds;
   }
-  bool was_right = false;  // of any sequence
-  for (const auto& sequence : sequences_) {
-    if (sequence->asked_in[s] != step_) continue;
-    was_right = was_right || (sequence->acceptance.of_source[s].recent & 1) != 0;
-  }
-  const uint32_t more = was_right ? 0 : std::min(2 * side.interval, kMaxSideInterval);
-  side.interval = std::max(least, more);
-  side.countdown = side.interval - 2;
+  const bool was_right =
+      std::any_of(sequences_.begin(), sequences_.end(), [&](const auto& sequence) {
+        return sequence->asked_in[s] == step_ &&
+               (sequence->acceptance.of_source[s].recent & 1) != 0;
+      });
+  side_[s].asked(cost, was_right);
 }
 
 uint32_t Economics::Impl::tokens_to_ask(SequenceId id, DraftSource source, bool is_free,
@@ -359,7 +310,7 @@ uint32_t Economics::Impl::tokens_to_ask(SequenceId id, DraftSource source, bool 
   if (n_tokens == 0) {
     if (!may_ask_aside(source)) return 0;
     is_asked_aside_[s] = true;
-    n_tokens = kSideTokens;
+    n_tokens = SideAsking::kTokens;
   }
   n_tokens = std::min(n_tokens, n_most);
   n_asked_[s] += n_tokens;
@@ -416,24 +367,12 @@ void Economics::Impl::list_chances(std::span<const SpecCandidate> candidates) {
             [](const Chance& a, const Chance& b) { return a.reach > b.reach; });
 }
 
-void Economics::Impl::run_dry() {
-  if (is_dry_) return;
-  is_dry_ = true;
-  if (n_tokens_ - std::max(last_dip_, parked_until_) > kParksRemembered * park_) park_ = kFirstPark;
-  if (n_tokens_ - last_dip_ < kDipTokens && verify_earned_ < verify_spent_) {
-    parked_until_ = n_tokens_ + park_;
-    park_ = std::min(2 * park_, kLongestPark);
-    verify_earned_ = verify_spent_ = 0;
-  }
-  last_dip_ = n_tokens_;
-}
-
 // The number of chances, from the head of the list, that become rows, and the reason.
 const char* Economics::Impl::choose(const StepShape& shape, uint32_t* n_chosen) {
   *n_chosen = 0;
   const uint32_t n_sequences = rows_.n_sequences();
   if (chances_.empty()) return "no guess";
-  if (is_parked()) return "parked";
+  if (parking_.is_parked()) return "parked";
   if (!has_basis_) return "no timing yet";
   const uint32_t n_most = std::min(static_cast<uint32_t>(chances_.size()), shape.max_draft_rows);
   if (shape.n_prompt_rows >= kLeastPromptRows) return choose_beside_prompts(n_most, n_chosen);
@@ -445,10 +384,10 @@ const char* Economics::Impl::choose(const StepShape& shape, uint32_t* n_chosen) 
   *n_chosen = choice.n_chosen;
   predicted_seconds_ = choice.seconds;
   if (choice.n_chosen != 0 || !choice.is_refused) {
-    is_dry_ = false;
+    parking_.covered();
     return choice.n_chosen != 0 ? "pays" : "would not pay";
   }
-  run_dry();
+  parking_.run_dry();
   return "loss account";
 }
 
@@ -542,8 +481,7 @@ double Economics::Impl::asked_seconds(const DraftSeconds& seconds) const {
   return sum;
 }
 
-// Of a step without prompts. A drafter's layers have to keep up with every committed row, whether
-// or not anybody asks it.
+// Of a step without prompts.
 void Economics::Impl::account_for_upkeep(std::span<const SpecOutcome> outcomes,
                                          const DraftSeconds& seconds) {
   if (policy_.mode != SpecMode::adaptive || !has_basis_) return;
@@ -555,16 +493,8 @@ void Economics::Impl::account_for_upkeep(std::span<const SpecOutcome> outcomes,
   }
   for (uint32_t s = 0; s < kDraftSources; ++s) {
     if (!costs_[s]) continue;
-    Upkeep& upkeep = upkeep_[s];
-    upkeep.left += n_brought[s];
-    upkeep.left -= seconds[s] / basis_.plain_seconds * basis_.n_sequences;
-    if (n_brought[s] != 0 && upkeep.left >= upkeep.budget) upkeep = {};
-    if (upkeep.left >= 0) continue;
-    if (upkeep.budget == kLeastUpkeep) {
-      upkeep.interval = std::min(2 * upkeep.interval, kMaxUpkeepInterval);
-    }
-    upkeep.budget = std::max(upkeep.budget / 2, kLeastUpkeep);
-    upkeep.left = upkeep.budget;
+    const double n_taken = seconds[s] / basis_.plain_seconds * basis_.n_sequences;
+    if (!upkeep_[s].charge(n_brought[s], n_taken)) continue;
     for (const auto& sequence : sequences_) {
       if (sequence->in_batch && sequence->n_paying[s] == 0) sequence->has_given_up[s] = true;
     }
@@ -604,7 +534,7 @@ void Economics::Impl::observe(std::span<const SpecOutcome> outcomes, const StepM
   } else if (n_sequences != 0) {
     learn_draft_cost(measure.draft_seconds);
     account_for_upkeep(outcomes, measure.draft_seconds);
-    n_tokens_ += double{1} * n_tokens / n_sequences;
+    parking_.advance(double{1} * n_tokens / n_sequences);
     learn_from_decoding(measure, n_verified, n_tokens);
   }
   for (uint32_t s = 0; s < kDraftSources; ++s) count_side_asking(DraftSource(s));
@@ -641,8 +571,7 @@ void Economics::Impl::learn_from_decoding(const StepMeasure& measure, uint32_t n
   const double seconds = std::accumulate(drafting.begin(), drafting.end(), measure.forward_seconds);
   const double plain = n_tokens * basis_.plain_seconds / n_sequences;
   account_.settle(plain, seconds);
-  verify_earned_ = kGainDecay * verify_earned_ + plain;
-  verify_spent_ = kGainDecay * verify_spent_ + seconds;
+  parking_.verified(plain, seconds);
 }
 
 Economics::Economics(const SpecPolicy& policy, const ModelInfo& model,

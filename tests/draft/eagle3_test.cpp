@@ -91,31 +91,10 @@ class Eagle3 : public testing::Test {
 };
 
 TEST_F(Eagle3, ADraftDoesNotDependOnWhenOrWithWhomItIsMade) {
-  std::vector<DrivenSequence> alone;
-  for (const std::vector<int32_t>& prompt : prompts_) {
-    alone.push_back(std::move(driver_->drive({&prompt, 1}, {})[0]));
-  }
-  struct Way {
-    DriveOptions options;
-    uint32_t max_step_rows;
-  };
-  const Way ways[] = {
-      {{.chunk = 512, .every = 7}, 256},     // rows wait
-      {{.chunk = 5, .every = 55}, 256},      // and run without a draft when there are too many
-      {{.chunk = 100, .n_verify = 4}, 256},  // guesses become rows, right and wrong ones
-      {{.chunk = 1, .n_verify = 2, .every = 3}, 256},
-      {{.chunk = 20, .every = 13}, 24},  // more rows wait than one forward takes
-  };
-  for (const Way& way : ways) {
-    driver_.reset();
-    start(way.max_step_rows);
-    const std::vector<DrivenSequence> batched = driver_->drive(prompts_, way.options);
-    uint32_t n_equal = 0;
-    for (size_t i = 0; i < batched.size(); ++i) {
-      n_equal += expect_equal_drafts(batched[i], alone[i]);
-    }
-    EXPECT_GE(n_equal, 2 * prompts_.size()) << &way - ways;
-  }
+  expect_drafts_of_tokens_alone([this](uint32_t max_step_rows) {
+    start(max_step_rows);
+    return driver_.get();
+  });
 }
 
 TEST_F(Eagle3, ADraftIsTheChainOfTheHeadOverAllRows) {

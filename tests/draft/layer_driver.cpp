@@ -207,6 +207,39 @@ void LayerDriver::expect_no_allocations(std::span<const int32_t> prompt, const f
   EXPECT_EQ(count.bytes(), 0u);
 }
 
+void expect_drafts_of_tokens_alone(
+    const std::function<LayerDriver*(uint32_t max_step_rows)>& start) {
+  constexpr uint32_t kStepRows = 256;
+  struct Way {
+    DriveOptions options;
+    uint32_t max_step_rows;
+  };
+  const Way ways[] = {
+      {{.chunk = 512, .every = 7}, kStepRows},     // rows wait
+      {{.chunk = 5, .every = 55}, kStepRows},      // and run without a draft when they are too many
+      {{.chunk = 100, .n_verify = 4}, kStepRows},  // guesses become rows, right and wrong ones
+      {{.chunk = 1, .n_verify = 2, .every = 3}, kStepRows},
+      {{.chunk = 20, .every = 13}, 24},  // more rows wait than one forward takes
+  };
+  const std::vector<std::vector<int32_t>> prompts = LayerDriver::prompts();
+  LayerDriver* driver = start(kStepRows);
+  ASSERT_NE(driver, nullptr);
+  std::vector<DrivenSequence> alone;
+  for (const std::vector<int32_t>& prompt : prompts) {
+    alone.push_back(std::move(driver->drive({&prompt, 1}, {})[0]));
+  }
+  for (const Way& way : ways) {
+    if (way.max_step_rows != driver->limits().max_step_rows) driver = start(way.max_step_rows);
+    ASSERT_NE(driver, nullptr);
+    const std::vector<DrivenSequence> batched = driver->drive(prompts, way.options);
+    uint32_t n_equal = 0;
+    for (size_t i = 0; i < batched.size(); ++i) {
+      n_equal += expect_equal_drafts(batched[i], alone[i]);
+    }
+    EXPECT_GE(n_equal, 2 * prompts.size()) << &way - ways;
+  }
+}
+
 uint32_t expect_equal_drafts(const DrivenSequence& a, const DrivenSequence& b) {
   const size_t n_tokens = std::min(a.tokens.size(), b.tokens.size());
   EXPECT_TRUE(std::equal(a.tokens.begin(), a.tokens.begin() + static_cast<ptrdiff_t>(n_tokens),

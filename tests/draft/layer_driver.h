@@ -2,6 +2,7 @@
 // The bundled model and a drafter driven by hand, greedily, in the order the engine keeps: draft,
 // forward, accept.
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -81,6 +82,11 @@ class LayerDriver {
   std::unique_ptr<Drafter> drafter_;
   SequenceId next_id_ = 7;
 };
+
+// Drafts of each prompt alone, against those made together and with rows that wait, guesses that
+// become rows, and more rows than a forward takes. start: a new driver with a drafter.
+void expect_drafts_of_tokens_alone(
+    const std::function<LayerDriver*(uint32_t max_step_rows)>& start);
 
 // Compares the drafts that both made at the same place; returns how many there were.
 uint32_t expect_equal_drafts(const DrivenSequence& a, const DrivenSequence& b);
