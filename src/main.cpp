@@ -1,6 +1,8 @@
 // floe VERB [options]: finds the verb, runs it, turns an error into one line and an exit code.
 #include <algorithm>
 #include <cstdio>
+#include <exception>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -13,7 +15,8 @@ namespace {
 
 void print_help() {
   std::string text = fmt::format(
-      "floe {}: runs Mixture-of-Experts language models at the memory floor\n\nfloe VERB [options]\n\n",
+      "floe {}: runs Mixture-of-Experts language models at the memory floor\n\nfloe VERB "
+      "[options]\n\n",
       kVersion);
   for (const Verb& verb : verbs()) text += fmt::format("  {:<13} {}\n", verb.name, verb.summary);
   text += "  help VERB     every option of a verb with its default and environment name\n";
@@ -40,12 +43,23 @@ Result<int> dispatch(std::vector<std::string> arguments) {
   return usage_error("unknown verb '{}': 'floe help' lists them", arguments[0]);
 }
 
+// What the standard library cannot get from the machine it throws: memory, threads.
+Result<int> run(std::vector<std::string> arguments) {
+  try {
+    return dispatch(std::move(arguments));
+  } catch (const std::bad_alloc&) {
+    return make_error(ErrorKind::memory, "out of memory");
+  } catch (const std::exception& exception) {
+    return make_error(ErrorKind::runtime, "{}", exception.what());
+  }
+}
+
 }  // namespace
 }  // namespace floe
 
 int main(int argc, char** argv) {
   floe::setup_logging();
-  const auto result = floe::dispatch({argv + 1, argv + argc});
+  const auto result = floe::run({argv + 1, argv + argc});
   if (result.ok()) return *result;
   fmt::print(stderr, "floe: {}\n", result.error().message);
   return floe::exit_code(result.error().kind);

@@ -156,12 +156,21 @@ ThreadPool::ThreadPool(uint32_t n_threads, bool pin) {
   n_threads_ = n_threads != 0 ? n_threads : static_cast<uint32_t>(cpus.size());
   if (pin && n_threads_ <= cpus.size()) cpus_ = cpus;
   slots_ = std::make_unique<Worker::Slot[]>(Worker::kMaxStages);
-  for (uint32_t i = 1; i < n_threads_; ++i) {
-    threads_.emplace_back([this, i] { thread_main(i, cpus_.empty() ? -1 : cpus_[i]); });
+  try {
+    for (uint32_t i = 1; i < n_threads_; ++i) {
+      threads_.emplace_back([this, i] { thread_main(i, cpus_.empty() ? -1 : cpus_[i]); });
+    }
+  } catch (...) {  // no more threads are to be had: those that run must not outlive this
+    stop();
+    throw;
   }
 }
 
 ThreadPool::~ThreadPool() {
+  stop();
+}
+
+void ThreadPool::stop() {
   stop_.store(true, std::memory_order_relaxed);
   epoch_.fetch_add(1, std::memory_order_release);
   epoch_.notify_all();

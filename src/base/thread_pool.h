@@ -120,6 +120,7 @@ class ThreadPool {
   void run_erased(Entry entry, void* context);
   void thread_main(uint32_t index, int cpu);
   void forget_stages(uint32_t n_stages);
+  void stop();
   std::chrono::nanoseconds patience() const;
   // Spins, then yields, until ready().
   template <typename Ready>

@@ -39,7 +39,6 @@ Choice choose_guesses(std::span<const Chance> chances, const StepCost& cost,
                       const LossAccount& account, BatchRows& rows) {
   const uint32_t n_sequences = rows.n_sequences();
   Choice choice;
-  choice.n_tokens = n_sequences;
   choice.seconds = basis.plain_seconds;
   double best = costs.min_gain * n_sequences / (basis.plain_seconds + costs.seconds_sunk);
   double n_tokens = n_sequences;
@@ -57,7 +56,7 @@ Choice choose_guesses(std::span<const Chance> chances, const StepCost& cost,
       continue;
     }
     best = rate;
-    choice = {n_guesses, n_tokens, forward, false};
+    choice = {n_guesses, forward, false};
   }
   choice.is_refused = refused > best;
   rows.reset(n_sequences);

@@ -53,7 +53,6 @@ struct ChoiceCosts {
 
 struct Choice {
   uint32_t n_chosen = 0;    // from the head of the list
-  double n_tokens = 0;      // expected
   double seconds = 0;       // of the forward
   bool is_refused = false;  // more would be chosen if the account covered it
 };

@@ -142,6 +142,7 @@ class Economics::Impl {
   StepCost::Basis basis_;
   bool has_basis_ = false;
   double n_positions_ = 0;
+  uint32_t n_known_ = 0;  // sequences of the batch that begin() was called for
   BatchRows rows_, planned_rows_;
   double predicted_seconds_ = 0;
   std::vector<Chance> chances_;
@@ -219,7 +220,7 @@ void Economics::Impl::plan_paid(DraftSource source) {
       chances_.push_back({reach, index});
     }
   }
-  if (!has_basis_ || of_plan_.size() != basis_.n_sequences || parking_.is_parked()) return;
+  if (!has_basis_ || of_plan_.size() != n_known_ || parking_.is_parked()) return;
   if (policy_.mode == SpecMode::report) return;
   std::sort(chances_.begin(), chances_.end(),
             [](const Chance& a, const Chance& b) { return a.reach > b.reach; });
@@ -325,11 +326,13 @@ void Economics::Impl::take_stock(std::span<const SpecCandidate> candidates,
   for (const auto& sequence : sequences_) sequence->in_batch = false;
   of_candidate_.clear();
   n_positions_ = 0;
+  n_known_ = 0;
   for (const SpecCandidate& candidate : candidates) {
     Sequence* sequence = find(candidate.sequence);
     of_candidate_.push_back(sequence);
     n_positions_ += candidate.position + 1;
     if (sequence == nullptr) continue;
+    ++n_known_;
     sequence->in_batch = true;
     sequence->decision = {};
   }
@@ -371,8 +374,8 @@ void Economics::Impl::list_chances(std::span<const SpecCandidate> candidates) {
 const char* Economics::Impl::choose(const StepShape& shape, uint32_t* n_chosen) {
   *n_chosen = 0;
   const uint32_t n_sequences = rows_.n_sequences();
-  if (chances_.empty()) return "no guess";
   if (parking_.is_parked()) return "parked";
+  if (chances_.empty()) return "would not pay";
   if (!has_basis_) return "no timing yet";
   const uint32_t n_most = std::min(static_cast<uint32_t>(chances_.size()), shape.max_draft_rows);
   if (shape.n_prompt_rows >= kLeastPromptRows) return choose_beside_prompts(n_most, n_chosen);
@@ -405,14 +408,15 @@ const char* Economics::Impl::choose_beside_prompts(uint32_t n_most, uint32_t* n_
   return *n_chosen != 0 ? "pays" : "would not pay";
 }
 
-// "on:K"
+// "on:K": the first guesses of all before the second ones of any.
 void Economics::Impl::take_first(std::span<SpecCandidate> candidates, uint32_t n_left) {
-  for (uint32_t c = 0; c < candidates.size(); ++c) {
-    SpecCandidate& candidate = candidates[c];
-    candidate.n_verify =
-        std::min({static_cast<uint32_t>(candidate.draft.size()), policy_.n_fixed, n_left});
-    n_left -= candidate.n_verify;
-    for (uint32_t k = 0; k < candidate.n_verify; ++k) rows_.add(c);
+  for (uint32_t k = 0; k < policy_.n_fixed; ++k) {
+    for (uint32_t c = 0; c < candidates.size() && n_left != 0; ++c) {
+      if (candidates[c].draft.size() <= k) continue;
+      ++candidates[c].n_verify;
+      --n_left;
+      rows_.add(c);
+    }
   }
 }
 
@@ -427,9 +431,10 @@ void Economics::Impl::explain(std::span<const SpecCandidate> candidates, std::st
       continue;
     }
     decision.state = reason == "parked" ? "parked" : "plain";
-    decision.reason = candidates[c].draft.empty() ? "no guess"
-                      : reason == "pays"          ? "would not pay"
-                                                  : reason.data();
+    decision.reason = reason == "parked"            ? "parked"
+                      : candidates[c].draft.empty() ? "no guess"
+                      : reason == "pays"            ? "would not pay"
+                                                    : reason.data();
   }
 }
 
@@ -443,7 +448,7 @@ void Economics::Impl::allocate(std::span<SpecCandidate> candidates, const StepSh
     if (has_basis_ && shape.n_prompt_rows == 0) {
       predicted_seconds_ = cost_.seconds(basis_, rows_.n_rows(), rows_.experts_union());
     }
-    explain(candidates, "no guess");
+    explain(candidates, "no rows left");
     return;
   }
   list_chances(candidates);
@@ -492,7 +497,11 @@ void Economics::Impl::account_for_upkeep(std::span<const SpecOutcome> outcomes,
     }
   }
   for (uint32_t s = 0; s < kDraftSources; ++s) {
-    if (!costs_[s]) continue;
+    // Nobody has it: what little time passes is not the drafter's.
+    const bool has_it = std::any_of(
+        sequences_.begin(), sequences_.end(),
+        [&](const auto& sequence) { return sequence->in_batch && !sequence->has_given_up[s]; });
+    if (!costs_[s] || !has_it) continue;
     const double n_taken = seconds[s] / basis_.plain_seconds * basis_.n_sequences;
     if (!upkeep_[s].charge(n_brought[s], n_taken)) continue;
     for (const auto& sequence : sequences_) {

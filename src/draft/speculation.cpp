@@ -29,10 +29,7 @@ Speculation::Speculation(const SpecPolicy& policy, const ModelInfo& model,
                          const std::optional<MachineRates>& rates,
                          std::vector<std::unique_ptr<Drafter>> drafters, uint32_t max_sequences,
                          const Clock& clock)
-    : policy_(policy),
-      economics_(policy, model, rates),
-      drafters_(std::move(drafters)),
-      clock_(clock) {
+    : economics_(policy, model, rates), drafters_(std::move(drafters)), clock_(clock) {
   tasks_.reserve(max_sequences);
   candidates_.reserve(max_sequences);
 }

@@ -35,7 +35,6 @@ class Speculation {
               const Clock& clock);
 
   bool active() const { return !drafters_.empty(); }
-  const SpecPolicy& policy() const { return policy_; }
 
   // As Drafter::begin. shares_prompt: as Economics::begin.
   void begin(SequenceId sequence, std::span<const int32_t> tokens, uint32_t n_cached,
@@ -59,7 +58,6 @@ class Speculation {
     return &draft_seconds_[static_cast<size_t>(drafter.source())];
   }
 
-  const SpecPolicy policy_;
   Economics economics_;
   std::vector<std::unique_ptr<Drafter>> drafters_;
   const Clock& clock_;

@@ -141,6 +141,7 @@ double StepCost::residual(uint32_t n_sequences, uint32_t n_guesses) const {
 
 void StepCost::observe_plain(uint32_t n_sequences, double n_positions, double experts_union,
                              double seconds, const ByteLedger& ledger) {
+  if (!(seconds > 0)) return;  // the clock stands still
   reserve(n_sequences);
   Plain& plain = plain_[n_sequences];
   if (!plain.seconds.is_known()) {

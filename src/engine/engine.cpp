@@ -368,10 +368,14 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options, Mod
   auto cache = std::make_unique<KvCache>(std::move(created));
   ForwardLimits limits{Scheduler::max_rows(options), options.max_sequences, n_context};
   std::vector<std::unique_ptr<Drafter>> drafters;
-  if (options.spec.mode != SpecMode::off && options.drafters) {
-    const DraftLimits draft_limits{options.max_sequences, n_context, limits.max_rows,
-                                   options.kv_types};
-    FLOE_TRY(drafters, options.drafters(model, *cache, draft_limits));
+  if (options.drafters) {
+    if (options.spec.mode != SpecMode::off) {
+      const DraftLimits draft_limits{options.max_sequences, n_context, limits.max_rows,
+                                     options.kv_types};
+      FLOE_TRY(drafters, options.drafters(model, *cache, draft_limits));
+    }
+    // The same room whatever the mode: engines may take turns on one model, and the last one that
+    // was made has reserved it.
     limits.max_rows += options.max_draft_rows;
     limits.max_logit_rows += options.max_draft_rows;
     limits.tap_layers = options.tap_layers;

@@ -11,15 +11,13 @@ void Engine::Impl::count_step(const ForwardOutput& output, std::span<const Plann
   const ByteLedger& ledger = output.ledger;
   telemetry_.n_rows = static_cast<uint32_t>(rows_.size());
   telemetry_.n_sequences = static_cast<uint32_t>(plan.size());
-  telemetry_.n_accepted = 0;
   telemetry_.n_draft_rows = 0;
   telemetry_.predicted_seconds = 0.0;
   for (const PlannedRows& planned : plan) {
     telemetry_.n_draft_rows += static_cast<uint32_t>(planned.guesses.size());
-    if (!planned.decodes() || !verify_.active()) continue;
+    if (!planned.decodes() || !planned.sequence->known_to_drafters) continue;
     telemetry_.predicted_seconds = verify_.decision(*planned.sequence).predicted_seconds;
   }
-  telemetry_.draft_seconds = verify_.guess_seconds();
   telemetry_.experts_union_mean = ledger.mean_union();
   telemetry_.total_bytes = ledger.total_bytes();
   telemetry_.routed_bytes = ledger.routed_bytes;
@@ -91,7 +89,6 @@ void Engine::Impl::count_guesses(Sequence& sequence, const PlannedRows& planned)
 }
 
 void Engine::Impl::count_accepted(Sequence& sequence, const DraftToken& guess, uint32_t position) {
-  ++telemetry_.n_accepted;
   ++sequence.telemetry.n_accepted;
   ++stats_.n_draft_accepted[static_cast<size_t>(guess.source)];
   ++stats_.accepted_by_position[position];

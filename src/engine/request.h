@@ -83,8 +83,6 @@ struct StepTelemetry {
   double seconds = 0.0;
   double gb_s = 0.0;               // total_bytes / seconds / 1e9
   uint32_t n_draft_rows = 0;       // of the rows: guesses
-  uint32_t n_accepted = 0;         // of the guesses judged so far
-  double draft_seconds = 0.0;      // guessing before the forward; not in seconds
   double predicted_seconds = 0.0;  // what the model of a step's time said; 0: it said nothing
 };
 

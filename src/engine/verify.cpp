@@ -16,7 +16,8 @@ constexpr float kUnknownToken = -1e30f;
 Verify::Verify(const EngineOptions& options, const ModelInfo& model,
                std::vector<std::unique_ptr<Drafter>> drafters, Scheduler& scheduler,
                Sampler& sampler, const Clock& clock)
-    : max_draft_rows_(options.max_draft_rows),
+    : max_draft_tokens_(options.max_draft_tokens),
+      max_draft_rows_(options.max_draft_rows),
       model_(model),
       scheduler_(scheduler),
       sampler_(sampler),
@@ -60,7 +61,7 @@ void Verify::guess(std::span<PlannedRows> plan) {
     // The step brings one token whatever the guesses are.
     const uint32_t n_wanted =
         std::min({sequence.max_tokens - sequence.n_output() - 1,
-                  sequence.request->request.max_draft_tokens, kMaxDraftTokens});
+                  sequence.request->request.max_draft_tokens, max_draft_tokens_});
     const uint32_t n_room = scheduler_.grow_for_guesses(sequence, n_wanted);
     SpecTurn& turn = spec_turns_[turns_.size()];
     turn.sequence = sequence.age;

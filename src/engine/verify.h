@@ -41,7 +41,6 @@ class Verify final : private TokenChooser {
   void settle(std::span<const PlannedRows> plan);
 
   uint64_t draft_bytes() const { return speculation_.n_bytes_read(); }
-  double guess_seconds() const { return guess_seconds_; }  // of the last guess()
   double draft_seconds() const { return draft_seconds_; }  // of the last guess() and learn()
   SpecDecision decision(const Sequence& sequence) const {
     return speculation_.decision(sequence.age);
@@ -58,6 +57,7 @@ class Verify final : private TokenChooser {
   int32_t choose(const DraftTask& task, std::span<const float> logits) override;
   std::span<SpecTurn> turns() { return std::span(spec_turns_).first(turns_.size()); }
 
+  const uint32_t max_draft_tokens_;
   const uint32_t max_draft_rows_;
   const ModelInfo& model_;
   Scheduler& scheduler_;

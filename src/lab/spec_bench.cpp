@@ -108,7 +108,7 @@ EngineOptions Measurement::engine_options(const SpecBenchOptions& options, const
   engine.spec = policy;
   engine.rates = options.rates;
   engine.tap_layers = options.tap_layers;
-  if (policy.mode != SpecMode::off) engine.drafters = options.drafters;
+  engine.drafters = options.drafters;
   return engine;
 }
 

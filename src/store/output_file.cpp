@@ -1,6 +1,7 @@
 #include "store/output_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -8,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/stop_signal.h"
 #include "base/terminal_text.h"
 
 namespace floe {
@@ -33,6 +35,11 @@ Result<OutputFile> OutputFile::create(const std::string& path, uint64_t n_bytes)
   if (n_bytes > static_cast<uint64_t>(INT64_MAX)) {
     return make_error(ErrorKind::runtime, "{}: {} bytes are more than a file can hold", file.name_,
                       n_bytes);
+  }
+  struct stat existing;
+  if (stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode)) {
+    return make_error(ErrorKind::runtime, "{}: expected a regular file or none, found {}",
+                      file.name_, S_ISDIR(existing.st_mode) ? "a folder" : "a device or pipe");
   }
   const std::string temporary = fmt::format("{}.tmp-{}", path, getpid());
   unlink(temporary.c_str());  // of a process with our number that died
@@ -69,6 +76,10 @@ Result<void> OutputFile::write_through(std::span<const std::byte> bytes) {
 
 Result<void> OutputFile::append(std::span<const std::byte> bytes) {
   FLOE_TRY_VOID(check_open());
+  if (stop_requested()) {
+    failed_ = true;
+    return make_error(ErrorKind::runtime, "{}: stopped by a signal, nothing is left of it", name_);
+  }
   n_bytes_ += bytes.size();
   if (buffer_.size() + bytes.size() > kBufferBytes) {
     FLOE_TRY_VOID(write_through(buffer_));

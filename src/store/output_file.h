@@ -1,7 +1,7 @@
 #pragma once
 // A file that appears under its name only when it is complete. Until finish() succeeds the bytes
-// live in PATH.tmp-<pid>, which is removed when the writer goes away unfinished. Errors are
-// ErrorKind::runtime and name the path.
+// live in PATH.tmp-<pid>, which is removed when the writer goes away unfinished. A signal to stop
+// (base/stop_signal.h) fails the next append(). Errors are ErrorKind::runtime and name the path.
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -16,7 +16,7 @@ namespace floe {
 class OutputFile {
  public:
   // Of exactly n_bytes, reserved on the disk where the file system can: no room is an error now,
-  // not after an hour.
+  // not after an hour. Nor is anything but a regular file replaced.
   static Result<OutputFile> create(const std::string& path, uint64_t n_bytes);
   OutputFile(OutputFile&&) noexcept = default;
   OutputFile& operator=(OutputFile&&) = delete;

@@ -85,6 +85,20 @@ Result<std::string> inflated_config(const Eagle3Config& config, float rms_eps, u
   return dump_json(json) + "\n";
 }
 
+Result<void> make_head_folder(const std::string& path, const std::string& shown) {
+  std::error_code failure;
+  fs::create_directory(path, failure);
+  if (!fs::is_directory(path)) {
+    return make_error(ErrorKind::runtime, "{}: cannot make the folder: {}", shown,
+                      failure ? failure.message() : "a file is there");
+  }
+  constexpr const char* kIndex = "model.safetensors.index.json";
+  if (fs::exists(fs::path(path) / kIndex, failure)) {
+    return usage_error("-o: expected a folder without {}, found one in {}", kIndex, shown);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<InflateResult> inflate_head(const InflateOptions& options) {
@@ -112,10 +126,7 @@ Result<InflateResult> inflate_head(const InflateOptions& options) {
     tensors.push_back(std::move(tensor));
   }
   Progress progress("inflating", result.output_bytes, Progress::Unit::bytes, options.show_progress);
-  fs::create_directory(options.output_path, failure);
-  if (!fs::is_directory(options.output_path, failure)) {
-    return make_error(ErrorKind::runtime, "{}: cannot make the folder", shown);
-  }
+  FLOE_TRY_VOID(make_head_folder(options.output_path, shown));
   const fs::path folder(options.output_path);
   FLOE_TRY(OutputFile out, create_safetensors((folder / "model.safetensors").string(), tensors));
   const WriteTensor write = [&](std::span<const std::byte> bytes) {
@@ -134,10 +145,12 @@ Result<InflateResult> inflate_head(const InflateOptions& options) {
     };
     FLOE_TRY_VOID(pad_tensor(*part.plan, plan.norm_factor, read, write));
   }
-  FLOE_TRY_VOID(out.finish());
   FLOE_TRY(OutputFile config_file,
            OutputFile::create((folder / "config.json").string(), text.size()));
   FLOE_TRY_VOID(config_file.append(std::as_bytes(std::span(text))));
+  // Without its config.json a folder is no head: an old one must not stand beside new weights.
+  fs::remove(folder / "config.json", failure);
+  FLOE_TRY_VOID(out.finish());
   FLOE_TRY_VOID(config_file.finish());
   progress.finish();
   return result;

@@ -1,5 +1,6 @@
 #include "tools/inflate.h"
 
+#include "base/stop_signal.h"
 #include "verbs/model_flags.h"
 #include "verbs/verbs.h"
 
@@ -26,6 +27,7 @@ Result<int> run_inflate(std::span<const std::string> arguments) {
   if (options.model_path.empty()) return usage_error("-m: expected a model file");
   if (options.output_path.empty()) return usage_error("-o: expected a file to write");
   options.times = static_cast<uint32_t>(times);
+  stop_on_signals();
   FLOE_TRY(const InflateResult result, inflate(options));
   fmt::print("{}: {:.2f} GB, {:.1f} times {:.2f} GB, in {:.1f} s\n", options.output_path,
              static_cast<double>(result.output_bytes) / 1e9,

@@ -20,6 +20,11 @@ constexpr NamedSource kSources[] = {
     {"mtp", DraftSource::mtp},
     {"draft", DraftSource::draft_model},
     {"eagle3", DraftSource::eagle3},
+    // As llama.cpp has them.
+    {"ngram-simple", DraftSource::prompt_lookup},
+    {"draft-mtp", DraftSource::mtp},
+    {"draft-simple", DraftSource::draft_model},
+    {"draft-eagle3", DraftSource::eagle3},
 };
 
 Result<std::vector<DraftSource>> parse_types(std::string_view text) {
@@ -49,6 +54,8 @@ void SpecFlags::add_to(OptionTable& table) {
       "--spec", "MODE", &spec,
       "speculation: off, on:K (K guesses a step), auto (as many as pay), report (decide as auto, "
       "verify none)");
+  table.add("--spec-draft-n-max,--draft-max,--draft-n,--draft", "N", &max_draft_tokens, 0,
+            kMaxDraftTokens, "most guesses of a sequence in one step; 0: no speculation");
   add_drafters_to(table);
 }
 
@@ -56,7 +63,7 @@ void SpecFlags::add_drafters_to(OptionTable& table) {
   table.add(
       "--spec-type", "LIST", &types,
       "drafters in the order they are asked: ngram, mtp, draft, eagle3; auto: those there are");
-  table.add("-md,--model-draft", "FILE", &draft_model_path,
+  table.add("-md,--model-draft,--spec-draft-model", "FILE", &draft_model_path,
             "GGUF of a smaller model with the same tokenizer, to guess with");
   table.add("--model-mtp", "FILE", &mtp_path,
             "GGUF of the model's draft head (nextn), where it is a file of its own");
@@ -129,8 +136,10 @@ Result<Speculating> prepare(const SpecFlags& flags, const ModelFlags& model_flag
   auto policy = parse_spec_policy(flags.spec);
   if (!policy.ok()) return usage_error("--spec: {}", policy.error().message);
   speculating.policy = *policy;
+  speculating.max_draft_tokens = static_cast<uint32_t>(flags.max_draft_tokens);
+  if (speculating.max_draft_tokens == 0) speculating.policy.mode = SpecMode::off;
   FLOE_TRY(const std::vector<DraftSource> sources, choose_sources(flags, loaded.model->info()));
-  if (policy->mode == SpecMode::off) return speculating;
+  if (speculating.policy.mode == SpecMode::off) return speculating;
   std::vector<DrafterChoice> choices;
   for (const DraftSource source : sources) {
     DrafterChoice& choice = choices.emplace_back();

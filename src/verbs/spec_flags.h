@@ -21,16 +21,18 @@ struct SpecFlags {
   std::string draft_model_path;
   std::string mtp_path;
   std::string eagle3_path;
+  int64_t max_draft_tokens = kMaxDraftTokens;
   int64_t mtp_vocab = 0;
 
   void add_to(OptionTable& table);
-  // All of them but --spec, for a verb that tries several modes.
+  // The drafters alone, for a verb that tries several modes.
   void add_drafters_to(OptionTable& table);
 };
 
 // What an engine needs to speculate; outlives the engine.
 struct Speculating {
   SpecPolicy policy;
+  uint32_t max_draft_tokens = kMaxDraftTokens;
   std::optional<MachineRates> rates;   // where the policy asks for predictions
   std::unique_ptr<Model> draft_model;  // of -md
   std::unique_ptr<Eagle3Head> eagle3;  // of --model-eagle3
@@ -38,6 +40,7 @@ struct Speculating {
 
   void set(EngineOptions& options) const {
     options.spec = policy;
+    options.max_draft_tokens = max_draft_tokens;
     options.rates = rates;
     options.drafters = drafters;
     if (eagle3 != nullptr) options.tap_layers = eagle3->tap_layers();

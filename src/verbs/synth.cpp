@@ -1,5 +1,6 @@
 #include "tools/synth.h"
 
+#include "base/stop_signal.h"
 #include "verbs/model_flags.h"
 #include "verbs/verbs.h"
 
@@ -38,6 +39,7 @@ Result<int> run_synth(std::span<const std::string> arguments) {
   if (table.given("--vocab")) options.n_vocab = static_cast<uint32_t>(n_vocab);
   options.type = *parse_format(type);
   options.seed = static_cast<uint64_t>(seed);
+  stop_on_signals();
   FLOE_TRY(const SynthResult result, synthesize(options));
   fmt::print("{}: {:.2f} B parameters, {:.2f} GB in {:.1f} s\n", options.output_path,
              static_cast<double>(result.n_params) / 1e9, static_cast<double>(result.file_bytes) / 1e9,

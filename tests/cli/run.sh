@@ -78,7 +78,9 @@ cp "$nano" "$scratch/own.gguf"
 expect 2 'expected another file than the model' "$floe" inflate -m "$scratch/own.gguf" --times 2 -o "$scratch/own.gguf"
 expect 1 'x.gguf: cannot (reserve [0-9]+ bytes|write): ' bash -c "trap '' XFSZ; ulimit -f 1000; exec '$floe' inflate -m '$nano' --times 2 -o '$scratch/x.gguf' --no-progress"
 expect 3 'nothere.gguf' "$floe" inflate -m "$scratch/nothere.gguf" --times 2 -o "$scratch/x.gguf"
-[ -e "$scratch/x.gguf" ] && fail "inflate left a file behind" || pass
+expect 1 'x.gguf: stopped by a signal' bash -c "'$floe' inflate -m '$nano' --times 8 -o '$scratch/x.gguf' --no-progress & while ! compgen -G '$scratch/x.gguf.tmp-*' >/dev/null; do sleep 0.01; done; kill -TERM \$!; wait \$!"
+expect 1 'expected a regular file or none, found a folder' "$floe" synth --like gpt-oss-20b --layers 1 -o "$scratch/none" --no-progress
+compgen -G "$scratch/x.gguf*" >/dev/null && fail "inflate left a file behind" || pass
 
 # models that cannot be read
 expect 3 'nothere.gguf' "$floe" logits -m "$scratch/nothere.gguf" --tokens 1
@@ -132,6 +134,8 @@ expect 0 '13\.[0-9] times' "$floe" inflate -m "$nano" --times 4 -o "$scratch/nan
 found=$("$floe" logits -m "$scratch/nano4.gguf" --tokens "$tokens" --no-progress 2>/dev/null | grep -o '"hash":"[0-9a-f]*"')
 if [ "$found" = "$reference" ]; then pass; else fail "inflated 4 times: $found instead of $reference"; fi
 expect 0 '9\.[0-9] times' "$floe" inflate -m models/floe-nano-eagle3 --times 4 -o "$scratch/head4" --no-progress
+mkdir "$scratch/indexed" && : >"$scratch/indexed/model.safetensors.index.json"
+expect 2 'expected a folder without model.safetensors.index.json' "$floe" inflate -m models/floe-nano-eagle3 --times 4 -o "$scratch/indexed" --no-progress
 expect 0 'on:2' "$floe" spec-bench -m "$scratch/nano4.gguf" --model-eagle3 "$scratch/head4" --prompts bench/prompts/prose.jsonl --arms on:2 -n 4 -r 1 --no-progress
 expect 3 'target_hidden_size|fc.weight: expected' "$floe" spec-bench -m "$scratch/nano4.gguf" --model-eagle3 models/floe-nano-eagle3 --prompts bench/prompts/prose.jsonl --no-progress
 rm -rf "$scratch/nano4.gguf" "$scratch/own.gguf" "$scratch/head4"
@@ -156,7 +160,7 @@ head -n 2 bench/prompts/dialogue.jsonl >"$scratch/none/talk.jsonl"
 expect 0 '"class":"talk"' "$floe" spec-bench -m "$nano" --prompts "$scratch/none" --arms on:2 -np 1,2 -n 12 -r 1 -o json --no-progress
 has_keys "$scratch/out" model_type class np arm tokens_per_second ratio ratios tokens_per_forward drafted accepted acceptance \
   accepted_by_position mean_rows mean_union forward_ms predicted_ms draft_share worst_window_ratio
-expect 0 '\| talk \| 1 \| on:2 \|' "$floe" spec-bench -m "$nano" --prompts "$scratch/none/talk.jsonl" --arms off,off,on:2 -n 12 -r 1 --no-progress
+expect 0 '\| talk \| 1 \| on:2 \|' "$floe" spec-bench -m "$nano" --prompts "$scratch/none/talk.jsonl" --arms off,on:2,off -n 12 -r 1 --no-progress
 [ "$(grep -c '^| talk | 1 | off |' "$scratch/out")" = 2 ] && pass || fail "spec-bench --arms off,off: not measured twice"
 expect 0 '"read_gb_s"' "$floe" doctor
 has_keys "$scratch/out" cpu isa cores ram_bytes read_gb_s int8_gmac_s hugepages numa warnings

@@ -17,6 +17,11 @@ TEST(Economics, FixedTakesTheFirstKOfEveryDraftWhileRowsAreLeft) {
   EXPECT_EQ(candidates[0].n_verify, 3u);
   EXPECT_EQ(candidates[1].n_verify, 2u);
   EXPECT_EQ(candidates[2].n_verify, 2u);
+  // Few rows go round.
+  economics.allocate(candidates, {0, 4});
+  EXPECT_EQ(candidates[0].n_verify, 2u);
+  EXPECT_EQ(candidates[1].n_verify, 1u);
+  EXPECT_EQ(candidates[2].n_verify, 1u);
 }
 
 // A sequence whose guesses are always or never right, on a machine whose forwards take one second
@@ -40,9 +45,12 @@ class Desk {
   uint32_t step(uint32_t n_guesses, bool is_right, uint32_t n_prompt_rows = 0) {
     n_asked = economics.tokens_to_ask(1, source, is_free, 0, 32);
     std::vector<DraftToken> draft(std::min(n_guesses, n_asked), {is_right ? 5 : 6, source, 0});
-    SpecCandidate candidate{1, position, draft};
-    economics.allocate({&candidate, 1}, {n_prompt_rows, 8});
-    const uint32_t n_rows = 1 + candidate.n_verify + n_prompt_rows;
+    std::vector<SpecCandidate> candidates = {{1, position, draft}};
+    if (has_stranger) candidates.push_back({99, position, {}});
+    economics.allocate(candidates, {n_prompt_rows, 8});
+    const SpecCandidate& candidate = candidates[0];
+    const auto n_sequences = static_cast<uint32_t>(candidates.size());
+    const uint32_t n_rows = n_sequences + candidate.n_verify + n_prompt_rows;
     const uint32_t n_accepted = is_right ? candidate.n_verify : 0;
     const std::vector<int32_t> committed(n_accepted + (is_last_step ? 0 : 1), 5);
     position += n_accepted + 1;
@@ -50,11 +58,12 @@ class Desk {
     ledger.attention_bytes = 1000;
     ledger.dense_macs = 1000 * n_rows;
     const std::vector<uint32_t> routing(size_t{2} * n_rows * 2, 3);
-    const SpecOutcome outcome{1,         draft, candidate.n_verify, n_accepted,
-                              committed, 0,     n_accepted + 1};
+    std::vector<SpecOutcome> outcomes = {
+        {1, draft, candidate.n_verify, n_accepted, committed, 0, n_accepted + 1}};
+    if (has_stranger) outcomes.push_back({99, {}, 0, 0, {}, n_rows - 1, 1});
     DraftSeconds draft_seconds{};
     draft_seconds[static_cast<size_t>(source)] = other_draft_seconds + n_asked * seconds_per_guess;
-    economics.observe({&outcome, 1},
+    economics.observe(outcomes,
                       {n_rows, n_prompt_rows, 1 + 0.1 * n_rows, draft_seconds, &ledger, routing});
     return candidate.n_verify;
   }
@@ -65,6 +74,7 @@ class Desk {
   bool is_free = true;
   double seconds_per_guess = 0, other_draft_seconds = 0;
   bool is_last_step = false;  // the last token ends the sequence
+  bool has_stranger = false;  // a sequence that wants no guesses decodes beside it
   uint32_t position = 10;
   uint32_t n_asked = 0;
 };
@@ -87,6 +97,18 @@ TEST(Economics, SaysWhy) {
   EXPECT_EQ(desk.step(4, false), 0u);
   EXPECT_STREQ(desk.economics.decision(1).reason, "would not pay");
   EXPECT_STREQ(desk.economics.decision(2).state, "off");
+}
+
+TEST(Economics, ASequenceThatWantsNoGuessesDoesNotKeepOthersFromAsking) {
+  Desk desk(SpecMode::adaptive);
+  desk.source = DraftSource::mtp;
+  desk.is_free = false;
+  desk.seconds_per_guess = 0.01;
+  desk.has_stranger = true;
+  uint32_t n_verified = 0;
+  for (int i = 0; i < 60; ++i) n_verified += desk.step(8, true);
+  EXPECT_GT(n_verified, 100u);
+  EXPECT_FALSE(desk.economics.has_given_up(1, DraftSource::mtp));
 }
 
 TEST(Economics, RefreshesThePlainTime) {

@@ -70,6 +70,7 @@ class CountingSink final : public TokenSink {
 
 // Four sequences of the bundled model; in the child only. Leaves g_verdict and ends.
 [[noreturn]] void decode(const SpecPolicy& policy, const std::function<void()>& between_steps) {
+  alarm(120);  // a child that hangs must not hold up its parent
   const SteadyClock clock;
   ThreadPool pool;
   const auto model = load_model(FLOE_REPO_DIR "/models/floe-nano.gguf", {}, pool);
