@@ -497,11 +497,12 @@ void Economics::Impl::account_for_upkeep(std::span<const SpecOutcome> outcomes,
     }
   }
   for (uint32_t s = 0; s < kDraftSources; ++s) {
-    // Nobody has it: what little time passes is not the drafter's.
+    if (!costs_[s]) continue;
+    // Where nobody has it, what little time passes is not the drafter's.
     const bool has_it = std::any_of(
         sequences_.begin(), sequences_.end(),
         [&](const auto& sequence) { return sequence->in_batch && !sequence->has_given_up[s]; });
-    if (!costs_[s] || !has_it) continue;
+    if (!has_it) continue;
     const double n_taken = seconds[s] / basis_.plain_seconds * basis_.n_sequences;
     if (!upkeep_[s].charge(n_brought[s], n_taken)) continue;
     for (const auto& sequence : sequences_) {

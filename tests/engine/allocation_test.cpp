@@ -10,12 +10,6 @@
 namespace floe {
 namespace {
 
-class CountingSink final : public TokenSink {
- public:
-  void on_event(TokenEvent&& event) noexcept override { n_tokens += event.token >= 0 ? 1 : 0; }
-  uint64_t n_tokens = 0;
-};
-
 // Of 300 steps, after a few that may allocate. Returns how many tokens came.
 uint64_t expect_no_allocations(SpecMode mode) {
   VirtualClock clock;
@@ -33,7 +27,7 @@ uint64_t expect_no_allocations(SpecMode mode) {
               [](uint32_t) { return 0u; }});
   auto engine = Engine::create(options, model, clock);
   EXPECT_TRUE(engine.ok());
-  auto sink = std::make_shared<CountingSink>();
+  auto sink = std::make_shared<testing::CountingSink>();
   for (uint64_t i = 0; i < 4; ++i) {
     Request request;
     request.prompt = testing::make_prompt(i, 50);

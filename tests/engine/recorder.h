@@ -48,6 +48,13 @@ class Recorder final : public TokenSink {
   bool done = false;
 };
 
+// Remembers nothing, so that it allocates nothing.
+class CountingSink final : public TokenSink {
+ public:
+  void on_event(TokenEvent&& event) noexcept override { n_tokens += event.token >= 0 ? 1 : 0; }
+  uint64_t n_tokens = 0;
+};
+
 using sim::Expected;
 using sim::expected_output;
 

@@ -62,12 +62,6 @@ bool give_up_system_calls() {
          syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter) == 0;
 }
 
-class CountingSink final : public TokenSink {
- public:
-  void on_event(TokenEvent&& event) noexcept override { n_tokens += event.token >= 0 ? 1 : 0; }
-  uint64_t n_tokens = 0;
-};
-
 // Four sequences of the bundled model; in the child only. Leaves g_verdict and ends.
 [[noreturn]] void decode(const SpecPolicy& policy, const std::function<void()>& between_steps) {
   alarm(120);  // a child that hangs must not hold up its parent
@@ -93,7 +87,7 @@ class CountingSink final : public TokenSink {
   };
   const auto engine = Engine::create(options, **model, clock);
   if (!engine.ok()) _exit(2);
-  const auto sink = std::make_shared<CountingSink>();
+  const auto sink = std::make_shared<testing::CountingSink>();
   for (uint64_t i = 0; i < 4; ++i) {
     Request request;
     request.prompt = testing::make_prompt(i, 50, (*model)->info().n_vocab);
