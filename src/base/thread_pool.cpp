@@ -46,19 +46,33 @@ bool spin_until(Clock::duration patience, Ready&& ready) {
   }
 }
 
-void pin_this_thread(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
-  pthread_setaffinity_np(pthread_self(), sizeof(set), &set);  // best effort
+// What this process may use, as the first pool found it: a thread that a pool has pinned, and every
+// thread that it starts, would find a single one. Empty: not known.
+const cpu_set_t& allowed_cpus() {
+  static const cpu_set_t allowed = [] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof(set), &set) != 0) CPU_ZERO(&set);
+    return set;
+  }();
+  return allowed;
+}
+
+// cpu < 0: on all that are allowed. Best effort.
+void run_this_thread_on(int cpu) {
+  cpu_set_t set = allowed_cpus();
+  if (cpu >= 0) {
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+  }
+  pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 }
 
 }  // namespace
 
 std::vector<int> physical_cpus() {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  const bool known = sched_getaffinity(0, sizeof(allowed), &allowed) == 0;
+  const cpu_set_t& allowed = allowed_cpus();
+  const bool known = CPU_COUNT(&allowed) != 0;
   std::vector<int> cpus;
   hwloc_topology_t topology = nullptr;
   if (hwloc_topology_init(&topology) == 0 && hwloc_topology_load(topology) == 0) {
@@ -178,13 +192,12 @@ void ThreadPool::stop() {
 }
 
 void ThreadPool::run_erased(Entry entry, void* context) {
-  if (!cpus_.empty()) {
-    // The caller is worker 0; pin it on its first run so that no worker shares its core.
-    thread_local const ThreadPool* pinned_for = nullptr;
-    if (pinned_for != this) {
-      pin_this_thread(cpus_[0]);
-      pinned_for = this;
-    }
+  // The caller is worker 0; pinned, so that no worker shares its core.
+  const int cpu = cpus_.empty() ? -1 : cpus_[0];
+  thread_local int runs_on = -1;
+  if (runs_on != cpu) {
+    run_this_thread_on(cpu);
+    runs_on = cpu;
   }
   entry_ = entry;
   context_ = context;
@@ -203,7 +216,7 @@ void ThreadPool::forget_stages(uint32_t n_stages) {
 }
 
 void ThreadPool::thread_main(uint32_t index, int cpu) {
-  if (cpu >= 0) pin_this_thread(cpu);
+  run_this_thread_on(cpu);
   uint32_t seen = 0;
   for (;;) {
     const bool has_work =

@@ -1,6 +1,7 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <atomic>
 #include <numeric>
@@ -136,6 +137,32 @@ TEST(ThreadPool, ManyBarriersInOneRun) {
     }
   });
   EXPECT_EQ(total, 4000u);
+}
+
+// A pool that follows another on the same thread, which is pinned by then, has all cores again.
+TEST(ThreadPool, PinnedCallersLeaveTheirCoresToTheNextPool) {
+  const auto workers_cpus = [](ThreadPool& pool) {
+    std::vector<cpu_set_t> sets(pool.size());
+    pool.run([&](Worker& worker) {
+      sched_getaffinity(0, sizeof(cpu_set_t), &sets[worker.index()]);
+    });
+    return sets;
+  };
+  const std::vector<int> cpus = physical_cpus();
+  for (int round = 0; round < 2; ++round) {
+    ThreadPool pool;
+    ASSERT_EQ(pool.size(), cpus.size());
+    const std::vector<cpu_set_t> sets = workers_cpus(pool);
+    for (size_t i = 0; i < sets.size(); ++i) {
+      EXPECT_EQ(CPU_COUNT(&sets[i]), 1);
+      EXPECT_TRUE(CPU_ISSET(cpus[i], &sets[i]));
+    }
+  }
+  EXPECT_EQ(physical_cpus(), cpus);
+  ThreadPool free_pool(2, false);
+  for (const cpu_set_t& set : workers_cpus(free_pool)) {
+    for (const int cpu : cpus) EXPECT_TRUE(CPU_ISSET(cpu, &set));
+  }
 }
 
 }  // namespace
