@@ -2,8 +2,9 @@
 // Attention of some rows of one sequence over cached vectors that they share.
 //
 // Each block of kAttentionBlock positions is turned into f32 once for all rows and heads of a call;
-// a row takes the part of the block that it sees. Blocks are cut at the same positions for every
-// row (numeric_order.h), so a row's bits do not depend on which rows stand in one call.
+// a row takes the part of the block that it sees. Blocks and spans of blocks are cut at the same
+// positions for every row (numeric_order.h), so a row's bits do not depend on which rows stand in
+// one call, nor on whether one call takes all spans or several calls one each.
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -49,6 +50,9 @@ class AttendScratch {
   float* maxima;  // [kMaxQueries], as sums and factors
   float* sums;
   float* factors;
+  float* span_outs;    // [kMaxQueries][value_dim], what a span comes to before it joins
+  float* span_maxima;  // [kMaxQueries], as span_sums
+  float* span_sums;
 };
 
 // Floats between the vectors of a tile: an odd number of cache lines, so that one column of all
@@ -72,5 +76,25 @@ struct KvBlock {
 // rows.size() * heads.n_heads <= kMaxQueries. A row that sees nothing gets zeros.
 void attend(const KernelTable& kernels, const SharedHeads& heads, const uint32_t* slots,
             std::span<const AttendRow> rows, const AttendScratch& scratch);
+
+// The same in pieces, for few rows over many positions and more workers than heads: attend_span()
+// for every span, in any order, leaves its result in the parts of the row's heads, join_spans()
+// makes the row's output of them. Part (head, span) of a row stands at
+// parts + (head * n_spans + span) * attend_part_size(value_dim).
+inline constexpr uint32_t attend_part_size(uint32_t value_dim) {
+  return (value_dim + 2 + 15) / 16 * 16;  // values, maximum, sum; whole cache lines
+}
+inline constexpr uint32_t count_spans(uint32_t n_positions) {
+  return (n_positions + kAttentionSpan - 1) / kAttentionSpan;
+}
+
+// Of rows: q, first and end as for attend(); out: the row's parts.
+void attend_span(const KernelTable& kernels, const SharedHeads& heads, const uint32_t* slots,
+                 std::span<const AttendRow> rows, uint32_t span, uint32_t n_spans,
+                 const AttendScratch& scratch);
+
+// heads.n_heads heads of one row, which attends to positions [first, end).
+void join_spans(const KernelTable& kernels, const SharedHeads& heads, const float* parts,
+                uint32_t n_spans, const AttendRow& row);
 
 }  // namespace floe

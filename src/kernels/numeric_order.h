@@ -20,18 +20,22 @@
 // reduce_lanes' order:
 //   ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7))
 // Attention dots: 8 lanes from the start, element i to lane i % 8, then reduce_lanes' order.
-// Attention takes the positions of a row in blocks of kAttentionBlock, cut at multiples of it from
-// the sequence's start (maximum -infinity and sum 0 before the first; a sink's score and 1 where
-// the heads have sinks); per block: scores; maximum with that of the blocks before; weights
-// exp(score - maximum) and the factor exp(maximum before - after); sum = fma(sum, factor, sum of
-// the weights); out = out * factor, then fma(weight, value, out), positions ascending. At the end
-// out * (1 / sum).
+// Attention takes the positions of a row in spans of kAttentionSpan, cut at multiples of it from
+// the sequence's start, and a span in blocks of kAttentionBlock. A span starts with maximum
+// -infinity, sum 0 and out 0; the first that the row sees with a sink's score and 1 where the heads
+// have sinks. Per block: scores; maximum with that of the blocks before; weights exp(score -
+// maximum) and the factor exp(maximum before - after); sum = fma(sum, factor, sum of the weights);
+// out = out * factor, then fma(weight, value, out), positions ascending. Spans join the first one
+// in order, with factor and weight from the two maxima as if the span were a block of one score,
+// its maximum: sum = fma(sum, factor, weight * sum of the span); out = fma(weight, out of the span,
+// out * factor). At the end out * (1 / sum).
 #include <cstdint>
 
 namespace floe {
 
 inline constexpr uint32_t kSumLanes = 32;
 inline constexpr uint32_t kAttentionBlock = 32;
+inline constexpr uint32_t kAttentionSpan = 1024;
 
 // A block of a Q8_0 cache vector: f16 scale, 32 bytes.
 inline constexpr uint32_t kQ8CacheBlockBytes = 34;

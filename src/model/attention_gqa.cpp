@@ -28,32 +28,42 @@ Result<void> load_gqa(const Hparams& hparams, const std::string& prefix, WeightL
 namespace {
 
 struct GqaItems {
+  SpanSplit spans;
   HeadSplit split;
   uint32_t n_items;
   bool quantize_pieces;  // items fill whole 32-column blocks of the result
 
   GqaItems(const Pass& pass, const GqaAttention& a)
-      : split(a.n_heads / a.n_kv_heads, pass.ws.row_blocks.largest(),
-              pass.ws.row_blocks.size() * a.n_kv_heads, pass.worker.count()),
-        n_items(pass.ws.row_blocks.size() * a.n_kv_heads * split.n_items),
-        quantize_pieces(reads_q8(a.output) && split.size * a.value_dim % 32 == 0 &&
-                        a.n_heads / a.n_kv_heads % split.size == 0) {}
+      : spans(split_spans(pass, a)),
+        split(a.n_heads / a.n_kv_heads, pass.ws.row_blocks.largest(),
+              pass.ws.row_blocks.size() * a.n_kv_heads * spans.n, pass.worker.count()),
+        n_items(pass.ws.row_blocks.size() * a.n_kv_heads * spans.n * split.n_items),
+        quantize_pieces(reads_q8(a.output) && heads_of_piece() * a.value_dim % 32 == 0 &&
+                        a.n_heads / a.n_kv_heads % heads_of_piece() == 0) {}
+
+ private:
+  // Those of an item, or of an item that joins spans.
+  uint32_t heads_of_piece() const { return spans.n > 1 ? 1 : split.size; }
+
+  static SpanSplit split_spans(const Pass& pass, const GqaAttention& a) {
+    uint32_t first = UINT32_MAX;
+    uint32_t end = 0;
+    for (uint32_t row = 0; row < pass.n_rows(); ++row) {
+      const uint32_t n_visible = pass.n_visible(row);
+      first = std::min(first, n_visible - a.n_attended(n_visible));
+      end = std::max(end, n_visible);
+    }
+    return SpanSplit(first, end, pass.ws.row_blocks.size() * a.n_kv_heads, pass.n_rows(), a.n_heads,
+                     a.value_dim, pass.ws.attend_parts_size, pass.worker.count());
+  }
 };
 
-// One item: a block of rows and some query heads against the KV head they share.
-void attend_gqa_item(Pass& pass, const GqaAttention& a, uint32_t layer, const GqaItems& items,
-                     uint32_t item) {
-  Workspace& ws = pass.ws;
-  const uint32_t heads_per_kv = a.n_heads / a.n_kv_heads;
-  const uint32_t part = item % items.split.n_items;
-  const uint32_t kv_head = item / items.split.n_items % a.n_kv_heads;
-  // The rows that see most come first.
-  const uint32_t block = ws.row_blocks.size() - 1 - item / items.split.n_items / a.n_kv_heads;
-  const uint32_t first = part * items.split.size;
-  const uint32_t head = kv_head * heads_per_kv + first;
-
+// Query heads from `head` on, which share a KV head.
+SharedHeads shared_heads(Pass& pass, const GqaAttention& a, uint32_t layer, uint32_t head,
+                         uint32_t n_heads) {
+  const uint32_t kv_head = head / (a.n_heads / a.n_kv_heads);
   SharedHeads heads;
-  heads.n_heads = std::min(items.split.size, heads_per_kv - first);
+  heads.n_heads = n_heads;
   heads.keys = pass.cache.keys(layer, kv_head);
   heads.values = pass.cache.values(layer, kv_head);
   heads.key_dim = a.key_dim;
@@ -62,20 +72,64 @@ void attend_gqa_item(Pass& pass, const GqaAttention& a, uint32_t layer, const Gq
   if (a.sinks != nullptr) heads.sinks = a.sinks + head;
   heads.q_stride = a.key_dim;
   heads.out_stride = a.value_dim;
+  return heads;
+}
+
+AttendRow attend_row(Pass& pass, const GqaAttention& a, uint32_t row, uint32_t head) {
+  Workspace& ws = pass.ws;
+  const uint32_t n_visible = pass.n_visible(row);
+  return {ws.queries + size_t{row} * a.n_heads * a.key_dim + size_t{head} * a.key_dim,
+          ws.attention.row(row) + size_t{head} * a.value_dim, n_visible - a.n_attended(n_visible),
+          n_visible};
+}
+
+// One item: a block of rows and some query heads against the KV head they share, or a span of it.
+void attend_gqa_item(Pass& pass, const GqaAttention& a, uint32_t layer, const GqaItems& items,
+                     uint32_t item) {
+  Workspace& ws = pass.ws;
+  const uint32_t heads_per_kv = a.n_heads / a.n_kv_heads;
+  const uint32_t part = item % items.split.n_items;
+  item /= items.split.n_items;
+  const uint32_t span = items.spans.first + item % items.spans.n;
+  item /= items.spans.n;
+  const uint32_t kv_head = item % a.n_kv_heads;
+  // The rows that see most come first.
+  const uint32_t block = ws.row_blocks.size() - 1 - item / a.n_kv_heads;
+  const uint32_t first = part * items.split.size;
+  const uint32_t head = kv_head * heads_per_kv + first;
+  const SharedHeads heads =
+      shared_heads(pass, a, layer, head, std::min(items.split.size, heads_per_kv - first));
   const std::span<const uint32_t> rows = ws.row_blocks[block];
   AttendRow attending[RowBlocks::kMaxRows];
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const uint32_t row = rows[i];
-    attending[i] = {ws.queries + size_t{row} * a.n_heads * a.key_dim + size_t{head} * a.key_dim,
-                    ws.attention.row(row) + size_t{head} * a.value_dim,
-                    pass.n_visible(row) - a.n_attended(pass.n_visible(row)), pass.n_visible(row)};
+  for (size_t i = 0; i < rows.size(); ++i) attending[i] = attend_row(pass, a, rows[i], head);
+  const uint32_t* slots = pass.slots(rows.front()).data();
+  const AttendScratch scratch = ws.attend_scratch(pass.worker.index());
+  if (items.spans.n > 1) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      attending[i].out = ws.attend_parts + items.spans.part_begin(rows[i], head);
+    }
+    attend_span(pass.kernels, heads, slots, {attending, rows.size()}, span, items.spans.n_all,
+                scratch);
+    return;
   }
-  attend(pass.kernels, heads, pass.slots(rows.front()).data(), {attending, rows.size()},
-         ws.attend_scratch(pass.worker.index()));
+  attend(pass.kernels, heads, slots, {attending, rows.size()}, scratch);
   if (!items.quantize_pieces) return;
   for (const uint32_t row : rows) {
     ws.attention.quantize(pass.kernels, row, head * a.value_dim,
                           (head + heads.n_heads) * a.value_dim);
+  }
+}
+
+// One item: a head of a row.
+void join_gqa_item(Pass& pass, const GqaAttention& a, uint32_t layer, const GqaItems& items,
+                   uint32_t item) {
+  const uint32_t row = item / a.n_heads;
+  const uint32_t head = item % a.n_heads;
+  join_spans(pass.kernels, shared_heads(pass, a, layer, head, 1),
+             pass.ws.attend_parts + items.spans.part_begin(row, head), items.spans.n_all,
+             attend_row(pass, a, row, head));
+  if (items.quantize_pieces) {
+    pass.ws.attention.quantize(pass.kernels, row, head * a.value_dim, (head + 1) * a.value_dim);
   }
 }
 
@@ -147,6 +201,11 @@ Stage attend_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAtte
   Stage attended = pass.worker.chunks({stored}, items.n_items, 1, [&](uint32_t item, uint32_t) {
     attend_gqa_item(pass, a, layer, items, item);
   });
+  if (items.spans.n > 1) {
+    attended = pass.worker.chunks({attended}, n_rows * a.n_heads, 1, [&](uint32_t item, uint32_t) {
+      join_gqa_item(pass, a, layer, items, item);
+    });
+  }
   if (reads_q8(a.output) && !items.quantize_pieces) {
     attended =
         each_row(pass, {attended}, [&](uint32_t row) { ws.attention.quantize(kernels, row); });

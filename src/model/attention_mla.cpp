@@ -140,56 +140,96 @@ uint32_t n_attended(const Pass& pass, const MlaAttention& a, uint32_t row) {
 struct MlaItems {
   bool rows_alone;
   uint32_t n_blocks;
+  SpanSplit spans;
   HeadSplit split;
   uint32_t n_items;
 
   MlaItems(const Pass& pass, const MlaAttention& a)
       : rows_alone(a.selection != Selection::all && sees_more_than(pass, a.top_k)),
         n_blocks(rows_alone ? pass.n_rows() : pass.ws.row_blocks.size()),
-        split(a.n_heads, rows_alone ? 1 : pass.ws.row_blocks.largest(), n_blocks,
+        spans(0, most_attended(pass, a), n_blocks, pass.n_rows(), a.n_heads, a.kv_lora_dim,
+              pass.ws.attend_parts_size, pass.worker.count()),
+        split(a.n_heads, rows_alone ? 1 : pass.ws.row_blocks.largest(), n_blocks * spans.n,
               pass.worker.count()),
-        n_items(n_blocks * split.n_items) {}
+        n_items(n_blocks * spans.n * split.n_items) {}
+
+ private:
+  static uint32_t most_attended(const Pass& pass, const MlaAttention& a) {
+    uint32_t most = 0;
+    for (uint32_t row = 0; row < pass.n_rows(); ++row) {
+      most = std::max(most, n_attended(pass, a, row));
+    }
+    return most;
+  }
 };
 
-// One item: a block of rows, some heads; softmax over the rows' positions and the weighted sum of
-// their latents.
+// What n_heads query heads share.
+SharedHeads latent_heads(Pass& pass, const MlaAttention& a, uint32_t layer, uint32_t n_heads) {
+  SharedHeads heads;
+  heads.n_heads = n_heads;
+  heads.keys = pass.cache.keys(layer, 0);
+  heads.key_dim = latent_dim_of(a);
+  heads.value_dim = a.kv_lora_dim;
+  heads.scale = a.scale;
+  heads.q_stride = heads.key_dim;
+  heads.out_stride = size_t{pass.n_rows()} * pass.ws.context.stride;
+  return heads;
+}
+
+AttendRow attend_row(Pass& pass, const MlaAttention& a, uint32_t row, uint32_t head) {
+  Workspace& ws = pass.ws;
+  return {ws.absorbed + (size_t{row} * a.n_heads + head) * latent_dim_of(a),
+          ws.context.row(size_t{head} * pass.n_rows() + row), 0, n_attended(pass, a, row)};
+}
+
+// One item: a block of rows, some heads; softmax over the rows' positions, or a span of them, and
+// the weighted sum of their latents.
 void attend_mla_item(Pass& pass, const MlaAttention& a, uint32_t layer, const MlaItems& items,
                      uint32_t item) {
   Workspace& ws = pass.ws;
-  const uint32_t n_rows = pass.n_rows();
-  const uint32_t latent_dim = latent_dim_of(a);
-  // The rows that see most come first.
-  const uint32_t block = items.n_blocks - 1 - item / items.split.n_items;
   const uint32_t head = item % items.split.n_items * items.split.size;
-
-  SharedHeads heads;
-  heads.n_heads = std::min(items.split.size, a.n_heads - head);
-  heads.keys = pass.cache.keys(layer, 0);
-  heads.key_dim = latent_dim;
-  heads.value_dim = a.kv_lora_dim;
-  heads.scale = a.scale;
-  heads.q_stride = latent_dim;
-  heads.out_stride = size_t{n_rows} * ws.context.stride;
+  item /= items.split.n_items;
+  const uint32_t span = items.spans.first + item % items.spans.n;
+  // The rows that see most come first.
+  const uint32_t block = items.n_blocks - 1 - item / items.spans.n;
+  const SharedHeads heads =
+      latent_heads(pass, a, layer, std::min(items.split.size, a.n_heads - head));
   const std::span<const uint32_t> rows =
       items.rows_alone ? std::span(&block, 1) : ws.row_blocks[block];
   AttendRow attending[RowBlocks::kMaxRows];
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const uint32_t row = rows[i];
-    attending[i] = {ws.absorbed + (size_t{row} * a.n_heads + head) * latent_dim,
-                    ws.context.row(size_t{head} * n_rows + row), 0, n_attended(pass, a, row)};
-  }
+  for (size_t i = 0; i < rows.size(); ++i) attending[i] = attend_row(pass, a, rows[i], head);
   const uint32_t row = rows.front();
   const uint32_t* slots = n_attended(pass, a, row) < pass.n_visible(row)
                               ? ws.selected + size_t{row} * ws.selected_stride
                               : pass.slots(row).data();
-  attend(pass.kernels, heads, slots, {attending, rows.size()},
-         ws.attend_scratch(pass.worker.index()));
+  const AttendScratch scratch = ws.attend_scratch(pass.worker.index());
+  if (items.spans.n > 1) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      attending[i].out = ws.attend_parts + items.spans.part_begin(rows[i], head);
+    }
+    attend_span(pass.kernels, heads, slots, {attending, rows.size()}, span, items.spans.n_all,
+                scratch);
+    return;
+  }
+  attend(pass.kernels, heads, slots, {attending, rows.size()}, scratch);
   if (!reads_q8(a.v_b)) return;
   for (uint32_t h = 0; h < heads.n_heads; ++h) {
     for (const uint32_t r : rows) {
-      ws.context.quantize(pass.kernels, size_t{head + h} * n_rows + r);
+      ws.context.quantize(pass.kernels, size_t{head + h} * pass.n_rows() + r);
     }
   }
+}
+
+// One item: a head of a row.
+void join_mla_item(Pass& pass, const MlaAttention& a, uint32_t layer, const MlaItems& items,
+                   uint32_t item) {
+  Workspace& ws = pass.ws;
+  const uint32_t row = item / a.n_heads;
+  const uint32_t head = item % a.n_heads;
+  join_spans(pass.kernels, latent_heads(pass, a, layer, 1),
+             ws.attend_parts + items.spans.part_begin(row, head), items.spans.n_all,
+             attend_row(pass, a, row, head));
+  if (reads_q8(a.v_b)) ws.context.quantize(pass.kernels, size_t{head} * pass.n_rows() + row);
 }
 
 Stage attend_latents(Pass& pass, Stage after, const MlaAttention& a, uint32_t layer) {
@@ -204,8 +244,12 @@ Stage attend_latents(Pass& pass, Stage after, const MlaAttention& a, uint32_t la
     }
   }
   const MlaItems items(pass, a);
-  return pass.worker.chunks({after}, items.n_items, 1, [&](uint32_t item, uint32_t) {
-    attend_mla_item(pass, a, layer, items, item);
+  const Stage attended = pass.worker.chunks(
+      {after}, items.n_items, 1,
+      [&](uint32_t item, uint32_t) { attend_mla_item(pass, a, layer, items, item); });
+  if (items.spans.n == 1) return attended;
+  return pass.worker.chunks({attended}, pass.n_rows() * a.n_heads, 1, [&](uint32_t item, uint32_t) {
+    join_mla_item(pass, a, layer, items, item);
   });
 }
 

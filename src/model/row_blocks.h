@@ -36,6 +36,36 @@ class RowBlocks {
   uint32_t largest_ = 0;
 };
 
+// Which spans of the positions are items of their own (attend_span): all that are seen where there
+// are fewer groups of heads than two for every worker and the parts find room, else none.
+struct SpanSplit {
+  uint32_t first = 0;  // of those that are seen
+  uint32_t n = 1;      // 1: attend() takes all
+  uint32_t n_all = 0;  // from position 0 on
+
+  // Rows see positions of [first_position, end). n_groups: blocks of rows times cached planes.
+  // parts_size: floats that all parts may fill.
+  SpanSplit(uint32_t first_position, uint32_t end, uint32_t n_groups, uint32_t n_rows,
+            uint32_t heads_per_row, uint32_t value_dim, uint64_t parts_size, uint32_t n_workers)
+      : n_all(count_spans(end)),
+        n_heads_(heads_per_row),
+        head_size_(size_t{n_all} * attend_part_size(value_dim)) {
+    const bool too_few = n_workers > 1 && n_groups < 2 * n_workers;
+    if (!too_few || head_size_ * n_heads_ * n_rows > parts_size) return;
+    first = first_position / kAttentionSpan;
+    n = n_all - first;
+  }
+
+  // Where the parts of a row's heads from `head` on begin.
+  size_t part_begin(uint32_t row, uint32_t head) const {
+    return (size_t{row} * n_heads_ + head) * head_size_;
+  }
+
+ private:
+  uint32_t n_heads_;
+  size_t head_size_;
+};
+
 // How the heads that share cached vectors are dealt out: items of at most `size` heads, few enough
 // that rows times heads fit one attend() call, and enough items for every worker.
 struct HeadSplit {

@@ -45,6 +45,7 @@ struct Widths {
   uint32_t head_key = 0;
   uint32_t head_value = 0;
   uint32_t attention = 0;
+  uint32_t attend_parts = 0;  // of all heads, for one span
   uint32_t q_lora = 0;
   uint32_t mla_heads = 0;
   uint32_t nope = 0;
@@ -80,6 +81,7 @@ Widths measure(const Network& network) {
       widen(w.head_key, gqa->key_dim);
       widen(w.head_value, gqa->value_dim);
       same_width(w.attention, gqa->n_heads * gqa->value_dim);
+      widen(w.attend_parts, gqa->n_heads * attend_part_size(gqa->value_dim));
     } else {
       const auto& mla = std::get<MlaAttention>(layer.attention);
       widen(w.queries, mla.q_b.n_rows);
@@ -90,6 +92,7 @@ Widths measure(const Network& network) {
       same_width(w.q_lora, mla.q_lora_dim);
       same_width(w.nope, mla.nope_dim);
       same_width(w.kv_lora, mla.kv_lora_dim);
+      widen(w.attend_parts, mla.n_heads * attend_part_size(mla.kv_lora_dim));
       if (mla.has_indexer()) {
         widen(w.indexer_heads, mla.indexer.n_heads);
         widen(w.indexer_dim, mla.indexer.key_dim);
@@ -138,6 +141,13 @@ uint64_t carve(const Network& network, const Widths& w, uint32_t n_workers, std:
   carver.array(ws.indexer_weights, n_rows * w.indexer_heads);
   ws.selected_stride = std::min(w.top_k, ws.max_context);
   carver.array(ws.selected, n_rows * ws.selected_stride);
+
+  // No more than all rows over the whole context ask for.
+  ws.attend_parts_size = n_workers == 1
+                             ? 0
+                             : std::min(Workspace::kAttendPartsSize,
+                                        n_rows * w.attend_parts * count_spans(ws.max_context));
+  carver.array(ws.attend_parts, ws.attend_parts_size);
 
   const uint64_t n_pairs = n_rows * w.active;
   carver.activations(ws.dense_inner, n_rows, w.dense_ffn);

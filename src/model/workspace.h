@@ -83,6 +83,11 @@ struct Workspace {
   uint32_t* selected = nullptr;      // u32 [R][top_k], cache slots in ascending position
   uint32_t selected_stride = 0;
 
+  // Of attention in spans: f32 [R][n_heads][spans][attend_part_size], where it fits.
+  static constexpr uint64_t kAttendPartsSize = uint64_t{1} << 20;
+  float* attend_parts = nullptr;
+  uint64_t attend_parts_size = 0;
+
   // FFN. A pair is a (row, chosen expert); pairs are sorted by expert.
   ActivationBuffer dense_inner;    // [R][ffn_dim]
   ActivationBuffer shared_inner;   // [R][shared ffn_dim]

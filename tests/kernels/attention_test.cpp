@@ -271,6 +271,7 @@ struct Attention {
   std::vector<float> q;
   std::vector<float> sinks;  // of the heads; empty: none
   bool values_in_keys;
+  bool over_spans = false;  // rows see up to 2500 positions, which take turns at the slots
 
   Attention(std::mt19937& rng, uint32_t rows, uint32_t heads, uint32_t kd, uint32_t vd, KvType kt,
             KvType vt, bool in_keys)
@@ -285,15 +286,18 @@ struct Attention {
         values_in_keys(in_keys) {}
 
   AttendRow row(uint32_t r, std::vector<float>& out) const {
-    const uint32_t first[] = {0, 0, 31, 33, 40};
-    const uint32_t end[] = {1, 63, 64, 100, 110};
-    return {&q[size_t{r} * n_heads * key_dim], &out[size_t{r} * n_heads * value_dim], first[r % 5],
-            end[r % 5]};
+    const uint32_t first[2][5] = {{0, 0, 31, 33, 40}, {0, 0, 1023, 1030, 2060}};
+    const uint32_t end[2][5] = {{1, 63, 64, 100, 110}, {1024, 1025, 2048, 2100, 2500}};
+    return {&q[size_t{r} * n_heads * key_dim], &out[size_t{r} * n_heads * value_dim],
+            first[over_spans][r % 5], end[over_spans][r % 5]};
   }
 
-  // Rows [begin, begin + n) and heads [head, head + heads) in one call.
-  void run(const KernelTable& table, uint32_t begin, uint32_t n, uint32_t head, uint32_t heads,
-           std::vector<float>& out) const {
+  void see_spans() {
+    over_spans = true;
+    for (size_t p = 0; slots.size() < 2500; ++p) slots.push_back(slots[p]);
+  }
+
+  SharedHeads shared_heads(uint32_t head, uint32_t heads) const {
     SharedHeads shared;
     shared.n_heads = heads;
     shared.keys = keys.plane;
@@ -304,6 +308,13 @@ struct Attention {
     if (!sinks.empty()) shared.sinks = &sinks[head];
     shared.q_stride = key_dim;
     shared.out_stride = value_dim;
+    return shared;
+  }
+
+  // Rows [begin, begin + n) and heads [head, head + heads) in one call.
+  void run(const KernelTable& table, uint32_t begin, uint32_t n, uint32_t head, uint32_t heads,
+           std::vector<float>& out) const {
+    const SharedHeads shared = shared_heads(head, heads);
     std::vector<AttendRow> rows;
     for (uint32_t r = begin; r < begin + n; ++r) {
       rows.push_back(row(r, out));
@@ -312,6 +323,27 @@ struct Attention {
     }
     std::vector<float> memory(AttendScratch::size(key_dim, value_dim), NAN);
     attend(table, shared, slots.data(), rows, AttendScratch(memory.data(), key_dim, value_dim));
+  }
+
+  // All rows and heads, a span at a time from the last to the first.
+  void run_in_spans(const KernelTable& table, std::vector<float>& out) const {
+    const SharedHeads shared = shared_heads(0, n_heads);
+    const uint32_t n_spans = count_spans(static_cast<uint32_t>(slots.size()));
+    const size_t row_parts = size_t{n_heads} * n_spans * attend_part_size(value_dim);
+    std::vector<float> parts(n_rows * row_parts, NAN);
+    std::vector<AttendRow> rows;
+    for (uint32_t r = 0; r < n_rows; ++r) {
+      rows.push_back(row(r, out));
+      rows.back().out = &parts[r * row_parts];
+    }
+    std::vector<float> memory(AttendScratch::size(key_dim, value_dim), NAN);
+    for (uint32_t span = n_spans; span-- > 0;) {
+      attend_span(table, shared, slots.data(), rows, span, n_spans,
+                  AttendScratch(memory.data(), key_dim, value_dim));
+    }
+    for (uint32_t r = 0; r < n_rows; ++r) {
+      join_spans(table, shared, &parts[r * row_parts], n_spans, row(r, out));
+    }
   }
 
   double expected(uint32_t r, uint32_t h, uint32_t i) const {
@@ -344,18 +376,21 @@ TEST(Attend, RowsAndHeadsTogetherAreAsAlone) {
   std::mt19937 rng(6);
   struct Case {
     uint32_t n_rows, n_heads, key_dim, value_dim;
-    bool values_in_keys, has_sinks;
+    bool values_in_keys, has_sinks, over_spans;
   };
-  for (const Case& c : {Case{5, 8, 64, 40, false, false},
-                        {5, 8, 64, 64, false, true},
-                        {5, 1, 33, 7, false, false},
-                        {5, 12, 72, 64, true, false}}) {
+  for (const Case& c : {Case{5, 8, 64, 40, false, false, false},
+                        {5, 8, 64, 64, false, true, false},
+                        {5, 1, 33, 7, false, false, false},
+                        {5, 12, 72, 64, true, false, false},
+                        {5, 3, 40, 24, false, true, true},
+                        {5, 3, 40, 32, true, false, true}}) {
     for (const KvType key_type : kTypes) {
       for (const KvType value_type : kTypes) {
         if (c.values_in_keys && value_type != key_type) continue;
         Attention attention(rng, c.n_rows, c.n_heads, c.key_dim, c.value_dim, key_type, value_type,
                             c.values_in_keys);
         if (c.has_sinks) attention.sinks = random_values(rng, c.n_heads, 4.0f);
+        if (c.over_spans) attention.see_spans();
         const size_t n_out = size_t{c.n_rows} * c.n_heads * c.value_dim;
         std::vector<float> reference(n_out, NAN);
         attention.run(reference_kernels(), 0, c.n_rows, 0, c.n_heads, reference);
@@ -375,6 +410,9 @@ TEST(Attend, RowsAndHeadsTogetherAreAsAlone) {
             for (uint32_t h = 0; h < c.n_heads; ++h) attention.run(*table, r, 1, h, 1, alone);
           }
           ASSERT_TRUE(same_bits(reference, alone)) << table->isa;
+          std::vector<float> in_spans(n_out, NAN);
+          attention.run_in_spans(*table, in_spans);
+          ASSERT_TRUE(same_bits(reference, in_spans)) << table->isa;
         }
       }
     }

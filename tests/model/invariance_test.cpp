@@ -5,6 +5,7 @@
 #include <optional>
 #include <random>
 
+#include "kernels/numeric_order.h"
 #include "model/harness.h"
 
 namespace floe::test {
@@ -84,6 +85,33 @@ TEST_P(Invariance, ChunksThreadsSlotsAndKernels) {
         EXPECT_EQ(rows.hash(), *expected) << variation.name << ", chunk " << chunk;
         EXPECT_EQ(draft, expected_draft) << variation.name << ", chunk " << chunk;
       }
+    }
+  }
+}
+
+// Few rows behind a context of two spans: with more workers than heads to go round, each takes
+// spans.
+TEST_P(Invariance, SpansOfPositions) {
+  if (GetParam().kind != "f32") GTEST_SKIP() << "the weights' format has no part in this";
+  constexpr uint32_t kContext = kAttentionSpan + 40;
+  std::vector<int32_t> context(kContext);
+  for (uint32_t i = 0; i < kContext; ++i) context[i] = tokens_[i % tokens_.size()];
+  const std::span<const int32_t> last(tokens_.data(), 12);
+  std::optional<uint64_t> expected;
+  for (const uint32_t n_threads : {1u, 5u}) {
+    RunSetup setup;
+    setup.n_threads = n_threads;
+    setup.kv_types = KvType::F16;
+    setup.n_slots = kContext + 12;
+    setup.max_context = kContext + 12;
+    LoadedModel loaded = load(setup);
+    ASSERT_NE(loaded.model, nullptr);
+    const std::vector<uint32_t> slots = loaded.take_slots(kContext + 12);
+    run_tokens(loaded, slots, context, 0, 64);
+    for (const uint32_t chunk : {12u, 3u, 1u}) {
+      const uint64_t hash = run_tokens(loaded, slots, last, kContext, chunk).hash();
+      if (!expected) expected = hash;
+      EXPECT_EQ(hash, *expected) << n_threads << " threads, chunk " << chunk;
     }
   }
 }
