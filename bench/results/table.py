@@ -1,4 +1,8 @@
-"""Markdown table of one machine's results: table.py FILE.csv [MODEL.gguf ...]. The newest row of each test counts."""
+"""Markdown tables of one machine's results. The newest row of each test counts.
+
+table.py FILE.csv [MODEL.gguf ...]     a row per test
+table.py --summary FILE.csv [MODEL.gguf ...]     a row per model
+"""
 import csv
 import re
 import sys
@@ -6,8 +10,24 @@ import sys
 COLUMNS = (("t/s", "median_ts"), ("GB/s", "gb_s"), ("% of floor", "pct_floor"), ("union", "experts_union"),
            ("GMAC/s", "gmac_s"), ("r", "r"), ("r model", "r_model"))
 
+# Test and column of what a summary says of a model.
+SUMMARY = (("tg32 t/s", "tg32", "median_ts"), ("GB/s", "tg32", "gb_s"), ("read GB/s", "tg32", "read_gb_s"),
+           ("% of floor", "tg32", "pct_floor"), ("r(4)", "v4", "r"), ("r(8)", "v8", "r"), ("r(16)", "v16", "r"),
+           ("r model (16)", "v16", "r_model"), ("pp512 t/s", "pp512", "median_ts"), ("GMAC/s", "pp512", "gmac_s"))
+
+
+def print_summary(newest, models):
+    print("| model |" + "".join(f" {name} |" for name, _, _ in SUMMARY))
+    print("|---|" + "---:|" * len(SUMMARY))
+    for model in models:
+        cells = [newest.get((model, test), {}).get(key) or "" for _, test, key in SUMMARY]
+        print(f"| {model.removesuffix('.gguf')} | " + " | ".join(cells) + " |")
+
 
 def main():
+    summary = "--summary" in sys.argv[1:2]
+    if summary:
+        del sys.argv[1]
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     newest = {}
@@ -20,6 +40,9 @@ def main():
     missing = [model for model in models if not any(key[0] == model for key in newest)]
     if missing:
         sys.exit(f"{sys.argv[1]}: no rows of {', '.join(missing)}")
+    if summary:
+        print_summary(newest, models)
+        return
 
     def order(test):
         kind, n, depth = re.fullmatch(r"([a-z]+)(\d+)(?: @ d(\d+))?", test).groups()
