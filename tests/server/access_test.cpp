@@ -242,7 +242,13 @@ TEST(Metrics, NamesAndCounts) {
   }
   EXPECT_EQ(server.get("/nothing").status, 404);
   EXPECT_TRUE(server.wait_idle());
-  const Response metrics = server.get("/metrics");
+  // An answer is counted when it has been handed over: its client may be faster.
+  Response metrics = server.get("/metrics");
+  const std::string counted = "floe_http_responses_total{route=\"/v1/completions\",code=\"200\"} 3";
+  for (int i = 0; i < 1000 && metrics.body.find(counted) == std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    metrics = server.get("/metrics");
+  }
   EXPECT_EQ(metrics.field("content-type"), "text/plain; version=0.0.4; charset=utf-8");
   const auto value = [&](const std::string& name) {
     const size_t at = metrics.body.find("\n" + name + " ");
