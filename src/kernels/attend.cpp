@@ -226,7 +226,7 @@ void attend(const KernelTable& kernels, const SharedHeads& heads, const uint32_t
     Running running[AttendScratch::kMaxQueries];
     for (size_t r = 0; r < rows.size(); ++r) {
       running[r] = whole[r];
-      if (first_span(rows[r]) >= span) continue;
+      if (first_span(rows[r]) == span || !sees_span(rows[r], span)) continue;
       const size_t query = r * n_heads;
       running[r] = {scratch.span_outs + query * heads.value_dim, heads.value_dim,
                     scratch.span_maxima + query, scratch.span_sums + query};

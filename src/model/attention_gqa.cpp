@@ -103,17 +103,8 @@ void attend_gqa_item(Pass& pass, const GqaAttention& a, uint32_t layer, const Gq
   AttendRow attending[RowBlocks::kMaxRows];
   for (size_t i = 0; i < rows.size(); ++i) attending[i] = attend_row(pass, a, rows[i], head);
   const uint32_t* slots = pass.slots(rows.front()).data();
-  const AttendScratch scratch = ws.attend_scratch(pass.worker.index());
-  if (items.spans.n > 1) {
-    for (size_t i = 0; i < rows.size(); ++i) {
-      attending[i].out = ws.attend_parts + items.spans.part_begin(rows[i], head);
-    }
-    attend_span(pass.kernels, heads, slots, {attending, rows.size()}, span, items.spans.n_all,
-                scratch);
-    return;
-  }
-  attend(pass.kernels, heads, slots, {attending, rows.size()}, scratch);
-  if (!items.quantize_pieces) return;
+  const bool complete = attend_item(pass, items.spans, span, heads, head, slots, rows, attending);
+  if (!complete || !items.quantize_pieces) return;
   for (const uint32_t row : rows) {
     ws.attention.quantize(pass.kernels, row, head * a.value_dim,
                           (head + heads.n_heads) * a.value_dim);

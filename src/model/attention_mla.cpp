@@ -202,17 +202,8 @@ void attend_mla_item(Pass& pass, const MlaAttention& a, uint32_t layer, const Ml
   const uint32_t* slots = n_attended(pass, a, row) < pass.n_visible(row)
                               ? ws.selected + size_t{row} * ws.selected_stride
                               : pass.slots(row).data();
-  const AttendScratch scratch = ws.attend_scratch(pass.worker.index());
-  if (items.spans.n > 1) {
-    for (size_t i = 0; i < rows.size(); ++i) {
-      attending[i].out = ws.attend_parts + items.spans.part_begin(rows[i], head);
-    }
-    attend_span(pass.kernels, heads, slots, {attending, rows.size()}, span, items.spans.n_all,
-                scratch);
-    return;
-  }
-  attend(pass.kernels, heads, slots, {attending, rows.size()}, scratch);
-  if (!reads_q8(a.v_b)) return;
+  const bool complete = attend_item(pass, items.spans, span, heads, head, slots, rows, attending);
+  if (!complete || !reads_q8(a.v_b)) return;
   for (uint32_t h = 0; h < heads.n_heads; ++h) {
     for (const uint32_t r : rows) {
       ws.context.quantize(pass.kernels, size_t{head + h} * pass.n_rows() + r);

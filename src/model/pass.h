@@ -150,6 +150,24 @@ inline Stage project(Pass& pass, Stages after, std::initializer_list<Projection>
       });
 }
 
+// One item of attention: `rows`, of one sequence, with the query heads from `head` on. All spans go
+// into the outputs of attending[rows.size()], or one span into the rows' parts for join_spans().
+// True when the outputs are complete.
+inline bool attend_item(Pass& pass, const SpanSplit& spans, uint32_t span, const SharedHeads& heads,
+                        uint32_t head, const uint32_t* slots, std::span<const uint32_t> rows,
+                        AttendRow* attending) {
+  const AttendScratch scratch = pass.ws.attend_scratch(pass.worker.index());
+  if (spans.n == 1) {
+    attend(pass.kernels, heads, slots, {attending, rows.size()}, scratch);
+    return true;
+  }
+  for (size_t i = 0; i < rows.size(); ++i) {
+    attending[i].out = pass.ws.attend_parts + spans.part_begin(rows[i], head);
+  }
+  attend_span(pass.kernels, heads, slots, {attending, rows.size()}, span, spans.n_all, scratch);
+  return false;
+}
+
 // One stage: row by row.
 template <typename Body>
 Stage each_row(Pass& pass, Stages after, Body&& body) {
