@@ -136,12 +136,10 @@ void indexer(benchmark::State& state) {
 void quantize_row(benchmark::State& state) {
   const auto n = static_cast<uint32_t>(state.range(0));
   std::vector<float> x(n, 0.5f);
-  std::vector<int8_t> q(n);
-  std::vector<float> scales(n / 32);
-  std::vector<int16_t> sums(n / 16);
+  std::vector<ActivationBlock> blocks(n / kActivationBlockCols);
   for (auto _ : state) {
-    kernels().quantize_row(x.data(), n, q.data(), scales.data(), sums.data());
-    benchmark::DoNotOptimize(q.data());
+    kernels().quantize_row(x.data(), n, blocks.data());
+    benchmark::DoNotOptimize(blocks.data());
   }
 }
 

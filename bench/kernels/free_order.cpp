@@ -14,7 +14,7 @@ namespace {
 
 template <typename V, typename F, int kRows, int kChains>
 FLOE_INLINE void multiply_freely(const uint8_t* group, size_t next, uint32_t n_blocks, bool cold,
-                                 const RowSet<kRows>& x, typename V::Float (&total)[kRows]) {
+                                 RowSet<kRows> x, typename V::Float (&total)[kRows]) {
   using Float = typename V::Float;
   constexpr PackedLayout layout = F::layout;
   Float acc[kRows][kChains];
@@ -22,30 +22,30 @@ FLOE_INLINE void multiply_freely(const uint8_t* group, size_t next, uint32_t n_b
     acc[decltype(i)::value / kChains][decltype(i)::value % kChains] = V::zero_float();
   });
   const uint8_t* block = group;
-  size_t x_step = 0;
   const auto one_block = [&](auto chain) __attribute__((always_inline)) {
     constexpr int kChain = decltype(chain)::value;
     const Float d = F::scale(block, next);
     const Float minimum = layout.has_min ? F::minimum(block, next) : d;
     const uint8_t* step = block + layout.head_bytes;
-    for (uint32_t i = 0; i < layout.n_steps; ++i, ++x_step, step += layout.step_bytes()) {
+    for (uint32_t i = 0; i < layout.n_steps; ++i, step += layout.step_bytes()) {
       if (cold) prefetch_groups<V>(step + kPrefetchBytes, next, layout.step_bytes());
       SubScales<V> sub = F::sub_scales(step, next);
       sub.half[0] = V::mul(sub.half[0], d);
       sub.half[1] = V::mul(sub.half[1], d);
       Float products[kRows];
-      step_products<V, F, kRows>(step, next, sub, x, x_step, products);
+      step_products<V, F, kRows>(step, next, sub, x, products);
       unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
         constexpr int m = decltype(row)::value;
-        const Float a = V::all(x.scales[m] + x_step);
+        const Float a = V::all(&x.blocks[m]->scale);
         Float& sum = acc[m][kChain];
         sum = V::fma(products[m], layout.n_sub == 0 ? V::mul(d, a) : a, sum);
         if constexpr (layout.has_min) {
-          const Float m_sum = V::to_float(V::pair_dot(sub.minimum, x.sums[m] + 2 * x_step));
+          const Float m_sum = V::to_float(V::pair_dot(sub.minimum, x.blocks[m]->sums));
           const Float scaled = V::mul(minimum, a);
           sum =
               layout.n_sub == 0 ? V::fma(m_sum, scaled, sum) : V::negative_fma(m_sum, scaled, sum);
         }
+        ++x.blocks[m];
       });
     }
     block += layout.block_bytes();

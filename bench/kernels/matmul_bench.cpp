@@ -77,13 +77,11 @@ void matmul(benchmark::State& state, const Case& c) {
   const uint32_t n_cols = c.shape.n_cols;
   std::mt19937 rng(2);
   const std::vector<float> values = random_values(rng, size_t{c.n_rows} * n_cols);
-  std::vector<int8_t> q(values.size());
-  std::vector<float> scales(values.size() / 32);
-  std::vector<int16_t> sums(values.size() / 16);
+  std::vector<ActivationBlock> blocks(values.size() / kActivationBlockCols);
   for (size_t i = 0; i < values.size(); i += n_cols) {
-    c.table->quantize_row(&values[i], n_cols, &q[i], &scales[i / 32], &sums[i / 16]);
+    c.table->quantize_row(&values[i], n_cols, &blocks[i / kActivationBlockCols]);
   }
-  const ActivationRows x = {n_cols, n_cols, values.data(), q.data(), scales.data(), sums.data()};
+  const ActivationRows x = {n_cols, n_cols, values.data(), blocks.data()};
   std::vector<float> out(size_t{c.n_rows} * matrix.n_rows);
   ThreadPool pool(c.n_threads);
   // As the forward cuts them.

@@ -202,8 +202,7 @@ void swiglu_clamped(const float* gate, const float* up, float* out, uint32_t n) 
     const __m256 g = _mm256_min_ps(limit, load(gate));
     __m256 u = _mm256_min_ps(limit, load(up));
     u = _mm256_max_ps(_mm256_set1_ps(-kLimit), u);
-    const __m256 silu =
-        _mm256_div_ps(g, _mm256_add_ps(one, exponential(_mm256_mul_ps(slope, g))));
+    const __m256 silu = _mm256_div_ps(g, _mm256_add_ps(one, exponential(_mm256_mul_ps(slope, g))));
     return _mm256_mul_ps(silu, _mm256_add_ps(u, one));
   });
 }
@@ -287,10 +286,11 @@ void softmax_block(float* x, size_t stride, uint32_t n_heads, uint32_t n, float*
   }
 }
 
-void quantize_row(const float* values, uint32_t stride, int8_t* q, float* scales, int16_t* sums) {
+void quantize_row(const float* values, uint32_t stride, ActivationBlock* blocks) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-  for (size_t block = 0; block < stride / 32; ++block) {
-    const float* x = values + 32 * block;
+  for (size_t b = 0; b < stride / kActivationBlockCols; ++b) {
+    const float* x = values + kActivationBlockCols * b;
+    ActivationBlock& block = blocks[b];
     __m256 v[4];
     __m256i largest = _mm256_setzero_si256();
 #pragma GCC unroll 4
@@ -304,9 +304,7 @@ void quantize_row(const float* values, uint32_t stride, int8_t* q, float* scales
     m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
     const uint32_t amax_bits = static_cast<uint32_t>(_mm_cvtsi128_si32(m));
     if (amax_bits < kSmallestAmaxBits || amax_bits >= 0x7f800000u) {
-      scales[block] = amax_bits < kSmallestAmaxBits ? 0.0f : __builtin_nanf("");
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + 32 * block), _mm256_setzero_si256());
-      sums[2 * block] = sums[2 * block + 1] = 0;
+      block = {amax_bits < kSmallestAmaxBits ? 0.0f : __builtin_nanf(""), {}, {}};
       continue;
     }
     const float scale = _mm_cvtss_f32(_mm_castsi128_ps(m)) / 127.0f;
@@ -315,16 +313,15 @@ void quantize_row(const float* values, uint32_t stride, int8_t* q, float* scales
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) n[k] = _mm256_cvtps_epi32(_mm256_mul_ps(v[k], inverse));
     const __m256i bytes = pack_bytes(n);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + 32 * block), bytes);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(block.q), bytes);
     // Sums of four bytes, then of sixteen: the columns 0..15 are the low half.
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
     __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
     fours = _mm256_add_epi32(fours, _mm256_shuffle_epi32(fours, 0x4e));
     fours = _mm256_add_epi32(fours, _mm256_shuffle_epi32(fours, 0xb1));
-    scales[block] = scale;
-    sums[2 * block] = static_cast<int16_t>(_mm_cvtsi128_si32(_mm256_castsi256_si128(fours)));
-    sums[2 * block + 1] =
-        static_cast<int16_t>(_mm_cvtsi128_si32(_mm256_extracti128_si256(fours, 1)));
+    block.scale = scale;
+    block.sums[0] = static_cast<int16_t>(_mm_cvtsi128_si32(_mm256_castsi256_si128(fours)));
+    block.sums[1] = static_cast<int16_t>(_mm_cvtsi128_si32(_mm256_extracti128_si256(fours, 1)));
   }
 }
 

@@ -286,28 +286,26 @@ void softmax_block(float* x, size_t stride, uint32_t n_heads, uint32_t n, float*
   }
 }
 
-void quantize_row(const float* values, uint32_t stride, int8_t* q, float* scales, int16_t* sums) {
-  for (size_t block = 0; block < stride / 32; ++block) {
-    const float* x = values + 32 * block;
+void quantize_row(const float* values, uint32_t stride, ActivationBlock* blocks) {
+  for (size_t b = 0; b < stride / kActivationBlockCols; ++b) {
+    const float* x = values + kActivationBlockCols * b;
+    ActivationBlock& block = blocks[b];
     float32x4_t v[8];
     const uint32_t amax_bits = load_block(x, v);
     if (amax_bits < kSmallestAmaxBits || amax_bits >= 0x7f800000u) {
-      scales[block] = amax_bits < kSmallestAmaxBits ? 0.0f : __builtin_nanf("");
-      vst1q_s8(q + 32 * block, vdupq_n_s8(0));
-      vst1q_s8(q + 32 * block + 16, vdupq_n_s8(0));
-      sums[2 * block] = sums[2 * block + 1] = 0;
+      block = {amax_bits < kSmallestAmaxBits ? 0.0f : __builtin_nanf(""), {}, {}};
       continue;
     }
     float amax;
     __builtin_memcpy(&amax, &amax_bits, 4);
     const float scale = amax / 127.0f;
     const float inverse = 1.0f / scale;
-    scales[block] = scale;
+    block.scale = scale;
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       const int8x16_t bytes = round_to_bytes(v + 4 * half, inverse);
-      vst1q_s8(q + 32 * block + 16 * half, bytes);
-      sums[2 * block + half] = vaddlvq_s8(bytes);
+      vst1q_s8(block.q + 16 * half, bytes);
+      block.sums[half] = vaddlvq_s8(bytes);
     }
   }
 }

@@ -14,25 +14,33 @@
 
 namespace floe {
 
+inline constexpr uint32_t kActivationBlockCols = 32;
+
+// 32 columns of an activation row for quantised weights. All that a kernel reads of a row lies
+// behind one pointer: with one for each field, eight rows would need more registers than there are.
+struct ActivationBlock {
+  float scale;
+  int16_t sums[2];  // of the first and of the last 16 q, for formats with an offset or a minimum;
+                    // 16 bits so that they meet two 16-bit factors
+  int8_t q[kActivationBlockCols];  // value / scale, |q| <= 127
+};
+static_assert(sizeof(ActivationBlock) == 40);
+
 // Activation rows as matrix kernels read them. Both forms of the same n_rows vectors:
-//   values  f32 [n_rows][stride]      for F32, F16 and BF16 weights
-//
-//   q       i8  [n_rows][stride]      values / scale, |q| <= 127, for quantised weights
-//
-//   scales  f32 [n_rows][stride/32]   one per 32 columns
-//
-//   sums    i16 [n_rows][stride/16]   sum of q over 16 columns, for formats with an offset or a
-//                                     minimum; 16 bits so that the two sums of 32 columns meet
-//                                     two 16-bit factors
-//
+//   values  f32 [n_rows][stride]   for F32, F16 and BF16 weights
+//   blocks  [n_rows][stride / 32]  for quantised weights
 // stride is n_cols rounded up to 32; columns past n_cols are zero.
 struct ActivationRows {
   uint32_t n_cols = 0;
   uint32_t stride = 0;
   const float* values = nullptr;
-  const int8_t* q = nullptr;
-  const float* scales = nullptr;
-  const int16_t* sums = nullptr;
+  const ActivationBlock* blocks = nullptr;
+
+  // The rows from first_row on.
+  ActivationRows from(size_t first_row) const {
+    return {n_cols, stride, values + first_row * stride,
+            blocks + first_row * (stride / kActivationBlockCols)};
+  }
 };
 
 // How the cache keeps a vector. Q8_0: per 32 values an f16 scale and 32 signed bytes, 34 bytes as
@@ -60,12 +68,10 @@ struct KernelTable {
                  uint32_t group_end, const ActivationRows& x, const uint32_t* ids, uint32_t n_ids,
                  float* out, size_t out_stride);
 
-  // One row: q[stride], scales[stride/32], sums[stride/16] from values[stride]. Per 32 columns:
-  // scale = largest magnitude / 127, q = value / scale to the nearest, ties to even. 32 columns
-  // that hold a NaN or an infinity get scale NaN and q 0, so that what they feed becomes NaN;
-  // magnitudes below 1e-36 become 0.
-  void (*quantize_row)(const float* values, uint32_t stride, int8_t* q, float* scales,
-                       int16_t* sums);
+  // One row: blocks[stride / 32] from values[stride]. Per block: scale = largest magnitude / 127, q
+  // = value / scale to the nearest, ties to even. 32 columns that hold a NaN or an infinity get
+  // scale NaN and q 0, so that what they feed becomes NaN; magnitudes below 1e-36 become 0.
+  void (*quantize_row)(const float* values, uint32_t stride, ActivationBlock* blocks);
 
   // out = x / sqrt(mean(x^2) + eps) * weight. weight null: ones. out may be x.
   void (*rms_norm)(const float* x, const float* weight, float eps, float* out, uint32_t n);

@@ -32,7 +32,7 @@ struct BF16 {
 template <typename F, int kRows>
 __attribute__((noinline)) void group_call(const MatmulCall& call, uint32_t g, uint32_t i) {
   const float* x[kRows];
-  for (int m = 0; m < kRows; ++m) x[m] = call.x.values + row_start(call, i + m);
+  for (int m = 0; m < kRows; ++m) x[m] = call.x.values + row_id(call, i + m) * call.x.stride;
   const auto* w = reinterpret_cast<const uint8_t*>(call.plane + g * call.group_bytes);
   __m256 sum[kRows][4];
 #pragma GCC unroll 4

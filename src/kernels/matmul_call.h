@@ -4,6 +4,7 @@
 //
 // Functions have internal linkage: see avx2.h.
 #include "kernels/kernel_table.h"
+#include "kernels/packed_layout.h"
 #include "kernels/unroll.h"
 
 namespace floe {
@@ -41,16 +42,21 @@ FLOE_INLINE MatmulCall matmul_call(const PackedMatrix& weights, uint32_t plane,
           out_stride};
 }
 
+static_assert(kActivationBlockCols == kStepCols, "a step of weights meets a block of activations");
+
 // The quantised activation rows of one pass.
 template <int kRows>
 struct RowSet {
-  const int8_t* q[kRows];
-  const float* scales[kRows];
-  const int16_t* sums[kRows];
+  const ActivationBlock* blocks[kRows];
 };
 
-FLOE_INLINE size_t row_start(const MatmulCall& call, uint32_t i) {
-  return size_t{call.ids != nullptr ? call.ids[i] : i} * call.x.stride;
+FLOE_INLINE size_t row_id(const MatmulCall& call, uint32_t i) {
+  return call.ids != nullptr ? call.ids[i] : i;
+}
+
+// Of a quantised activation row.
+FLOE_INLINE size_t quantised_bytes(const MatmulCall& call) {
+  return call.x.stride / kActivationBlockCols * sizeof(ActivationBlock);
 }
 
 template <int kRows>
@@ -58,10 +64,8 @@ FLOE_INLINE RowSet<kRows> row_set(const MatmulCall& call, uint32_t i) {
   RowSet<kRows> x;
   unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
     constexpr int m = decltype(row)::value;
-    const size_t start = row_start(call, i + static_cast<uint32_t>(m));
-    x.q[m] = call.x.q + start;
-    x.scales[m] = call.x.scales + start / 32;
-    x.sums[m] = call.x.sums + start / 16;
+    x.blocks[m] = call.x.blocks + row_id(call, i + static_cast<uint32_t>(m)) *
+                                      (call.x.stride / kActivationBlockCols);
   });
   return x;
 }
@@ -86,7 +90,7 @@ FLOE_INLINE void prefetch(const uint8_t* bytes, uint32_t n_bytes) {
 }
 
 // Activation rows that stay in the second-level cache while the groups pass by.
-constexpr size_t kRowBlockBytes = 160 * 1024;
+constexpr size_t kRowBlockBytes = 192 * 1024;
 
 // Calls body(Index<rows>, group, row) until every kGroups groups have met all activation rows, at
 // most kMaxRows in a pass. Passes are of equal size: 7 rows are 4 + 3, 13 are 5 + 4 + 4.

@@ -31,7 +31,7 @@ template <typename F, int kRows>
 __attribute__((noinline)) void group_call(const MatmulCall& call, uint32_t g, uint32_t i) {
   const float* x[kRows];
   for (int m = 0; m < kRows; ++m) {
-    x[m] = call.x.values + row_start(call, i + static_cast<uint32_t>(m));
+    x[m] = call.x.values + row_id(call, i + static_cast<uint32_t>(m)) * call.x.stride;
   }
   const auto* w = reinterpret_cast<const uint8_t*>(call.plane + g * call.group_bytes);
   Lanes sum[kRows][4];

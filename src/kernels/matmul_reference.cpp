@@ -11,16 +11,14 @@ namespace {
 
 struct ActivationRow {
   const float* values;
-  const int8_t* q;
-  const float* scales;
-  const int16_t* sums;
+  const ActivationBlock* blocks;
 };
 
 // Only the form that the weights need is touched; the other may be absent.
 ActivationRow activation_row(const ActivationRows& x, uint32_t row, bool plain) {
   const size_t start = size_t{row} * x.stride;
-  if (plain) return {x.values + start, nullptr, nullptr, nullptr};
-  return {nullptr, x.q + start, x.scales + start / 32, x.sums + start / 16};
+  if (plain) return {x.values + start, nullptr};
+  return {nullptr, x.blocks + start / kActivationBlockCols};
 }
 
 template <QuantType type>
@@ -35,21 +33,21 @@ float dot_blocks(const uint8_t* group, uint32_t n_cols, uint32_t r, const Activa
     float s = 0;
     for (uint32_t i = 0; i < layout.n_steps; ++i, ++x_step) {
       const uint8_t* step = Reader::step(block, i);
-      const int8_t* xq = x.q + size_t{x_step} * kStepCols;
+      const ActivationBlock& xs = x.blocks[x_step];
       int32_t p = 0;
       int32_t m = 0;
       for (uint32_t half = 0; half < 2; ++half) {
         int32_t sum = 0;
         for (uint32_t c = 16 * half; c < 16 * half + 16; ++c) {
-          sum += Reader::value(step, r, c) * xq[c];
+          sum += Reader::value(step, r, c) * xs.q[c];
         }
-        const int32_t x_sum = x.sums[2 * size_t{x_step} + half];
+        const int32_t x_sum = xs.sums[half];
         p += layout.n_sub == 0 ? sum : Reader::sub_scale(step, r, half) * sum;
         if constexpr (layout.has_min) {
           m += layout.n_sub == 0 ? x_sum : Reader::sub_minimum(step, r, half) * x_sum;
         }
       }
-      const float a = x.scales[x_step];
+      const float a = xs.scale;
       const float p_float = static_cast<float>(p);
       const float m_float = static_cast<float>(m);
       t = layout.n_steps == 1 ? p_float * a : std::fma(p_float, a, t);
@@ -113,12 +111,13 @@ void matmul(const PackedMatrix& weights, uint32_t plane, uint32_t group_begin, u
   }
 }
 
-void quantize_row(const float* values, uint32_t stride, int8_t* q, float* scales, int16_t* sums) {
-  for (uint32_t block = 0; block < stride / kStepCols; ++block) {
-    const float* x = values + size_t{block} * kStepCols;
+void quantize_row(const float* values, uint32_t stride, ActivationBlock* blocks) {
+  for (uint32_t b = 0; b < stride / kActivationBlockCols; ++b) {
+    const float* x = values + size_t{b} * kActivationBlockCols;
+    ActivationBlock& block = blocks[b];
     // Magnitudes compare as integers do, NaN and infinity above all others.
     uint32_t amax_bits = 0;
-    for (uint32_t i = 0; i < kStepCols; ++i) {
+    for (uint32_t i = 0; i < kActivationBlockCols; ++i) {
       const uint32_t bits = std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu;
       if (bits > amax_bits) amax_bits = bits;
     }
@@ -129,19 +128,19 @@ void quantize_row(const float* values, uint32_t stride, int8_t* q, float* scales
     if (amax_bits < kSmallestAmaxBits) scale = 0;
     const bool zero = !finite || amax_bits < kSmallestAmaxBits;
     int sum[2] = {0, 0};
-    for (uint32_t i = 0; i < kStepCols; ++i) {
+    for (uint32_t i = 0; i < kActivationBlockCols; ++i) {
       int value = 0;
       if (!zero) {
         const float rounded = x[i] * inverse + exp_terms::kRound;
         value = static_cast<int>(std::bit_cast<uint32_t>(rounded) -
                                  std::bit_cast<uint32_t>(exp_terms::kRound));
       }
-      q[size_t{block} * kStepCols + i] = static_cast<int8_t>(value);
+      block.q[i] = static_cast<int8_t>(value);
       sum[i / 16] += value;
     }
-    scales[block] = scale;
-    sums[2 * size_t{block}] = static_cast<int16_t>(sum[0]);
-    sums[2 * size_t{block} + 1] = static_cast<int16_t>(sum[1]);
+    block.scale = scale;
+    block.sums[0] = static_cast<int16_t>(sum[0]);
+    block.sums[1] = static_cast<int16_t>(sum[1]);
   }
 }
 

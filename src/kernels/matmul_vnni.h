@@ -38,8 +38,7 @@ FLOE_INLINE void prefetch_groups(const uint8_t* bytes, size_t next, uint32_t n_b
 // products[m]: float(P).
 template <typename V, typename F, int kRows>
 FLOE_INLINE void step_products(const uint8_t* step, size_t next, const SubScales<V>& sub,
-                               const RowSet<kRows>& x, size_t x_step,
-                               typename V::Float (&products)[kRows]) {
+                               const RowSet<kRows>& x, typename V::Float (&products)[kRows]) {
   constexpr PackedLayout layout = F::layout;
   constexpr int kHalves = layout.n_sub == 2 ? 2 : 1;
   constexpr int kWords = 8 / kHalves;
@@ -54,7 +53,7 @@ FLOE_INLINE void step_products(const uint8_t* step, size_t next, const SubScales
       } else {
         constexpr uint32_t kMinus = static_cast<uint16_t>(-F::kOffset);
         constexpr uint32_t kPair = kHalves == 1 ? kMinus * 0x10001u : kMinus << (16 * kHalf);
-        sums[m] = V::pair_dot(V::all32(static_cast<int>(kPair)), x.sums[m] + 2 * x_step);
+        sums[m] = V::pair_dot(V::all32(static_cast<int>(kPair)), x.blocks[m]->sums);
       }
     });
     unroll<0, kWords>([&](auto k) __attribute__((always_inline)) {
@@ -64,7 +63,7 @@ FLOE_INLINE void step_products(const uint8_t* step, size_t next, const SubScales
       const typename V::Int word = F::template word<kWord>(plane, next);
       unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
         constexpr int m = decltype(row)::value;
-        sums[m] = V::dot(sums[m], word, x.q[m] + x_step * kStepCols + 4 * kWord);
+        sums[m] = V::dot(sums[m], word, x.blocks[m]->q + 4 * kWord);
       });
     });
     unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
@@ -83,14 +82,13 @@ FLOE_INLINE void step_products(const uint8_t* step, size_t next, const SubScales
 
 template <typename V, typename F, int kRows>
 FLOE_INLINE void multiply_groups(const uint8_t* group, size_t next, uint32_t n_blocks, bool cold,
-                                 const RowSet<kRows>& x, typename V::Float (&acc)[kRows]) {
+                                 RowSet<kRows> x, typename V::Float (&acc)[kRows]) {
   using Float = typename V::Float;
   constexpr PackedLayout layout = F::layout;
   unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
     acc[decltype(row)::value] = V::zero_float();
   });
   const uint8_t* block = group;
-  size_t x_step = 0;
   for (uint32_t b = 0; b < n_blocks; ++b, block += layout.block_bytes()) {
     Float t[kRows];
     Float s[kRows];
@@ -99,19 +97,20 @@ FLOE_INLINE void multiply_groups(const uint8_t* group, size_t next, uint32_t n_b
     });
     if (cold) prefetch_groups<V>(block + kPrefetchBytes, next, layout.head_bytes);
     const uint8_t* step = block + layout.head_bytes;
-    for (uint32_t i = 0; i < layout.n_steps; ++i, ++x_step, step += layout.step_bytes()) {
+    for (uint32_t i = 0; i < layout.n_steps; ++i, step += layout.step_bytes()) {
       if (cold) prefetch_groups<V>(step + kPrefetchBytes, next, layout.step_bytes());
       const SubScales<V> sub = F::sub_scales(step, next);
       Float products[kRows];
-      step_products<V, F, kRows>(step, next, sub, x, x_step, products);
+      step_products<V, F, kRows>(step, next, sub, x, products);
       unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
         constexpr int m = decltype(row)::value;
-        const Float a = V::all(x.scales[m] + x_step);
+        const Float a = V::all(&x.blocks[m]->scale);
         t[m] = layout.n_steps == 1 ? V::mul(products[m], a) : V::fma(products[m], a, t[m]);
         if constexpr (layout.has_min) {
-          const Float minimum = V::to_float(V::pair_dot(sub.minimum, x.sums[m] + 2 * x_step));
+          const Float minimum = V::to_float(V::pair_dot(sub.minimum, x.blocks[m]->sums));
           s[m] = layout.n_steps == 1 ? V::mul(minimum, a) : V::fma(minimum, a, s[m]);
         }
+        ++x.blocks[m];  // an index would cost registers: eight rows need all there are
       });
     }
     const Float d = F::scale(block, next);
@@ -145,8 +144,9 @@ __attribute__((noinline)) void groups_call(const MatmulCall& call, uint32_t g, u
 
 template <template <typename> typename F>
 void matmul_blocks(const MatmulCall& call) {
+  const size_t row_bytes = quantised_bytes(call);
   for_each_pass<kMaxRows, Wide::kGroups>(
-      call, call.x.stride, [&](auto rows, uint32_t g, uint32_t i) __attribute__((always_inline)) {
+      call, row_bytes, [&](auto rows, uint32_t g, uint32_t i) __attribute__((always_inline)) {
         constexpr int kRows = decltype(rows)::value;
         if constexpr (kRows > kNarrowRows) {
           if (call.group_end - g >= Wide::kGroups) {

@@ -1,6 +1,7 @@
 #include "lab/kernel_rates.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <iterator>
@@ -29,25 +30,17 @@ constexpr double kPassSeconds = 0.005;
 class Activations {
  public:
   explicit Activations(const KernelTable& table)
-      : values_(size_t{kMostRows} * kCols, 1.0f),
-        q_(values_.size()),
-        scales_(values_.size() / 32),
-        sums_(values_.size() / 16) {
+      : values_(size_t{kMostRows} * kCols, 1.0f), blocks_(values_.size() / kActivationBlockCols) {
     for (uint32_t row = 0; row < kMostRows; ++row) {
       const size_t at = size_t{row} * kCols;
-      table.quantize_row(values_.data() + at, kCols, q_.data() + at, scales_.data() + at / 32,
-                         sums_.data() + at / 16);
+      table.quantize_row(values_.data() + at, kCols, blocks_.data() + at / kActivationBlockCols);
     }
   }
-  ActivationRows rows() const {
-    return {kCols, kCols, values_.data(), q_.data(), scales_.data(), sums_.data()};
-  }
+  ActivationRows rows() const { return {kCols, kCols, values_.data(), blocks_.data()}; }
 
  private:
   std::vector<float> values_;
-  std::vector<int8_t> q_;
-  std::vector<float> scales_;
-  std::vector<int16_t> sums_;
+  std::vector<ActivationBlock> blocks_;
 };
 
 KernelRates measure(ThreadPool& pool, QuantType format, const HugeBuffer& weights) {
@@ -77,16 +70,26 @@ KernelRates measure(ThreadPool& pool, QuantType format, const HugeBuffer& weight
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
 
-  std::vector<KernelRates::Point> points;
+  // As many planes as take kPassSeconds.
+  std::array<uint32_t, std::size(kRows)> n_planes_of;
   uint32_t n = 1;
-  for (const uint32_t rows : kRows) {
-    while (n < n_planes && seconds_of(rows, n) < kPassSeconds) n = std::min(2 * n, n_planes);
-    std::vector<double> rates;
-    for (uint32_t pass = 0; pass < kPasses; ++pass) {
-      rates.push_back(double{kCols} * kOutputs * rows * n / seconds_of(rows, n));
-    }
-    points.push_back({static_cast<double>(rows), median_of(std::move(rates))});
+  for (size_t i = 0; i < std::size(kRows); ++i) {
+    while (n < n_planes && seconds_of(kRows[i], n) < kPassSeconds) n = std::min(2 * n, n_planes);
+    n_planes_of[i] = n;
     n = std::max(1u, n / 2);
+  }
+  // In turns, so that what disturbs the machine for a while is in one pass of several points, not
+  // in all passes of one.
+  std::array<std::vector<double>, std::size(kRows)> rates;
+  for (uint32_t pass = 0; pass < kPasses; ++pass) {
+    for (size_t i = 0; i < std::size(kRows); ++i) {
+      const double macs = double{kCols} * kOutputs * kRows[i] * n_planes_of[i];
+      rates[i].push_back(macs / seconds_of(kRows[i], n_planes_of[i]));
+    }
+  }
+  std::vector<KernelRates::Point> points;
+  for (size_t i = 0; i < std::size(kRows); ++i) {
+    points.push_back({static_cast<double>(kRows[i]), median_of(std::move(rates[i]))});
   }
   return KernelRates(std::move(points),
                      static_cast<double>(matrix.plane_bytes()) / (kCols * kOutputs));

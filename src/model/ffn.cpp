@@ -31,16 +31,8 @@ void gate_up_item(Pass& pass, const GatedFfn& ffn, uint32_t plane, uint32_t grou
   // The tile of weights stays in cache while blocks of rows pass over it.
   for (uint32_t first = 0; first < n; first += Workspace::kUpRows) {
     const uint32_t n_block = std::min(Workspace::kUpRows, n - first);
-    ActivationRows rows = x;
-    const uint32_t* block_ids = nullptr;
-    if (ids != nullptr) {
-      block_ids = ids + first;
-    } else {
-      rows.values += size_t{first} * x.stride;
-      rows.q += size_t{first} * x.stride;
-      rows.scales += size_t{first} * (x.stride / 32);
-      rows.sums += size_t{first} * (x.stride / 16);
-    }
+    const ActivationRows rows = ids != nullptr ? x : x.from(first);
+    const uint32_t* block_ids = ids != nullptr ? ids + first : nullptr;
     float* gate = inner.row(inner_begin + first);
     kernels.matmul(ffn.gate, plane, group_begin, group_end, rows, block_ids, n_block, gate,
                    inner.stride);
@@ -76,8 +68,7 @@ Stage gate_up(Pass& pass, Stages after, const GatedFfn& ffn, const ActivationRow
 Stage run_dense_ffn(Pass& pass, Stage input, const DenseFfn& dense) {
   const GatedFfn& ffn = dense.ffn;
   Workspace& ws = pass.ws;
-  const Stage inner =
-      gate_up(pass, {input}, ffn, ws.input.rows(), ws.dense_inner, kDenseClass);
+  const Stage inner = gate_up(pass, {input}, ffn, ws.input.rows(), ws.dense_inner, kDenseClass);
   return project(pass, {inner},
                  {{ffn.down, ws.dense_inner.rows(), pass.n_rows(), ws.branch, ffn.down.n_rows,
                    kDenseClass, ffn.down_bias}});

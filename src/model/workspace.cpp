@@ -27,9 +27,7 @@ class Carver {
     target.stride = (n_cols + 31) & ~31u;
     const uint64_t n = n_rows * target.stride;
     array(target.values, n);
-    array(target.q, n);
-    array(target.scales, n / 32);
-    array(target.sums, n / 16);
+    array(target.blocks, n / kActivationBlockCols);
   }
 
  private:

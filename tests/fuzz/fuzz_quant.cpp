@@ -39,19 +39,19 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   });
 }
 
-struct Rows {
-  std::vector<int8_t> q;
-  std::vector<float> scales;
-  std::vector<int16_t> sums;
-};
+using Blocks = std::vector<ActivationBlock>;
 
-Rows quantize(const KernelTable& table, const std::vector<float>& values, uint32_t stride) {
-  Rows rows{std::vector<int8_t>(values.size()), std::vector<float>(values.size() / 32),
-            std::vector<int16_t>(values.size() / 16)};
+Blocks quantize(const KernelTable& table, const std::vector<float>& values, uint32_t stride) {
+  Blocks blocks(values.size() / kActivationBlockCols);
   for (size_t i = 0; i < values.size(); i += stride) {
-    table.quantize_row(&values[i], stride, &rows.q[i], &rows.scales[i / 32], &rows.sums[i / 16]);
+    table.quantize_row(&values[i], stride, &blocks[i / kActivationBlockCols]);
   }
-  return rows;
+  return blocks;
+}
+
+bool same_block(const ActivationBlock& a, const ActivationBlock& b) {
+  return same_bits({a.scale}, {b.scale}) && std::ranges::equal(a.sums, b.sums) &&
+         std::ranges::equal(a.q, b.q);
 }
 
 }  // namespace
@@ -95,20 +95,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     require(same_bits(expected, row), "a packed row decodes differently", type);
   }
 
-  const Rows reference_rows = quantize(reference_kernels(), values, stride);
-  const ActivationRows x = {n_cols,
-                            stride,
-                            values.data(),
-                            reference_rows.q.data(),
-                            reference_rows.scales.data(),
-                            reference_rows.sums.data()};
+  const Blocks reference_blocks = quantize(reference_kernels(), values, stride);
+  const ActivationRows x = {n_cols, stride, values.data(), reference_blocks.data()};
   std::vector<float> reference(size_t{n_activations} * n_rows);
   reference_kernels().matmul(matrix, 0, 0, matrix.n_groups, x, nullptr, n_activations,
                              reference.data(), n_rows);
   for (const KernelTable* table : machine_kernels()) {
-    const Rows rows = quantize(*table, values, stride);
-    require(rows.q == reference_rows.q && rows.sums == reference_rows.sums &&
-                same_bits(rows.scales, reference_rows.scales),
+    require(std::ranges::equal(quantize(*table, values, stride), reference_blocks, same_block),
             "activations are quantised differently", type);
     std::vector<float> out(reference.size());
     table->matmul(matrix, 0, 0, matrix.n_groups, x, nullptr, n_activations, out.data(), n_rows);

@@ -2,6 +2,7 @@
 // What the kernel tests share: random packed matrices, activation rows, comparison of bits.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -88,9 +89,7 @@ struct TestMatrix {
 
 struct TestRows {
   std::vector<float> values;
-  std::vector<int8_t> q;
-  std::vector<float> scales;
-  std::vector<int16_t> sums;
+  std::vector<ActivationBlock> blocks;
   ActivationRows view;
 
   TestRows(uint32_t n_cols, uint32_t n_rows, const std::vector<float>& dense) {
@@ -99,15 +98,13 @@ struct TestRows {
     for (uint32_t r = 0; r < n_rows; ++r) {
       std::memcpy(&values[size_t{r} * stride], &dense[size_t{r} * n_cols], size_t{n_cols} * 4);
     }
-    q.resize(values.size());
-    scales.resize(values.size() / 32);
-    sums.resize(values.size() / 16);
+    blocks.resize(values.size() / kActivationBlockCols);
     for (uint32_t r = 0; r < n_rows; ++r) {
       const size_t start = size_t{r} * stride;
-      reference_kernels().quantize_row(&values[start], stride, &q[start], &scales[start / 32],
-                                       &sums[start / 16]);
+      reference_kernels().quantize_row(&values[start], stride,
+                                       &blocks[start / kActivationBlockCols]);
     }
-    view = {n_cols, stride, values.data(), q.data(), scales.data(), sums.data()};
+    view = {n_cols, stride, values.data(), blocks.data()};
   }
   TestRows(const TestRows&) = delete;
   TestRows& operator=(const TestRows&) = delete;

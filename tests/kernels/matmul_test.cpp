@@ -18,9 +18,7 @@ std::vector<float> multiply(const KernelTable& table, const TestMatrix& matrix, 
   // The form that the weights do not need may be absent.
   ActivationRows view = x.view;
   if (is_plain(matrix.shape.type)) {
-    view.q = nullptr;
-    view.scales = nullptr;
-    view.sums = nullptr;
+    view.blocks = nullptr;
   } else {
     view.values = nullptr;
   }
@@ -42,10 +40,10 @@ Expected expected(const TestMatrix& matrix, uint32_t plane, uint32_t row, const 
   const float* w = matrix.row(plane, row);
   const size_t start = size_t{x_row} * x.view.stride;
   for (uint32_t c = 0; c < matrix.shape.n_cols; ++c) {
-    const double activation =
-        is_plain(matrix.shape.type)
-            ? x.values[start + c]
-            : static_cast<double>(x.scales[(start + c) / 32]) * x.q[start + c];
+    const double activation = is_plain(matrix.shape.type)
+                                  ? x.values[start + c]
+                                  : static_cast<double>(x.blocks[(start + c) / 32].scale) *
+                                        x.blocks[(start + c) / 32].q[c % 32];
     result.value += activation * w[c];
     result.magnitude += std::abs(activation * w[c]);
   }
@@ -284,6 +282,11 @@ TEST_P(Matmul, ArbitraryBlocks) {
   }
 }
 
+bool same_block(const ActivationBlock& a, const ActivationBlock& b) {
+  return same_bits(a.scale, b.scale) && std::ranges::equal(a.sums, b.sums) &&
+         std::ranges::equal(a.q, b.q);
+}
+
 TEST(QuantizeRow, FollowsItsDefinition) {
   std::mt19937 rng(9);
   for (const float sigma : {1.0f, 1e-30f, 1e30f, 1e-37f}) {
@@ -294,11 +297,10 @@ TEST(QuantizeRow, FollowsItsDefinition) {
     x[130] = NAN;
     x[170] = -INFINITY;
     x[200] = 1e-42f;
-    std::vector<int8_t> q(256);
-    std::vector<float> scales(8);
-    std::vector<int16_t> sums(16);
-    reference_kernels().quantize_row(x.data(), 256, q.data(), scales.data(), sums.data());
+    std::vector<ActivationBlock> blocks(8);
+    reference_kernels().quantize_row(x.data(), 256, blocks.data());
     for (int block = 0; block < 8; ++block) {
+      const auto& [scale, sums, q] = blocks[block];
       double amax = 0;
       bool finite = true;
       for (int i = 32 * block; i < 32 * block + 32; ++i) {
@@ -307,32 +309,30 @@ TEST(QuantizeRow, FollowsItsDefinition) {
       }
       int sum[2] = {0, 0};
       for (int i = 32 * block; i < 32 * block + 32; ++i) {
-        sum[i / 16 % 2] += q[i];
-        EXPECT_GE(q[i], -127);
+        sum[i / 16 % 2] += q[i % 32];
+        EXPECT_GE(q[i % 32], -127);
         if (!finite || amax < 1e-36) {
-          EXPECT_EQ(q[i], 0);
+          EXPECT_EQ(q[i % 32], 0);
         } else {
-          EXPECT_NEAR(q[i], x[i] / (amax / 127), 0.5 + 1e-4);
+          EXPECT_NEAR(q[i % 32], x[i] / (amax / 127), 0.5 + 1e-4);
         }
       }
-      EXPECT_EQ(sums[2 * block], sum[0]);
-      EXPECT_EQ(sums[2 * block + 1], sum[1]);
+      EXPECT_EQ(sums[0], sum[0]);
+      EXPECT_EQ(sums[1], sum[1]);
       if (!finite) {
-        EXPECT_TRUE(std::isnan(scales[block]));
+        EXPECT_TRUE(std::isnan(scale));
       } else if (amax < 1e-36) {
-        EXPECT_EQ(scales[block], 0.0f);
+        EXPECT_EQ(scale, 0.0f);
       } else {
-        EXPECT_FLOAT_EQ(scales[block], static_cast<float>(amax) / 127.0f);
+        EXPECT_FLOAT_EQ(scale, static_cast<float>(amax) / 127.0f);
       }
     }
     for (const KernelTable* table : fast_tables()) {
-      std::vector<int8_t> q2(256);
-      std::vector<float> scales2(8);
-      std::vector<int16_t> sums2(16);
-      table->quantize_row(x.data(), 256, q2.data(), scales2.data(), sums2.data());
-      EXPECT_EQ(q, q2) << table->isa;
-      EXPECT_EQ(sums, sums2) << table->isa;
-      EXPECT_TRUE(same_bits(scales, scales2)) << table->isa;
+      std::vector<ActivationBlock> others(8);
+      table->quantize_row(x.data(), 256, others.data());
+      for (int block = 0; block < 8; ++block) {
+        EXPECT_TRUE(same_block(blocks[block], others[block])) << table->isa << " block " << block;
+      }
     }
   }
 }
