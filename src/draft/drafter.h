@@ -32,6 +32,16 @@ struct DraftToken {
 
 inline constexpr uint32_t kMaxDraftTokens = 32;  // of one sequence in one step
 
+// What a drafter has read since it was made.
+struct DraftReads {
+  uint64_t weight_bytes = 0;  // of its own
+  uint64_t head_bytes = 0;    // lm_head and embedding rows that are the trunk's
+  uint64_t kv_bytes = 0;
+};
+
+// Whether a drafter's guesses may become rows at present.
+enum class DrafterState : uint8_t { absent, off, on };
+
 // A sequence that decodes and wants guesses.
 struct DraftTask {
   SequenceId sequence = 0;
@@ -84,8 +94,7 @@ class Drafter {
   // No guess will be asked for again for this sequence: nothing needs to be kept up for it.
   virtual void rest(SequenceId sequence) { static_cast<void>(sequence); }
   virtual void end(SequenceId sequence) = 0;
-  // Bytes that its own layers have read since it was made.
-  virtual uint64_t n_bytes_read() const { return 0; }
+  virtual DraftReads reads() const { return {}; }
   // Positions below it will not be written by this drafter any more. n_cached: the trunk's.
   virtual uint32_t n_settled(SequenceId sequence, uint32_t n_cached) const {
     static_cast<void>(sequence);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
-#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -82,6 +81,10 @@ class Economics::Impl {
     const Sequence* sequence = find(id);
     return sequence != nullptr && sequence->has_given_up[static_cast<size_t>(source)];
   }
+  bool lets_guess(DraftSource source, bool is_free) const {
+    if (policy_.mode != SpecMode::adaptive) return policy_.mode == SpecMode::fixed;
+    return !parking_.is_parked() && (is_free || pays_[static_cast<size_t>(source)]);
+  }
 
  private:
   Sequence* find(SequenceId id) const {
@@ -105,10 +108,10 @@ class Economics::Impl {
   void count_side_asking(DraftSource source);
   void take_stock(std::span<const SpecCandidate> candidates, const StepShape& shape);
   void list_chances(std::span<const SpecCandidate> candidates);
-  const char* choose(const StepShape& shape, uint32_t* n_chosen);
-  const char* choose_beside_prompts(uint32_t n_most, uint32_t* n_chosen);
+  SpecReason choose(const StepShape& shape, uint32_t* n_chosen);
+  SpecReason choose_beside_prompts(uint32_t n_most, uint32_t* n_chosen);
   void take_first(std::span<SpecCandidate> candidates, uint32_t n_left);
-  void explain(std::span<const SpecCandidate> candidates, std::string_view reason);
+  void explain(std::span<const SpecCandidate> candidates, SpecReason reason);
   void learn_draft_cost(const DraftSeconds& seconds);
   double asked_seconds(const DraftSeconds& seconds) const;
   void account_for_upkeep(std::span<const SpecOutcome> outcomes, const DraftSeconds& seconds);
@@ -127,6 +130,7 @@ class Economics::Impl {
   std::array<TimeMean, kDraftSources> draft_seconds_;  // per token asked for
   std::array<TimeMean, kDraftSources> idle_seconds_;   // in steps that ask for nothing
   std::array<bool, kDraftSources> costs_{};            // asked for, and not free
+  std::array<bool, kDraftSources> pays_{};             // by its last plan
   std::array<Upkeep, kDraftSources> upkeep_;
   RunningMean prompt_row_seconds_;  // of a row in forwards with prompts
   // By batch size: plain steps timed so far, those wanted before the next verify, and verifies
@@ -227,6 +231,7 @@ void Economics::Impl::plan_paid(DraftSource source) {
   planned_rows_.reset(basis_.n_sequences);
   const Choice choice = choose_guesses(
       chances_, cost_, basis_, {0, draft_seconds_of(source), kMinGain}, account_, planned_rows_);
+  pays_[s] = choice.n_chosen != 0;
   for (const Chance& chance : std::span(chances_).first(choice.n_chosen)) {
     ++of_plan_[chance.sequence]->n_paying[s];
     of_plan_[chance.sequence]->paying_tokens[s] += chance.reach;
@@ -371,33 +376,33 @@ void Economics::Impl::list_chances(std::span<const SpecCandidate> candidates) {
 }
 
 // The number of chances, from the head of the list, that become rows, and the reason.
-const char* Economics::Impl::choose(const StepShape& shape, uint32_t* n_chosen) {
+SpecReason Economics::Impl::choose(const StepShape& shape, uint32_t* n_chosen) {
   *n_chosen = 0;
   const uint32_t n_sequences = rows_.n_sequences();
-  if (parking_.is_parked()) return "parked";
-  if (chances_.empty()) return "would not pay";
-  if (!has_basis_) return "no timing yet";
+  if (parking_.is_parked()) return SpecReason::parked;
+  if (chances_.empty()) return SpecReason::would_not_pay;
+  if (!has_basis_) return SpecReason::no_timing;
   const uint32_t n_most = std::min(static_cast<uint32_t>(chances_.size()), shape.max_draft_rows);
   if (shape.n_prompt_rows >= kLeastPromptRows) return choose_beside_prompts(n_most, n_chosen);
-  if (shape.n_prompt_rows != 0) return "would not pay";
-  if (n_plains_[n_sequences] < kFirstPlainSteps) return "no timing yet";
-  if (n_plains_wanted_[n_sequences] != 0) return "refresh";
+  if (shape.n_prompt_rows != 0) return SpecReason::would_not_pay;
+  if (n_plains_[n_sequences] < kFirstPlainSteps) return SpecReason::no_timing;
+  if (n_plains_wanted_[n_sequences] != 0) return SpecReason::refresh;
   const Choice choice = choose_guesses(std::span(chances_).first(n_most), cost_, basis_,
                                        {expected_draft_seconds(), 0, kMinGain}, account_, rows_);
   *n_chosen = choice.n_chosen;
   predicted_seconds_ = choice.seconds;
   if (choice.n_chosen != 0 || !choice.is_refused) {
     parking_.covered();
-    return choice.n_chosen != 0 ? "pays" : "would not pay";
+    return choice.n_chosen != 0 ? SpecReason::pays : SpecReason::would_not_pay;
   }
   parking_.run_dry();
-  return "loss account";
+  return SpecReason::loss_account;
 }
 
 // Beside a prompt's many rows a guess costs no more than any row does on average, and a token that
 // it brings saves its share of a plain step later.
-const char* Economics::Impl::choose_beside_prompts(uint32_t n_most, uint32_t* n_chosen) {
-  if (prompt_row_seconds_.n_samples == 0) return "no timing yet";
+SpecReason Economics::Impl::choose_beside_prompts(uint32_t n_most, uint32_t* n_chosen) {
+  if (prompt_row_seconds_.n_samples == 0) return SpecReason::no_timing;
   const double row = prompt_row_seconds_.value;
   const double saved = basis_.plain_seconds / rows_.n_sequences();
   while (*n_chosen < n_most && chances_[*n_chosen].reach * saved > kMinGain * row &&
@@ -405,7 +410,7 @@ const char* Economics::Impl::choose_beside_prompts(uint32_t n_most, uint32_t* n_
     rows_.add(chances_[*n_chosen].sequence);
     ++*n_chosen;
   }
-  return *n_chosen != 0 ? "pays" : "would not pay";
+  return *n_chosen != 0 ? SpecReason::pays : SpecReason::would_not_pay;
 }
 
 // "on:K": the first guesses of all before the second ones of any.
@@ -420,21 +425,21 @@ void Economics::Impl::take_first(std::span<SpecCandidate> candidates, uint32_t n
   }
 }
 
-void Economics::Impl::explain(std::span<const SpecCandidate> candidates, std::string_view reason) {
+void Economics::Impl::explain(std::span<const SpecCandidate> candidates, SpecReason reason) {
   for (uint32_t c = 0; c < candidates.size(); ++c) {
     if (of_candidate_[c] == nullptr) continue;
     SpecDecision& decision = of_candidate_[c]->decision;
     decision.predicted_seconds = predicted_seconds_;
     if (candidates[c].n_verify != 0) {
       decision.state = policy_.mode == SpecMode::report ? "would draft" : "draft";
-      decision.reason = policy_.mode == SpecMode::fixed ? "fixed" : "pays";
+      decision.reason = policy_.mode == SpecMode::fixed ? SpecReason::fixed : SpecReason::pays;
       continue;
     }
-    decision.state = reason == "parked" ? "parked" : "plain";
-    decision.reason = reason == "parked"            ? "parked"
-                      : candidates[c].draft.empty() ? "no guess"
-                      : reason == "pays"            ? "would not pay"
-                                                    : reason.data();
+    decision.state = reason == SpecReason::parked ? "parked" : "plain";
+    decision.reason = reason == SpecReason::parked  ? SpecReason::parked
+                      : candidates[c].draft.empty() ? SpecReason::no_guess
+                      : reason == SpecReason::pays  ? SpecReason::would_not_pay
+                                                    : reason;
   }
 }
 
@@ -448,12 +453,12 @@ void Economics::Impl::allocate(std::span<SpecCandidate> candidates, const StepSh
     if (has_basis_ && shape.n_prompt_rows == 0) {
       predicted_seconds_ = cost_.seconds(basis_, rows_.n_rows(), rows_.experts_union());
     }
-    explain(candidates, "no rows left");
+    explain(candidates, SpecReason::no_rows);
     return;
   }
   list_chances(candidates);
   uint32_t n_chosen = 0;
-  const char* reason = choose(shape, &n_chosen);
+  const SpecReason reason = choose(shape, &n_chosen);
   for (uint32_t i = 0; i < n_chosen; ++i) ++candidates[chances_[i].sequence].n_verify;
   const bool runs_plain = policy_.mode == SpecMode::report;
   if (runs_plain && predicted_seconds_ != 0) predicted_seconds_ = basis_.plain_seconds;
@@ -502,7 +507,10 @@ void Economics::Impl::account_for_upkeep(std::span<const SpecOutcome> outcomes,
     const bool has_it = std::any_of(
         sequences_.begin(), sequences_.end(),
         [&](const auto& sequence) { return sequence->in_batch && !sequence->has_given_up[s]; });
-    if (!has_it) continue;
+    if (!has_it) {
+      pays_[s] = false;
+      continue;
+    }
     const double n_taken = seconds[s] / basis_.plain_seconds * basis_.n_sequences;
     if (!upkeep_[s].charge(n_brought[s], n_taken)) continue;
     for (const auto& sequence : sequences_) {
@@ -616,6 +624,10 @@ void Economics::observe(std::span<const SpecOutcome> outcomes, const StepMeasure
 
 bool Economics::has_given_up(SequenceId id, DraftSource source) const {
   return impl_->has_given_up(id, source);
+}
+
+bool Economics::lets_guess(DraftSource source, bool is_free) const {
+  return impl_->lets_guess(source, is_free);
 }
 
 SpecDecision Economics::decision(SequenceId id) const {

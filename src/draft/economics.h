@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "draft/decision.h"
 #include "draft/drafter.h"
 #include "draft/time_model.h"
 #include "model/model.h"
@@ -72,13 +73,6 @@ struct StepMeasure {
       routing;  // u32 [MoE layer][n_rows][n_active_experts]; empty: not logged
 };
 
-// Why a sequence speculates or does not.
-struct SpecDecision {
-  const char* state = "off";     // "off", "plain", "draft", "parked"; "would draft" in report mode
-  const char* reason = "";       // one of a fixed set of short texts
-  double predicted_seconds = 0;  // of the step; 0: no prediction yet
-};
-
 // Not thread-safe. Allocates while it sees its first sequences, not in every step.
 class Economics {
  public:
@@ -111,6 +105,10 @@ class Economics {
   // Whether a drafter that costs is not worth keeping up with the sequence any more. Once true, it
   // stays so, and tokens_to_ask() is 0.
   bool has_given_up(SequenceId sequence, DraftSource source) const;
+  // Whether guesses of this source may become rows at present: of a free drafter unless speculation
+  // is parked, of one that costs if besides the last plan for the batch gave it tokens and somebody
+  // in the batch keeps it up. Asking it on the side is no use of it.
+  bool lets_guess(DraftSource source, bool is_free) const;
 
   // Of the last step.
   SpecDecision decision(SequenceId sequence) const;

@@ -212,7 +212,7 @@ void LayerDrafter::run_staged(TokenChooser* chooser, bool chained) {
     const ForwardOutput output =
         forward({batch, slots_, n_logits_},
                 takes_hidden() ? staged_ + begin * staged_dim(chained) : nullptr, chained);
-    n_bytes_read_ += output.ledger.total_bytes();
+    count_reads(output.ledger);
     for (size_t i = 0; i < output.n_logit_rows; ++i) {
       take(chains_[n_taken++], *chooser, {output.logits + i * n_logits_, n_logits_},
            output.hidden + i * features_.chain_dim);
@@ -220,6 +220,13 @@ void LayerDrafter::run_staged(TokenChooser* chooser, bool chained) {
   }
   rows_.clear();
   slots_.clear();
+}
+
+void LayerDrafter::count_reads(const ByteLedger& ledger) {
+  const uint64_t head_bytes = shares_head() ? ledger.head_bytes : 0;
+  reads_.weight_bytes += ledger.total_bytes() - ledger.kv_bytes - head_bytes;
+  reads_.head_bytes += head_bytes;
+  reads_.kv_bytes += ledger.kv_bytes;
 }
 
 void LayerDrafter::take(Chain& chain, TokenChooser& chooser, std::span<const float> logits,

@@ -46,7 +46,7 @@ class LayerDrafter : public Drafter {
   void accept(std::span<const CommittedRows> rows) override;
   void rest(SequenceId id) override;
   void end(SequenceId id) override;
-  uint64_t n_bytes_read() const override { return n_bytes_read_; }
+  DraftReads reads() const override { return reads_; }
   uint32_t n_settled(SequenceId id, uint32_t n_cached) const override;
 
  protected:
@@ -61,6 +61,8 @@ class LayerDrafter : public Drafter {
   // features, f32 [n_rows][trunk_dim], or where the rows are chained [n_rows][chain_dim] as
   // output.hidden of the rows before; null where trunk_dim is 0.
   virtual ForwardOutput forward(const ForwardBatch& batch, const float* hidden, bool chained) = 0;
+  // Whether the head that its ledgers count is the trunk's.
+  virtual bool shares_head() const { return false; }
 
  private:
   struct Sequence {
@@ -99,6 +101,7 @@ class LayerDrafter : public Drafter {
   }
   void take(Chain& chain, TokenChooser& chooser, std::span<const float> logits,
             const float* hidden);
+  void count_reads(const ByteLedger& ledger);
 
   const RowFeatures features_;
   const uint32_t n_logits_;
@@ -109,7 +112,7 @@ class LayerDrafter : public Drafter {
   std::vector<SequenceSlots> slots_;
   std::vector<Chain> chains_;  // in the order of their rows
 
-  uint64_t n_bytes_read_ = 0;
+  DraftReads reads_;
   HugeBuffer memory_;
   float* waiting_ = nullptr;  // f32 [max_sequences][kMaxWaitingRows + 1][trunk_dim]
   float* guesses_ = nullptr;  // f32 [max_sequences][chain_dim], of the next row of a chain

@@ -35,6 +35,7 @@ class MtpDrafter final : public LayerDrafter {
     return {trunk.info().hidden_dim, trunk.info().hidden_dim};
   }
   ForwardOutput forward(const ForwardBatch& batch, const float* hidden, bool chained) override;
+  bool shares_head() const override { return true; }
 
   Model& trunk_;
   KvCache& cache_;

@@ -97,10 +97,21 @@ void Speculation::let_rest(SequenceId sequence) {
   }
 }
 
-uint64_t Speculation::n_bytes_read() const {
-  uint64_t n_bytes = 0;
-  for (const auto& drafter : drafters_) n_bytes += drafter->n_bytes_read();
-  return n_bytes;
+std::array<DraftReads, kDraftSources> Speculation::reads() const {
+  std::array<DraftReads, kDraftSources> reads{};
+  for (const auto& drafter : drafters_) {
+    reads[static_cast<size_t>(drafter->source())] = drafter->reads();
+  }
+  return reads;
+}
+
+std::array<DrafterState, kDraftSources> Speculation::drafter_states() const {
+  std::array<DrafterState, kDraftSources> states{};
+  for (const auto& drafter : drafters_) {
+    const bool on = economics_.lets_guess(drafter->source(), drafter->is_free());
+    states[static_cast<size_t>(drafter->source())] = on ? DrafterState::on : DrafterState::off;
+  }
+  return states;
 }
 
 uint32_t Speculation::n_settled(SequenceId sequence, uint32_t n_cached) const {

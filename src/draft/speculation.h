@@ -4,6 +4,7 @@
 // A step: propose() before the forward; accept(), then learn() after it, so that what the drafters
 // took is part of what is learnt. A sequence is known from begin() to end();
 // a preempted one ends and begins again when it comes back.
+#include <array>
 #include <memory>
 #include <optional>
 #include <span>
@@ -49,7 +50,8 @@ class Speculation {
 
   // Positions below it are final in the planes of every drafter.
   uint32_t n_settled(SequenceId sequence, uint32_t n_cached) const;
-  uint64_t n_bytes_read() const;  // by all drafters, since they were made
+  std::array<DraftReads, kDraftSources> reads() const;  // by source
+  std::array<DrafterState, kDraftSources> drafter_states() const;
   SpecDecision decision(SequenceId sequence) const { return economics_.decision(sequence); }
 
  private:

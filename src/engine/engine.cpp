@@ -116,7 +116,7 @@ void Engine::Impl::admit() {
     sequence->was_admitted = true;
     if (verify_.active()) {
       sequence->telemetry.spec_state = "plain";
-      sequence->telemetry.spec_reason = "no guess";
+      sequence->telemetry.spec_reason = to_string(SpecReason::no_guess);
     }
     sequence->n_prompt_cached = sequence->n_cached;
     sequence->admit_ns = now_ns_;
@@ -174,7 +174,7 @@ void Engine::Impl::sample_and_emit(const PlannedRows& planned, const float* logi
   Sequence& sequence = *planned.sequence;
   if (sequence.state == Sequence::State::ended) return;  // a sibling's row was not finite
   const bool was_decoding = sequence.n_output() > 0;
-  scheduler_.mark_cached(sequence, planned.n_rows);
+  mark_cached(sequence, planned.n_rows);
   if (!planned.reaches_end) return;
   if (was_decoding) count_decode_step(sequence);
   if (verify_.active() && planned.decodes()) count_guesses(sequence, planned);
@@ -194,15 +194,20 @@ void Engine::Impl::sample_and_emit(const PlannedRows& planned, const float* logi
     verify_.judge(planned, row + 1, n_accepted);
     take_token(sequence, sampled);
     if (!accepted || sequence.state == Sequence::State::ended) return;
-    scheduler_.mark_cached(sequence, 1);  // the row of the guess
+    mark_cached(sequence, 1);  // the row of the guess
   }
+}
+
+void Engine::Impl::mark_cached(Sequence& sequence, uint32_t n_rows) {
+  scheduler_.mark_cached(sequence, n_rows);
+  stats_.n_tokens_max = std::max(stats_.n_tokens_max, sequence.n_cached);
 }
 
 // What the step was good for: drafters and their economics, and the blocks that are final now.
 void Engine::Impl::learn(std::span<const PlannedRows> plan, const ForwardOutput& output) {
   verify_.learn(plan, first_cached_, output, telemetry_.seconds, routing_);
   stats_.draft_seconds += verify_.draft_seconds();
-  stats_.draft_bytes = verify_.draft_bytes();
+  stats_.draft_reads = verify_.draft_reads();
   verify_.settle(plan);
 }
 

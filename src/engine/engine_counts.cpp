@@ -50,6 +50,8 @@ void Engine::Impl::count_step(const ForwardOutput& output, std::span<const Plann
   stats_.last_union_mean = telemetry_.experts_union_mean;
   stats_.last_rows = telemetry_.n_rows;
   stats_.step.observe(telemetry_.seconds);
+  if (ledger.n_moe_layers == 0) return;
+  stats_.experts_union[batch_bucket(telemetry_.n_rows)].observe(telemetry_.experts_union_mean);
 }
 
 void Engine::Impl::count_decode_step(Sequence& sequence) {
@@ -72,10 +74,11 @@ void Engine::Impl::count_guesses(Sequence& sequence, const PlannedRows& planned)
   const SpecDecision decision = verify_.decision(sequence);
   const bool was_drafting = sequence.drafting;
   sequence.drafting = !planned.guesses.empty();
-  stats_.n_spec_switches += sequence.drafting != was_drafting ? 1 : 0;
+  stats_.n_spec_switches[static_cast<size_t>(decision.reason)] +=
+      sequence.drafting != was_drafting ? 1 : 0;
   stats_.n_drafts += sequence.drafting ? 1 : 0;
   sums.spec_state = decision.state;
-  sums.spec_reason = decision.reason;
+  sums.spec_reason = to_string(decision.reason);
   sums.predicted_seconds += telemetry_.predicted_seconds;
   sums.n_predicted_steps += telemetry_.predicted_seconds > 0.0 ? 1 : 0;
   sums.n_drafted += planned.guesses.size();
@@ -135,6 +138,7 @@ EngineStats Engine::Impl::stats() const {
     stats.n_drafting += sequence->drafting ? 1 : 0;
     stats.n_parked += std::string_view(sequence->telemetry.spec_state) == "parked" ? 1 : 0;
   }
+  stats.drafters = verify_.drafter_states();
   stats.n_kv_blocks = scheduler_.pool().n_blocks();
   stats.n_kv_blocks_used = scheduler_.pool().n_used();
   stats.max_sequences = options_.max_sequences;

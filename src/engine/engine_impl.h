@@ -58,6 +58,7 @@ class Engine::Impl {
   void learn(std::span<const PlannedRows> plan, const ForwardOutput& output);
   void retire();
 
+  void mark_cached(Sequence& sequence, uint32_t n_rows);
   void take_token(Sequence& sequence, const SampledToken& sampled);
   void count_decode_step(Sequence& sequence);
   void count_guesses(Sequence& sequence, const PlannedRows& planned);

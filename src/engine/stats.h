@@ -4,22 +4,34 @@
 #include <cstdint>
 #include <span>
 
+#include "draft/decision.h"
 #include "draft/drafter.h"
 
 namespace floe {
 
+inline constexpr std::array<double, 20> kSecondsBounds = {
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1,  0.15,  0.25,
+    0.5,   0.75,   1.0,   2.5,  5.0,   10.0, 30.0,  60.0, 120.0, 300.0};
+inline constexpr std::array<double, 16> kExpertsBounds = {1,  2,  4,  6,  8,   12,  16,  24,
+                                                          32, 48, 64, 96, 128, 192, 256, 384};
+
 // Fixed buckets, ready for Prometheus: counts[i] observations were <= bounds[i] (not cumulative),
 // the last count is above every bound.
-struct Histogram {
-  static constexpr std::array<double, 20> kBounds = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075,
-                                                     0.1,   0.15,   0.25,  0.5,  0.75,  1.0,  2.5,
-                                                     5.0,   10.0,   30.0,  60.0, 120.0, 300.0};
-  std::array<uint64_t, kBounds.size() + 1> counts{};
+template <const auto& kBuckets>
+struct HistogramOf {
+  static constexpr auto& kBounds = kBuckets;
+  std::array<uint64_t, kBuckets.size() + 1> counts{};
   uint64_t n_observations = 0;
   double sum = 0.0;
 
-  void observe(double seconds);
+  void observe(double value);
 };
+using Histogram = HistogramOf<kSecondsBounds>;
+using ExpertsHistogram = HistogramOf<kExpertsBounds>;
+
+// Forwards by their number of rows: 1, 2, 3-4, 5-8, ... 65-128, more.
+inline constexpr uint32_t kBatchBuckets = 9;
+uint32_t batch_bucket(uint32_t n_rows);  // n_rows at least 1
 
 struct EngineStats {
   // Now.
@@ -28,6 +40,7 @@ struct EngineStats {
   uint32_t n_sequences = 0;  // choices in the running batch
   uint32_t n_drafting = 0;   // of those, by the state that speculation left them in: "draft"
   uint32_t n_parked = 0;     // and "parked"
+  std::array<DrafterState, kDraftSources> drafters{};  // by source
   uint32_t n_kv_blocks = 0;
   uint32_t n_kv_blocks_used = 0;
   uint32_t max_sequences = 0;
@@ -46,6 +59,7 @@ struct EngineStats {
   uint64_t n_prompt_tokens = 0;     // of admitted choices, each with its whole prompt
   uint64_t n_cached_tokens = 0;     // of those, already cached: by a sibling choice
   uint64_t n_generated_tokens = 0;  // sent to sinks
+  uint32_t n_tokens_max = 0;        // of one sequence that were cached at a time
   uint64_t n_preemptions = 0;
   uint64_t n_recomputed_tokens = 0;  // rows computed again after a preemption
   uint64_t n_steps = 0;
@@ -60,14 +74,15 @@ struct EngineStats {
   uint64_t routed_bytes = 0;
   uint64_t head_bytes = 0;
   uint64_t kv_bytes = 0;
-  uint64_t draft_bytes = 0;
+  std::array<DraftReads, kDraftSources> draft_reads{};  // by source, beyond what the ledger counted
   uint64_t n_drafts = 0;  // drafts of which at least one guess became a row
   std::array<uint64_t, kDraftSources> n_drafted{};  // guesses that became rows, by DraftSource
   std::array<uint64_t, kDraftSources> n_draft_accepted{};
   std::array<uint64_t, kMaxDraftTokens> drafted_by_position{};   // guesses that became rows
   std::array<uint64_t, kMaxDraftTokens> accepted_by_position{};  // [i]: the (i+1)th of its draft
   double draft_seconds = 0.0;
-  uint64_t n_spec_switches = 0;  // a sequence began or ceased to speculate
+  // A sequence began or ceased to speculate, by SpecReason.
+  std::array<uint64_t, kSpecReasons> n_spec_switches{};
 
   // The last step.
   double last_gb_s = 0.0;
@@ -81,6 +96,8 @@ struct EngineStats {
   Histogram prefill;
   Histogram decode;
   Histogram step;
+  // Distinct experts, mean over the MoE layers of a forward, by batch_bucket() of its rows.
+  std::array<ExpertsHistogram, kBatchBuckets> experts_union;
 };
 
 }  // namespace floe

@@ -4,6 +4,7 @@
 // A guess is accepted if it is the token that the sampler takes from the logits of the row before
 // it, with that position's own random number. So the output is the one without guesses, token for
 // token.
+#include <array>
 #include <memory>
 #include <span>
 #include <vector>
@@ -40,7 +41,10 @@ class Verify final : private TokenChooser {
   // Ends the step for the block tables of the planned sequences.
   void settle(std::span<const PlannedRows> plan);
 
-  uint64_t draft_bytes() const { return speculation_.n_bytes_read(); }
+  std::array<DraftReads, kDraftSources> draft_reads() const { return speculation_.reads(); }
+  std::array<DrafterState, kDraftSources> drafter_states() const {
+    return speculation_.drafter_states();
+  }
   double draft_seconds() const { return draft_seconds_; }  // of the last guess() and learn()
   SpecDecision decision(const Sequence& sequence) const {
     return speculation_.decision(sequence.age);

@@ -14,10 +14,12 @@ ByteLedger& ByteLedger::operator+=(const ByteLedger& other) {
 
 ByteLedger as_draft(const ByteLedger& ledger) {
   ByteLedger draft;
-  draft.draft_bytes = ledger.total_bytes() - ledger.head_bytes;
+  draft.draft_bytes = ledger.total_bytes() - ledger.head_bytes - ledger.kv_bytes;
   draft.head_bytes = ledger.head_bytes;
-  draft.draft_macs = ledger.total_macs() - ledger.head_macs;
+  draft.kv_bytes = ledger.kv_bytes;
+  draft.draft_macs = ledger.total_macs() - ledger.head_macs - ledger.kv_macs;
   draft.head_macs = ledger.head_macs;
+  draft.kv_macs = ledger.kv_macs;
   draft.experts_union = ledger.experts_union;
   draft.n_moe_layers = ledger.n_moe_layers;
   return draft;

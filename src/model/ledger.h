@@ -14,7 +14,7 @@ struct ByteLedger {
   uint64_t routed_bytes = 0;     // distinct routed experts, once each
   uint64_t head_bytes = 0;       // lm_head and embedding rows
   uint64_t kv_bytes = 0;         // cached keys, values and indexer keys
-  uint64_t draft_bytes = 0;      // everything a drafter's own layers read
+  uint64_t draft_bytes = 0;      // weights of a drafter's own layers
 
   // Multiply-adds, by the bytes they are done with.
   uint64_t attention_macs = 0;
@@ -44,8 +44,8 @@ struct ByteLedger {
   ByteLedger& operator+=(const ByteLedger& other);
 };
 
-// The ledger of a drafter: its own layers are all draft; the head, which it may share with the
-// trunk, stays head.
+// The ledger of a drafter: its own layers' weights are all draft; the head, which it may share with
+// the trunk, stays head, and what it cached stays KV.
 ByteLedger as_draft(const ByteLedger& ledger);
 
 // A kind of reading: the bytes, and the multiply-adds they serve.

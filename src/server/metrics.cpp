@@ -28,6 +28,10 @@ void append_escaped(std::string_view value, std::string& out) {
   }
 }
 
+constexpr std::string_view kBatchNames[] = {"1",     "2",     "3-4",    "5-8", "9-16",
+                                            "17-32", "33-64", "65-128", "129+"};
+static_assert(std::size(kBatchNames) == kBatchBuckets);
+
 double per_second(double n, double seconds) {
   return seconds > 0 ? n / seconds : 0.0;
 }
@@ -45,6 +49,9 @@ void add_llamacpp(const EngineStats& s, MetricsText& out) {
   out.counter("llamacpp:tokens_predicted_seconds_total", "Time in steps of generation only.",
               s.decode_seconds);
   out.counter("llamacpp:n_decode_total", "Forwards.", static_cast<double>(s.n_steps));
+  // A counter in llama.cpp, though a rate of it says nothing.
+  out.gauge("llamacpp:n_tokens_max", "Most tokens that one sequence had in the KV cache.",
+            s.n_tokens_max);
   const auto sum = [](std::span<const uint64_t> counts) {
     return static_cast<double>(std::accumulate(counts.begin(), counts.end(), uint64_t{0}));
   };
@@ -107,25 +114,46 @@ void add_vllm(const EngineStats& s, std::string_view model, MetricsText& out) {
   histogram("vllm:request_decode_time_seconds", "First token to end.", s.decode);
 }
 
+// Of the forwards and of the drafters together: a head that both read is one head.
+void add_bytes(const EngineStats& s, MetricsText& out) {
+  uint64_t head_bytes = s.head_bytes, kv_bytes = s.kv_bytes;
+  for (const DraftReads& reads : s.draft_reads) {
+    head_bytes += reads.head_bytes;
+    kv_bytes += reads.kv_bytes;
+  }
+  out.family("floe_weight_bytes_read_total", "counter",
+             "Bytes of weights read, by what they belong to.");
+  const std::pair<std::string_view, uint64_t> kinds[] = {{"attn", s.attention_bytes},
+                                                         {"dense", s.dense_bytes},
+                                                         {"shared", s.shared_bytes},
+                                                         {"routed", s.routed_bytes},
+                                                         {"head", head_bytes}};
+  for (const auto& [kind, bytes] : kinds) out.sample(static_cast<double>(bytes), {{"kind", kind}});
+  for (const DraftSource source :
+       {DraftSource::mtp, DraftSource::draft_model, DraftSource::eagle3}) {
+    out.sample(static_cast<double>(s.draft_reads[static_cast<size_t>(source)].weight_bytes),
+               {{"kind", to_string(source)}});
+  }
+  out.counter("floe_kv_bytes_read_total", "Bytes of the KV caches read, drafters' included.",
+              static_cast<double>(kv_bytes));
+}
+
 void add_own(const MetricsInput& input, MetricsText& out) {
   const EngineStats& s = input.engine;
   out.gauge("floe_ready", "1 when requests are accepted.", input.ready ? 1 : 0);
-  out.family("floe_weight_bytes_read_total", "counter",
-             "Bytes the forwards read, by what they belong to.");
-  const std::pair<std::string_view, uint64_t> kinds[] = {
-      {"attn", s.attention_bytes}, {"dense", s.dense_bytes}, {"shared", s.shared_bytes},
-      {"routed", s.routed_bytes},  {"head", s.head_bytes},   {"mtp", s.draft_bytes}};
-  for (const auto& [kind, bytes] : kinds) out.sample(static_cast<double>(bytes), {{"kind", kind}});
-  out.counter("floe_kv_bytes_read_total", "Bytes of the KV cache that the forwards read.",
-              static_cast<double>(s.kv_bytes));
+  add_bytes(s, out);
   out.gauge("floe_decode_bandwidth_bytes_per_second", "Bytes read by the last step over its time.",
             s.last_gb_s * 1e9);
   if (input.floor_gb_s > 0) {
     out.gauge("floe_bandwidth_floor_ratio", "The last step's bandwidth over the machine's, 0 to 1.",
               s.last_gb_s / input.floor_gb_s);
   }
-  out.gauge("floe_experts_union", "Distinct routed experts per MoE layer in the last step, mean.",
-            s.last_union_mean);
+  out.family("floe_experts_union", "histogram",
+             "Distinct routed experts per MoE layer of a forward, mean, by its number of rows.");
+  for (size_t i = 0; i < kBatchBuckets; ++i) {
+    if (s.experts_union[i].n_observations == 0) continue;
+    out.histogram(s.experts_union[i], {{"batch", kBatchNames[i]}});
+  }
   out.gauge("floe_step_rows", "Rows of the last step.", s.last_rows);
   out.family("floe_step_seconds", "histogram", "Time of one step.");
   out.histogram(s.step);
@@ -150,8 +178,19 @@ void add_own(const MetricsInput& input, MetricsText& out) {
              "Drafted tokens accepted, by what guessed them.");
   by_source(s.n_draft_accepted);
   out.counter("floe_spec_draft_seconds_total", "Time spent on guessing.", s.draft_seconds);
-  out.counter("floe_spec_switches_total", "Times that a choice began or ceased to speculate.",
-              static_cast<double>(s.n_spec_switches));
+  out.family("floe_spec_enabled", "gauge", "1 while guesses of a drafter may be verified.");
+  for (size_t i = 0; i < kDraftSources; ++i) {
+    if (s.drafters[i] == DrafterState::absent) continue;
+    out.sample(s.drafters[i] == DrafterState::on ? 1 : 0,
+               {{"type", to_string(static_cast<DraftSource>(i))}});
+  }
+  out.family("floe_spec_switches_total", "counter",
+             "Times that a choice began or ceased to speculate, by why.");
+  for (size_t i = 0; i < kSpecReasons; ++i) {
+    const auto reason = static_cast<SpecReason>(i);
+    if (reason == SpecReason::none) continue;
+    out.sample(static_cast<double>(s.n_spec_switches[i]), {{"reason", to_string(reason)}});
+  }
   out.family("floe_spec_sequences", "gauge", "Choices in the running batch, by what they do.");
   out.sample(s.n_drafting, {{"state", "draft"}});
   out.sample(s.n_parked, {{"state", "parked"}});
@@ -235,15 +274,16 @@ void MetricsText::sample(double value, Labels labels) {
   line("", labels, {}, value);
 }
 
-void MetricsText::histogram(const Histogram& histogram, Labels labels) {
+void MetricsText::histogram(std::span<const double> bounds, std::span<const uint64_t> counts,
+                            double sum, Labels labels) {
   uint64_t cumulative = 0;
-  for (size_t i = 0; i < Histogram::kBounds.size(); ++i) {
-    cumulative += histogram.counts[i];
-    line("_bucket", labels, number(Histogram::kBounds[i]), static_cast<double>(cumulative));
+  for (size_t i = 0; i < bounds.size(); ++i) {
+    cumulative += counts[i];
+    line("_bucket", labels, number(bounds[i]), static_cast<double>(cumulative));
   }
-  cumulative += histogram.counts.back();
+  cumulative += counts.back();
   line("_bucket", labels, "+Inf", static_cast<double>(cumulative));
-  line("_sum", labels, {}, histogram.sum);
+  line("_sum", labels, {}, sum);
   line("_count", labels, {}, static_cast<double>(cumulative));
 }
 

@@ -25,7 +25,10 @@ class MetricsText {
   // Begins a family; type is "counter", "gauge" or "histogram".
   void family(std::string_view name, std::string_view type, std::string_view help);
   void sample(double value, Labels labels = {});
-  void histogram(const Histogram& histogram, Labels labels = {});
+  template <const auto& kBuckets>
+  void histogram(const HistogramOf<kBuckets>& h, Labels labels = {}) {
+    histogram(kBuckets, h.counts, h.sum, labels);
+  }
   // A family with one sample.
   void counter(std::string_view name, std::string_view help, double value, Labels labels = {});
   void gauge(std::string_view name, std::string_view help, double value, Labels labels = {});
@@ -33,6 +36,9 @@ class MetricsText {
   const std::string& text() const { return text_; }
 
  private:
+  // counts: of each bound, and the last one above every bound.
+  void histogram(std::span<const double> bounds, std::span<const uint64_t> counts, double sum,
+                 Labels labels);
   void line(std::string_view suffix, Labels labels, std::string_view bound, double value);
 
   std::string name_;

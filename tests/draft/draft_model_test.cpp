@@ -147,6 +147,18 @@ TEST_F(DraftModel, APreemptedSequenceAndASharedPrefixStayRight) {
   EXPECT_GT(expect_right(s, 0), 10u);
 }
 
+TEST_F(DraftModel, AllThatItReadsIsItsOwn) {
+  const DraftReads reads = driver_->reads_of_a_guess(prompts_[1]);
+  LoadedModel& trunk = driver_->trunk();
+  const std::vector<uint32_t> slots = trunk.take_slots(1);
+  const SequenceSlots sequence{slots};
+  const std::vector<ForwardRow> rows{{5, 0, 0, true}};
+  const ByteLedger one_row = trunk.model->forward({rows, {&sequence, 1}}, trunk.cache).ledger;
+  EXPECT_EQ(reads.weight_bytes, one_row.total_bytes() - one_row.kv_bytes);
+  EXPECT_EQ(reads.head_bytes, 0u);
+  EXPECT_GT(reads.kv_bytes, one_row.kv_bytes);
+}
+
 TEST_F(DraftModel, AllocatesNothingInAStep) {
   driver_->expect_no_allocations(prompts_[0], nullptr);
 }

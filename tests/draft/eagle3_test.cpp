@@ -155,6 +155,14 @@ TEST_F(Eagle3, ASequenceOfOneTokenHasNoDraftYet) {
   driver_->drafter().end(s.id);
 }
 
+TEST_F(Eagle3, AllThatItReadsIsItsOwn) {
+  const DraftReads reads = driver_->reads_of_a_guess(prompts_[0]);
+  EXPECT_EQ(reads.head_bytes, 0u);
+  EXPECT_GT(reads.weight_bytes, uint64_t{head_->n_draft_vocab()} * head_->hidden_dim() / 2)
+      << "its lm_head has four bits per weight or more";
+  EXPECT_GT(reads.kv_bytes, 0u);
+}
+
 TEST_F(Eagle3, AStepAllocatesNothing) {
   DrivenSequence s = driver_->make(prompts_[0]);
   driver_->prefill(s, 512);

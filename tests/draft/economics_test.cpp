@@ -51,8 +51,9 @@ class Desk {
     const SpecCandidate& candidate = candidates[0];
     const auto n_sequences = static_cast<uint32_t>(candidates.size());
     const uint32_t n_rows = n_sequences + candidate.n_verify + n_prompt_rows;
-    const uint32_t n_accepted = is_right ? candidate.n_verify : 0;
-    const std::vector<int32_t> committed(n_accepted + (is_last_step ? 0 : 1), 5);
+    const bool fails = fails_when_verified && candidate.n_verify != 0;
+    const uint32_t n_accepted = is_right && !fails ? candidate.n_verify : 0;
+    const std::vector<int32_t> committed(n_accepted + (is_last_step ? 0 : 1), fails ? 7 : 5);
     position += n_accepted + 1;
     ByteLedger ledger;
     ledger.attention_bytes = 1000;
@@ -67,13 +68,14 @@ class Desk {
                       {n_rows, n_prompt_rows, 1 + 0.1 * n_rows, draft_seconds, &ledger, routing});
     return candidate.n_verify;
   }
-  std::string_view reason() const { return economics.decision(1).reason; }
+  std::string_view reason() const { return to_string(economics.decision(1).reason); }
 
   Economics economics;
   DraftSource source = DraftSource::prompt_lookup;
   bool is_free = true;
   double seconds_per_guess = 0, other_draft_seconds = 0;
   bool is_last_step = false;  // the last token ends the sequence
+  bool fails_when_verified = false;
   bool has_stranger = false;  // a sequence that wants no guesses decodes beside it
   uint32_t position = 10;
   uint32_t n_asked = 0;
@@ -83,20 +85,76 @@ TEST(Economics, SaysWhy) {
   Desk desk(SpecMode::adaptive);
   EXPECT_EQ(desk.step(4, true), 0u);
   EXPECT_STREQ(desk.economics.decision(1).state, "plain");
-  EXPECT_STREQ(desk.economics.decision(1).reason, "no timing yet");
+  EXPECT_EQ(desk.reason(), "no timing yet");
   EXPECT_EQ(desk.economics.decision(1).predicted_seconds, 0);
   for (int i = 0; i < 3; ++i) desk.step(4, true);
   EXPECT_EQ(desk.step(4, true), 4u);
   EXPECT_STREQ(desk.economics.decision(1).state, "draft");
-  EXPECT_STREQ(desk.economics.decision(1).reason, "pays");
+  EXPECT_EQ(desk.reason(), "pays");
   EXPECT_NEAR(desk.economics.decision(1).predicted_seconds, 1.5, 0.01);
   desk.step(0, true);
   EXPECT_STREQ(desk.economics.decision(1).state, "plain");
-  EXPECT_STREQ(desk.economics.decision(1).reason, "no guess");
+  EXPECT_EQ(desk.reason(), "no guess");
   for (int i = 0; i < 30; ++i) desk.step(4, false);
   EXPECT_EQ(desk.step(4, false), 0u);
-  EXPECT_STREQ(desk.economics.decision(1).reason, "would not pay");
+  EXPECT_EQ(desk.reason(), "would not pay");
   EXPECT_STREQ(desk.economics.decision(2).state, "off");
+}
+
+TEST(Economics, LetsADrafterThatCostsGuessWhileItPays) {
+  Desk desk(SpecMode::adaptive);
+  desk.source = DraftSource::mtp;
+  desk.is_free = false;
+  desk.seconds_per_guess = 0.01;
+  const auto lets = [&] { return desk.economics.lets_guess(DraftSource::mtp, false); };
+  EXPECT_FALSE(lets()) << "nothing is known of it";
+  for (int i = 0; i < 60; ++i) desk.step(8, true);
+  EXPECT_TRUE(lets());
+  // The answer ends, and nothing is decided anew before the next one decodes.
+  desk.economics.end(1);
+  EXPECT_TRUE(lets());
+  desk.economics.begin(1);
+  desk.step(8, true, 100);
+  EXPECT_TRUE(lets());
+  uint32_t n_asked_aside = 0;
+  for (int i = 0; i < 200; ++i) {
+    desk.step(8, false);
+    if (i < 100) continue;
+    EXPECT_FALSE(lets()) << i;
+    n_asked_aside += desk.n_asked != 0 ? 1 : 0;
+  }
+  EXPECT_GT(n_asked_aside, 0u) << "which is no use of it";
+  for (int i = 0; i < 400; ++i) desk.step(8, true);
+  EXPECT_TRUE(lets());
+  // Where all that decode do without it, it is off.
+  desk.economics.end(1);
+  desk.has_stranger = true;
+  desk.step(0, true);
+  EXPECT_FALSE(lets());
+}
+
+TEST(Economics, LetsFreeDraftersGuessUnlessItIsParked) {
+  for (const SpecMode mode : {SpecMode::off, SpecMode::report}) {
+    Desk desk(mode);
+    for (int i = 0; i < 20; ++i) desk.step(4, true);
+    EXPECT_FALSE(desk.economics.lets_guess(DraftSource::prompt_lookup, true));
+  }
+  Desk fixed(SpecMode::fixed);
+  EXPECT_TRUE(fixed.economics.lets_guess(DraftSource::prompt_lookup, true));
+  EXPECT_TRUE(fixed.economics.lets_guess(DraftSource::mtp, false));
+  // Guesses that would have been right whenever they are not verified run the account dry.
+  Desk desk(SpecMode::adaptive);
+  desk.fails_when_verified = true;
+  uint32_t n_parked = 0;
+  for (int i = 0; i < 3000; ++i) {
+    const bool lets = desk.economics.lets_guess(DraftSource::prompt_lookup, true);
+    desk.step(4, true);
+    const bool is_parked = desk.reason() == "parked";
+    EXPECT_NE(lets, is_parked) << i;
+    n_parked += is_parked ? 1 : 0;
+  }
+  EXPECT_GT(n_parked, 64u);
+  EXPECT_LT(n_parked, 3000u - 64);
 }
 
 TEST(Economics, ASequenceThatWantsNoGuessesDoesNotKeepOthersFromAsking) {
@@ -116,7 +174,7 @@ TEST(Economics, RefreshesThePlainTime) {
   uint32_t n_refreshed = 0;
   for (int i = 0; i < 300; ++i) {
     desk.step(4, true);
-    n_refreshed += desk.economics.decision(1).reason == std::string_view("refresh") ? 1 : 0;
+    n_refreshed += desk.reason() == "refresh" ? 1 : 0;
   }
   EXPECT_EQ(n_refreshed, 4u);
 }
@@ -125,7 +183,7 @@ TEST(Economics, ReportsWhatItWouldDo) {
   Desk desk(SpecMode::report);
   for (int i = 0; i < 20; ++i) EXPECT_EQ(desk.step(4, true), 0u);
   EXPECT_STREQ(desk.economics.decision(1).state, "would draft");
-  EXPECT_STREQ(desk.economics.decision(1).reason, "pays");
+  EXPECT_EQ(desk.reason(), "pays");
   EXPECT_NEAR(desk.economics.decision(1).predicted_seconds, 1.1, 0.01) << "of a plain step";
   for (int i = 0; i < 40; ++i) desk.step(4, false);
   EXPECT_STREQ(desk.economics.decision(1).state, "plain");
@@ -143,7 +201,7 @@ TEST(Economics, GuessesRideAlongWithPrompts) {
   for (int i = 0; i < 8; ++i) desk.step(4, true);
   desk.step(4, true, 100);
   EXPECT_EQ(desk.step(4, true, 100), 4u);
-  EXPECT_STREQ(desk.economics.decision(1).reason, "pays");
+  EXPECT_EQ(desk.reason(), "pays");
   for (int i = 0; i < 30; ++i) desk.step(4, false);
   EXPECT_EQ(desk.step(4, false, 100), 0u);
 }

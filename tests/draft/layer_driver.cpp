@@ -1,6 +1,7 @@
 #include "draft/layer_driver.h"
 
 #include <algorithm>
+#include <array>
 
 #include "fuzz/allocation_count.h"
 #include "store/gguf.h"
@@ -183,6 +184,26 @@ std::vector<DrivenSequence> LayerDriver::drive(std::span<const std::vector<int32
   }
   for (DrivenSequence& sequence : sequences) release(sequence);
   return sequences;
+}
+
+DraftReads LayerDriver::reads_of_a_guess(std::span<const int32_t> prompt) {
+  std::array<DraftReads, 2> reads;
+  for (uint32_t n_guesses : {1u, 2u}) {
+    DrivenSequence s = make(prompt);
+    prefill(s, 64);
+    const DraftReads before = drafter_->reads();
+    std::vector<DraftToken> draft;
+    DraftTask task{s.id, s.tokens, s.slots, n_guesses, &draft};
+    GreedyChooser chooser;
+    drafter_->draft({&task, 1}, chooser);
+    EXPECT_EQ(draft.size(), n_guesses);
+    const DraftReads after = drafter_->reads();
+    reads[n_guesses - 1] = {after.weight_bytes - before.weight_bytes,
+                            after.head_bytes - before.head_bytes, after.kv_bytes - before.kv_bytes};
+    release(s);
+  }
+  return {reads[1].weight_bytes - reads[0].weight_bytes, reads[1].head_bytes - reads[0].head_bytes,
+          reads[1].kv_bytes - reads[0].kv_bytes};
 }
 
 void LayerDriver::expect_no_allocations(std::span<const int32_t> prompt, const float* hidden) {

@@ -72,6 +72,8 @@ class LayerDriver {
   std::vector<DrivenSequence> drive(std::span<const std::vector<int32_t>> prompts,
                                     const DriveOptions& options);
   void release(DrivenSequence& sequence);
+  // What the second of two guesses behind a prompt costs: one row, with logits.
+  DraftReads reads_of_a_guess(std::span<const int32_t> prompt);
   // Commits rows and asks for drafts, with pauses in which rows wait. hidden: of the rows' trunk,
   // or null.
   void expect_no_allocations(std::span<const int32_t> prompt, const float* hidden);

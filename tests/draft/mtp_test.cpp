@@ -169,9 +169,24 @@ TEST_F(Mtp, NothingIsReadForASequenceThatRests) {
     EXPECT_EQ(driver_->drafter().n_settled(both[0].id, both[0].n_cached), both[0].n_cached);
   }
   EXPECT_GT(expect_equal_drafts(both[1], whole), 40u);
-  const uint64_t n_bytes = driver_->drafter().n_bytes_read();
+  const uint64_t n_bytes = driver_->drafter().reads().weight_bytes;
+  EXPECT_GT(n_bytes, 0u);
   for (int i = 0; i < 40; ++i) driver_->step(std::span(both).first(1), {}, false);
-  EXPECT_EQ(driver_->drafter().n_bytes_read(), n_bytes);
+  EXPECT_EQ(driver_->drafter().reads().weight_bytes, n_bytes);
+}
+
+TEST_F(Mtp, ReadsItsLayerAndTheTrunksHead) {
+  const DraftReads reads = driver_->reads_of_a_guess(prompts_[1]);
+  LoadedModel& trunk = driver_->trunk();
+  const std::vector<uint32_t> slots = trunk.take_slots(1);
+  const SequenceSlots sequence{slots};
+  const std::vector<ForwardRow> rows{{5, 0, 0, true}};
+  const std::vector<float> hidden(trunk.model->info().hidden_dim, 0.5f);
+  const ByteLedger one_row =
+      trunk.model->forward_mtp({rows, {&sequence, 1}}, hidden.data(), trunk.cache).ledger;
+  EXPECT_EQ(reads.weight_bytes, one_row.draft_bytes);
+  EXPECT_EQ(reads.head_bytes, one_row.head_bytes);
+  EXPECT_EQ(reads.kv_bytes, (prompts_[1].size() + 2) * one_row.kv_bytes);
 }
 
 TEST_F(Mtp, GuessesItsOwnTextWell) {

@@ -92,6 +92,12 @@ TEST_F(EngineTest, OneRequestGivesTheClosedForm) {
   EXPECT_EQ(stats.n_finished_length, 1u);
   EXPECT_EQ(stats.n_kv_blocks_used, 0u);
   EXPECT_EQ(stats.n_rows, 70u + 49u);
+  EXPECT_EQ(stats.n_tokens_max, 70u + 49u) << "nobody computed the row of the last token";
+  for (const DrafterState state : stats.drafters) EXPECT_EQ(state, DrafterState::absent);
+  // A shorter one is not the longest.
+  submit(greedy(make_prompt(1, 7), 5));
+  run_all();
+  EXPECT_EQ(engine_->stats().n_tokens_max, 70u + 49u);
 }
 
 TEST_F(EngineTest, RightGuessesSaveStepsAndAreCounted) {
@@ -120,10 +126,57 @@ TEST_F(EngineTest, RightGuessesSaveStepsAndAreCounted) {
   EXPECT_EQ(stats.accepted_by_position[0], 10u);
   EXPECT_EQ(stats.accepted_by_position[1], 10u);
   EXPECT_EQ(stats.accepted_by_position[2], 0u);
+  // Wrong guesses are cached and count for nothing.
+  EXPECT_EQ(stats.n_tokens_max, 70u + 30u);
   const TokenEvent& last = handle.sink->only().events.back();
   EXPECT_EQ(last.telemetry.n_accepted, 20u);
   EXPECT_EQ(last.telemetry.n_drafted, 38u);
   EXPECT_EQ(last.telemetry.n_steps, 10u);
+}
+
+TEST_F(EngineTest, SwitchesAreCountedByWhy) {
+  EngineOptions options;
+  options.spec = {SpecMode::fixed, 4};
+  uint32_t n_asked = 0;
+  // A right guess in every third step.
+  options.drafters = [&](Model& model, KvCache& cache, const DraftLimits& limits) {
+    return scripted_drafters(
+        dynamic_cast<FakeModel&>(model),
+        {[] { return false; }, [&n_asked](uint32_t) { return n_asked++ % 3 == 0 ? 1u : 0u; },
+         [](uint32_t) { return 0u; }})(model, cache, limits);
+  };
+  start(options);
+  submit(greedy(make_prompt(1, 70), 1 + 5 * 4));
+  run_all();
+  const EngineStats stats = engine_->stats();
+  EXPECT_EQ(stats.n_steps, 1u + 5 * 3);
+  std::array<uint64_t, kSpecReasons> expected{};
+  expected[static_cast<size_t>(SpecReason::fixed)] = 5;
+  expected[static_cast<size_t>(SpecReason::no_guess)] = 5;
+  EXPECT_EQ(stats.n_spec_switches, expected);
+}
+
+TEST_F(EngineTest, SaysWhichDraftersMayGuess) {
+  const std::pair<SpecMode, DrafterState> cases[] = {{SpecMode::fixed, DrafterState::on},
+                                                     {SpecMode::adaptive, DrafterState::on},
+                                                     {SpecMode::report, DrafterState::off},
+                                                     {SpecMode::off, DrafterState::absent}};
+  for (const auto& [mode, state] : cases) {
+    EngineOptions options;
+    options.spec = {mode, 4};
+    options.drafters = [](Model& model, KvCache& cache, const DraftLimits& limits) {
+      return scripted_drafters(dynamic_cast<FakeModel&>(model),
+                               {[] { return false; }, [](uint32_t n_room) { return n_room; },
+                                [](uint32_t) { return 0u; }})(model, cache, limits);
+    };
+    engine_.reset();
+    start(options);
+    submit(greedy(make_prompt(1, 70), 31));
+    run_all();
+    std::array<DrafterState, kDraftSources> expected{};
+    expected[static_cast<size_t>(DraftSource::draft_model)] = state;
+    EXPECT_EQ(engine_->stats().drafters, expected) << to_string(options.spec);
+  }
 }
 
 TEST_F(EngineTest, ARequestMayForbidGuesses) {
@@ -521,6 +574,7 @@ TEST_F(EngineTest, DecodeGoesOnDuringALongPrompt) {
     EXPECT_EQ(engine_->stats().last_rows, 8u);
     EXPECT_TRUE(prompt.sink->choices.empty());
   }
+  EXPECT_EQ(engine_->stats().n_tokens_max, 9u * 7) << "of the prompt, what is computed";
   step();
   EXPECT_EQ(prompt.sink->only().tokens.size(), 1u);
 }
@@ -549,6 +603,20 @@ TEST_F(EngineTest, TimingsAndTelemetryAddUp) {
   EXPECT_EQ(stats.inter_token.n_observations, 8u);
   EXPECT_NEAR(stats.inter_token.sum, 8 * 1.01e-3, 1e-12);
   EXPECT_EQ(stats.end_to_end.n_observations, 2u);
+  const ExpertsHistogram& one = stats.experts_union[batch_bucket(1)];
+  EXPECT_EQ(one.n_observations, 8u);
+  EXPECT_EQ(one.sum, 8 * 4.0);
+  EXPECT_EQ(one.counts[2], 8u) << "4 is the third bound";
+  const ExpertsHistogram& ten = stats.experts_union[batch_bucket(10)];
+  EXPECT_EQ(ten.n_observations, 2u);
+  EXPECT_EQ(ten.sum, 2 * 16.0);
+}
+
+TEST(BatchBucket, EndsAtPowersOfTwo) {
+  const std::pair<uint32_t, uint32_t> cases[] = {{1, 0},  {2, 1},   {3, 2},   {4, 2},
+                                                 {5, 3},  {8, 3},   {9, 4},   {64, 6},
+                                                 {65, 7}, {128, 7}, {129, 8}, {1u << 31, 8}};
+  for (const auto& [n_rows, bucket] : cases) EXPECT_EQ(batch_bucket(n_rows), bucket) << n_rows;
 }
 
 TEST_F(EngineTest, ContradictoryOptionsAreRefused) {

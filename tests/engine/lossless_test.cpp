@@ -168,6 +168,21 @@ class LosslessTest : public ::testing::Test {
     };
   }
 
+  // Every drafter's weights are its own, and only the draft head has the trunk's lm_head.
+  void expect_reads_of(const Drafting& drafting) const {
+    for (uint32_t s = 0; s < kDraftSources; ++s) {
+      const auto source = static_cast<DraftSource>(s);
+      const auto& sources = drafting.sources;
+      const bool is_there = std::find(sources.begin(), sources.end(), source) != sources.end();
+      const bool reads = is_there && source != DraftSource::prompt_lookup;
+      EXPECT_EQ(stats_.drafters[s] != DrafterState::absent, is_there) << drafting.name << s;
+      EXPECT_EQ(stats_.draft_reads[s].weight_bytes != 0, reads) << drafting.name << s;
+      EXPECT_EQ(stats_.draft_reads[s].kv_bytes != 0, reads) << drafting.name << s;
+      EXPECT_EQ(stats_.draft_reads[s].head_bytes != 0, reads && source == DraftSource::mtp)
+          << drafting.name << s;
+    }
+  }
+
   ThreadPool pool_{2, false};
   std::unique_ptr<Model> model_, draft_;
   std::unique_ptr<Eagle3Head> head_;
@@ -221,6 +236,7 @@ TEST_F(LosslessTest, GuessesChangeNoBit) {
       if (HasFatalFailure()) return;
       n_tokens += plain[i].tokens.size();
     }
+    expect_reads_of(drafting);
     n_preemptions += stats_.n_preemptions;
     for (size_t s = 0; s < kDraftSources; ++s) {
       accepted[s] += stats_.n_draft_accepted[s];

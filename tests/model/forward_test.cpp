@@ -377,7 +377,9 @@ TEST_F(Forward, TheDraftHeadsBytesAreDraftBytes) {
       loaded.model->forward_mtp({rows, {&sequence, 1}}, hidden.data(), loaded.cache).ledger;
   EXPECT_GT(ledger.draft_bytes, 0u);
   EXPECT_GT(ledger.head_bytes, 0u);
-  EXPECT_EQ(ledger.total_bytes(), ledger.draft_bytes + ledger.head_bytes);
+  EXPECT_GT(ledger.kv_bytes, 0u);
+  EXPECT_EQ(ledger.total_bytes(), ledger.draft_bytes + ledger.head_bytes + ledger.kv_bytes);
+  EXPECT_EQ(ledger.total_macs(), ledger.draft_macs + ledger.head_macs + ledger.kv_macs);
 }
 
 TEST_F(Forward, LogitsOfTheFirstTokensAlone) {

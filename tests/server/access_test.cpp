@@ -9,6 +9,7 @@
 
 #include "server/raw_cases.h"
 #include "server/test_server.h"
+#include "sim/scripted_drafter.h"
 
 namespace floe {
 namespace {
@@ -258,6 +259,7 @@ TEST(Metrics, NamesAndCounts) {
   EXPECT_EQ(value("llamacpp:prompt_tokens_total"), 12);
   EXPECT_EQ(value("llamacpp:tokens_predicted_total"), 30);
   EXPECT_GT(value("llamacpp:tokens_predicted_seconds_total"), 0);
+  EXPECT_EQ(value("llamacpp:n_tokens_max"), 4 + 10 - 1);
   EXPECT_EQ(value("llamacpp:requests_processing"), 0);
   EXPECT_EQ(value("llamacpp:requests_deferred"), 0);
   EXPECT_EQ(value("vllm:generation_tokens_total{model_name=\"fake\"}"), 30);
@@ -266,6 +268,8 @@ TEST(Metrics, NamesAndCounts) {
   EXPECT_EQ(value("vllm:inter_token_latency_seconds_count{model_name=\"fake\"}"), 27);
   EXPECT_EQ(value("vllm:e2e_request_latency_seconds_bucket{model_name=\"fake\",le=\"+Inf\"}"), 3);
   EXPECT_GT(value("floe_weight_bytes_read_total{kind=\"routed\"}"), 0);
+  EXPECT_EQ(value("floe_weight_bytes_read_total{kind=\"mtp\"}"), 0);
+  EXPECT_EQ(value("floe_experts_union_count{batch=\"1\"}"), 27);
   EXPECT_EQ(value("floe_http_responses_total{route=\"/v1/completions\",code=\"200\"}"), 3);
   EXPECT_EQ(value("floe_http_responses_total{route=\"none\",code=\"404\"}"), 1);
   EXPECT_EQ(value("floe_ready"), 1);
@@ -284,10 +288,18 @@ TEST(Metrics, NamesAndCounts) {
 TEST(Metrics, PromtoolReadsThem) {
   if (std::system("command -v promtool >/dev/null 2>&1") != 0)
     GTEST_SKIP() << "promtool is not installed";
-  TestServer server;
+  TestServerOptions options;
+  options.engine.drafters = [](Model& model, KvCache& cache, const DraftLimits& limits) {
+    return scripted_drafters(dynamic_cast<FakeModel&>(model),
+                             {[] { return false; }, [](uint32_t n_room) { return n_room; },
+                              [](uint32_t) { return 0u; }})(model, cache, limits);
+  };
+  TestServer server(options);
   EXPECT_EQ(server.post("/v1/completions", {{"prompt", "abcd"}, {"max_tokens", 10}}).status, 200);
   const std::string path = ::testing::TempDir() + "floe_metrics_" + std::to_string(getpid());
-  std::ofstream(path) << server.get("/metrics").body;
+  const std::string body = server.get("/metrics").body;
+  EXPECT_NE(body.find("\nfloe_spec_enabled{type=\"draft\"} 1\n"), std::string::npos);
+  std::ofstream(path) << body;
   const std::string out = path + ".out";
   const int status =
       std::system(("promtool check metrics <" + path + " >" + out + " 2>&1").c_str());

@@ -1,6 +1,9 @@
 // What answers and metrics say about speculation, from figures as the engine gives them.
 #include <gtest/gtest.h>
 
+#include <set>
+#include <string>
+
 #include "base/json.h"
 #include "server/metrics.h"
 #include "server/openai_response.h"
@@ -60,7 +63,10 @@ TEST(Metrics, CountGuessesBySourceAndPosition) {
   s.accepted_by_position[0] = 150;
   s.accepted_by_position[1] = 60;
   s.draft_seconds = 1.5;
-  s.n_spec_switches = 3;
+  s.n_spec_switches[static_cast<size_t>(SpecReason::pays)] = 3;
+  s.n_spec_switches[static_cast<size_t>(SpecReason::would_not_pay)] = 2;
+  s.drafters[static_cast<size_t>(DraftSource::prompt_lookup)] = DrafterState::on;
+  s.drafters[static_cast<size_t>(DraftSource::mtp)] = DrafterState::off;
   s.n_sequences = 6;
   s.n_drafting = 3;
   s.n_parked = 1;
@@ -76,10 +82,61 @@ TEST(Metrics, CountGuessesBySourceAndPosition) {
         "floe_spec_drafted_tokens_total{source=\"prediction\"} 20",
         "floe_spec_accepted_tokens_total{source=\"mtp\"} 200",
         "floe_spec_accepted_tokens_total{source=\"eagle3\"} 0", "floe_spec_draft_seconds_total 1.5",
-        "floe_spec_switches_total 3", "floe_spec_sequences{state=\"draft\"} 3",
+        "floe_spec_switches_total{reason=\"pays\"} 3",
+        "floe_spec_switches_total{reason=\"would not pay\"} 2",
+        "floe_spec_switches_total{reason=\"parked\"} 0", "floe_spec_enabled{type=\"ngram\"} 1",
+        "floe_spec_enabled{type=\"mtp\"} 0", "floe_spec_sequences{state=\"draft\"} 3",
         "floe_spec_sequences{state=\"parked\"} 1", "floe_spec_sequences{state=\"plain\"} 2"}) {
     EXPECT_NE(text.find(std::string("\n") + line + "\n"), std::string::npos) << line;
   }
+  EXPECT_EQ(text.find("type=\"eagle3\""), std::string::npos) << "there is none";
+  EXPECT_EQ(text.find("reason=\"\""), std::string::npos);
+}
+
+TEST(Metrics, EveryReasonHasItsName) {
+  std::set<std::string> names;
+  for (uint32_t i = 0; i < kSpecReasons; ++i) names.insert(to_string(static_cast<SpecReason>(i)));
+  EXPECT_EQ(names.size(), kSpecReasons);
+  EXPECT_STREQ(to_string(static_cast<SpecReason>(kSpecReasons)), "") << "they are all counted";
+}
+
+TEST(Metrics, BytesBelongToWhatWasRead) {
+  MetricsInput input;
+  EngineStats& s = input.engine;
+  s.head_bytes = 1000;
+  s.kv_bytes = 500;
+  s.draft_reads[static_cast<size_t>(DraftSource::mtp)] = {7, 20, 3};
+  s.draft_reads[static_cast<size_t>(DraftSource::draft_model)] = {80, 0, 1};
+  s.draft_reads[static_cast<size_t>(DraftSource::eagle3)] = {9, 0, 0};
+  const std::string text = metrics_text(input);
+  for (const char* line :
+       {"floe_weight_bytes_read_total{kind=\"head\"} 1020",
+        "floe_weight_bytes_read_total{kind=\"mtp\"} 7",
+        "floe_weight_bytes_read_total{kind=\"draft\"} 80",
+        "floe_weight_bytes_read_total{kind=\"eagle3\"} 9", "floe_kv_bytes_read_total 504"}) {
+    EXPECT_NE(text.find(std::string("\n") + line + "\n"), std::string::npos) << line;
+  }
+}
+
+TEST(Metrics, UnionsAreKeptByTheBatch) {
+  MetricsInput input;
+  EngineStats& s = input.engine;
+  for (const double experts : {3.5, 4.0, 4.5, 500.0}) {
+    s.experts_union[batch_bucket(3)].observe(experts);
+  }
+  s.experts_union[batch_bucket(1000)].observe(128);
+  const std::string text = metrics_text(input);
+  for (const char* line :
+       {"# TYPE floe_experts_union histogram",
+        "floe_experts_union_bucket{batch=\"3-4\",le=\"2\"} 0",
+        "floe_experts_union_bucket{batch=\"3-4\",le=\"4\"} 2",
+        "floe_experts_union_bucket{batch=\"3-4\",le=\"384\"} 3",
+        "floe_experts_union_bucket{batch=\"3-4\",le=\"+Inf\"} 4",
+        "floe_experts_union_sum{batch=\"3-4\"} 512", "floe_experts_union_count{batch=\"3-4\"} 4",
+        "floe_experts_union_count{batch=\"129+\"} 1"}) {
+    EXPECT_NE(text.find(std::string("\n") + line + "\n"), std::string::npos) << line;
+  }
+  EXPECT_EQ(text.find("batch=\"1\""), std::string::npos) << "no forward had one row";
 }
 
 }  // namespace
