@@ -1,5 +1,5 @@
 // What row invariance costs: the AVX-512 kernels, free to choose an order of their own for each
-// number of rows. Compiled into the benchmark only.
+// number of rows. Compiled into the benchmark, and into builds with FLOE_FREE_ORDER.
 //
 // With few rows, kChains sums over the blocks run side by side and are added at the end; formats
 // with one scale per 32 columns join the scales of weights and activations before they meet the
@@ -7,6 +7,7 @@
 // fused multiply-add per step is left where the fixed order has two roundings.
 #include "free_order.h"
 
+#include "kernels/avx512.h"
 #include "kernels/matmul_vnni_formats.h"
 
 namespace floe {
@@ -78,14 +79,20 @@ __attribute__((noinline)) void free_call(const MatmulCall& call, uint32_t g, uin
 
 template <template <typename> typename F>
 void matmul_freely(const MatmulCall& call) {
-  for (uint32_t g = call.group_begin; g < call.group_end; g += 2) {
-    if (call.n_ids == 1) {
-      free_call<Ymm, F<Ymm>, 1, 4>(call, g, 0);
-      free_call<Ymm, F<Ymm>, 1, 4>(call, g + 1, 0);
-    } else {
-      free_call<Zmm, F<Zmm>, 8, 1>(call, g, 0);
-    }
-  }
+  const size_t row_bytes = quantised_bytes(call);
+  for_each_pass<kMaxRows, 2>(
+      call, row_bytes, [&](auto rows, uint32_t g, uint32_t i) __attribute__((always_inline)) {
+        constexpr int kRows = decltype(rows)::value;
+        if constexpr (kRows > kNarrowRows) {
+          if (call.group_end - g >= 2) {
+            free_call<Zmm, F<Zmm>, kRows, 1>(call, g, i);
+            return;
+          }
+        }
+        for (uint32_t k = g; k < g + 2 && k < call.group_end; ++k) {
+          free_call<Ymm, F<Ymm>, kRows, kRows == 1 ? 4 : 1>(call, k, i);
+        }
+      });
 }
 
 }  // namespace
@@ -105,7 +112,7 @@ void free_order_matmul(const PackedMatrix& weights, uint32_t plane, uint32_t gro
     case QuantType::Q6_K:
       return matmul_freely<Q6_K>(call);
     default:
-      return;
+      return avx512::matmul(weights, plane, group_begin, group_end, x, ids, n_ids, out, out_stride);
   }
 }
 

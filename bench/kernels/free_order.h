@@ -1,6 +1,6 @@
 #pragma once
 // The AVX-512 matrix kernels without the promise that a row's bits do not depend on the number of
-// rows: Q4_0, Q8_0, Q4_K and Q6_K, 1 or 8 activation rows, an even number of row groups.
+// rows: Q4_0, Q8_0, Q4_K and Q6_K; other formats as they are.
 #include "kernels/kernel_table.h"
 
 namespace floe {

@@ -14,6 +14,9 @@
 #include "kernels/avx512.h"
 #include "kernels/avxvnni.h"
 #endif
+#if defined(FLOE_HAVE_FREE_ORDER)
+#include "free_order.h"
+#endif
 #if defined(FLOE_HAVE_NEON_DOTPROD)
 #include <sys/auxv.h>
 
@@ -107,10 +110,17 @@ void matmul_row_by_row(const PackedMatrix& weights, uint32_t plane, uint32_t gro
     matmul(weights, plane, group_begin, group_end, x, &id, 1, out + i * out_stride, out_stride);
   }
 }
+#endif
 
-KernelTable choose_row_by_row() {
-  KernelTable table = choose();
+#if defined(FLOE_PER_ROW_EXPERTS) || defined(FLOE_HAVE_FREE_ORDER)
+#define FLOE_EXPERIMENT
+KernelTable with_experiment(KernelTable table) {
+#if defined(FLOE_HAVE_FREE_ORDER)
+  if (std::strcmp(table.isa, "avx512") == 0) table.matmul = free_order_matmul;
+#endif
+#if defined(FLOE_PER_ROW_EXPERTS)
   table.matmul = matmul_row_by_row;
+#endif
   return table;
 }
 #endif
@@ -118,8 +128,8 @@ KernelTable choose_row_by_row() {
 }  // namespace
 
 const KernelTable& kernels() {
-#if defined(FLOE_PER_ROW_EXPERTS)
-  static const KernelTable table = choose_row_by_row();
+#if defined(FLOE_EXPERIMENT)
+  static const KernelTable table = with_experiment(choose());
 #else
   static const KernelTable& table = choose();
 #endif
