@@ -1,7 +1,7 @@
-// What row invariance costs: the AVX-512 kernels, free to choose an order of their own for each
-// number of rows. Compiled into the benchmark, and into builds with FLOE_FREE_ORDER.
+// What row invariance costs: the AVX-512 kernels, free to choose their order for one row and for
+// more. Compiled into the benchmark, and into builds with FLOE_FREE_ORDER.
 //
-// With few rows, kChains sums over the blocks run side by side and are added at the end; formats
+// With one row, kChains sums over the blocks run side by side and are added at the end; formats
 // with one scale per 32 columns join the scales of weights and activations before they meet the
 // product, once per row, and formats with sub-blocks fold d into their step scales, so that one
 // fused multiply-add per step is left where the fixed order has two roundings.
@@ -37,16 +37,16 @@ FLOE_INLINE void multiply_freely(const uint8_t* group, size_t next, uint32_t n_b
       step_products<V, F, kRows>(step, next, sub, x, products);
       unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
         constexpr int m = decltype(row)::value;
-        const Float a = V::all(&x.blocks[m]->scale);
+        const Float a = V::all(&x.q8[m]->scale);
         Float& sum = acc[m][kChain];
         sum = V::fma(products[m], layout.n_sub == 0 ? V::mul(d, a) : a, sum);
         if constexpr (layout.has_min) {
-          const Float m_sum = V::to_float(V::pair_dot(sub.minimum, x.blocks[m]->sums));
+          const Float m_sum = V::to_float(V::pair_dot(sub.minimum, x.q8[m]->sums));
           const Float scaled = V::mul(minimum, a);
           sum =
               layout.n_sub == 0 ? V::fma(m_sum, scaled, sum) : V::negative_fma(m_sum, scaled, sum);
         }
-        ++x.blocks[m];
+        ++x.q8[m];
       });
     }
     block += layout.block_bytes();

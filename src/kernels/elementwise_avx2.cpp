@@ -286,11 +286,11 @@ void softmax_block(float* x, size_t stride, uint32_t n_heads, uint32_t n, float*
   }
 }
 
-void quantize_row(const float* values, uint32_t stride, ActivationBlock* blocks) {
+void quantize_row(const float* values, uint32_t stride, ActivationBlock* q8) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
   for (size_t b = 0; b < stride / kActivationBlockCols; ++b) {
     const float* x = values + kActivationBlockCols * b;
-    ActivationBlock& block = blocks[b];
+    ActivationBlock& block = q8[b];
     __m256 v[4];
     __m256i largest = _mm256_setzero_si256();
 #pragma GCC unroll 4

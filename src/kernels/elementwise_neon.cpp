@@ -286,10 +286,10 @@ void softmax_block(float* x, size_t stride, uint32_t n_heads, uint32_t n, float*
   }
 }
 
-void quantize_row(const float* values, uint32_t stride, ActivationBlock* blocks) {
+void quantize_row(const float* values, uint32_t stride, ActivationBlock* q8) {
   for (size_t b = 0; b < stride / kActivationBlockCols; ++b) {
     const float* x = values + kActivationBlockCols * b;
-    ActivationBlock& block = blocks[b];
+    ActivationBlock& block = q8[b];
     float32x4_t v[8];
     const uint32_t amax_bits = load_block(x, v);
     if (amax_bits < kSmallestAmaxBits || amax_bits >= 0x7f800000u) {

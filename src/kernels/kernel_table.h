@@ -28,18 +28,19 @@ static_assert(sizeof(ActivationBlock) == 40);
 
 // Activation rows as matrix kernels read them. Both forms of the same n_rows vectors:
 //   values  f32 [n_rows][stride]   for F32, F16 and BF16 weights
-//   blocks  [n_rows][stride / 32]  for quantised weights
-// stride is n_cols rounded up to 32; columns past n_cols are zero.
+//   q8      [n_rows][stride / 32]  for quantised weights
+// stride is n_cols rounded up to 32; columns past n_cols are zero. The form that the weights do not
+// need may be absent.
 struct ActivationRows {
   uint32_t n_cols = 0;
   uint32_t stride = 0;
   const float* values = nullptr;
-  const ActivationBlock* blocks = nullptr;
+  const ActivationBlock* q8 = nullptr;
 
   // The rows from first_row on.
   ActivationRows from(size_t first_row) const {
-    return {n_cols, stride, values + first_row * stride,
-            blocks + first_row * (stride / kActivationBlockCols)};
+    return {n_cols, stride, values == nullptr ? nullptr : values + first_row * stride,
+            q8 == nullptr ? nullptr : q8 + first_row * (stride / kActivationBlockCols)};
   }
 };
 
@@ -68,10 +69,10 @@ struct KernelTable {
                  uint32_t group_end, const ActivationRows& x, const uint32_t* ids, uint32_t n_ids,
                  float* out, size_t out_stride);
 
-  // One row: blocks[stride / 32] from values[stride]. Per block: scale = largest magnitude / 127, q
-  // = value / scale to the nearest, ties to even. 32 columns that hold a NaN or an infinity get
-  // scale NaN and q 0, so that what they feed becomes NaN; magnitudes below 1e-36 become 0.
-  void (*quantize_row)(const float* values, uint32_t stride, ActivationBlock* blocks);
+  // One row: q8[stride / 32] from values[stride]. Per ActivationBlock: scale = largest magnitude /
+  // 127, q = value / scale to the nearest, ties to even. 32 columns that hold a NaN or an infinity
+  // get scale NaN and q 0, so that what they feed becomes NaN; magnitudes below 1e-36 become 0.
+  void (*quantize_row)(const float* values, uint32_t stride, ActivationBlock* q8);
 
   // out = x / sqrt(mean(x^2) + eps) * weight. weight null: ones. out may be x.
   void (*rms_norm)(const float* x, const float* weight, float eps, float* out, uint32_t n);

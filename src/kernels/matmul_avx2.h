@@ -1,5 +1,5 @@
 #pragma once
-// The AVX2 micro-kernel of the formats with blocks: one group of 8 weight rows against up to 4
+// The AVX2 micro-kernel of the formats with blocks: one group of 8 weight rows against up to 6
 // activation rows. A format is a struct that says how a word of 8 rows x 4 columns is unpacked into
 // bytes.
 //
@@ -161,7 +161,7 @@ FLOE_INLINE void step_products(const uint8_t* step, const SubScales& sub, const 
       const __m256i magnitude = F::kSum == 0 ? _mm256_abs_epi8(w) : w;
       unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
         constexpr int m = decltype(row)::value;
-        __m256i a = broadcast_word(x.blocks[m][x_step].q + 4 * kWord);
+        __m256i a = broadcast_word(x.q8[m][x_step].q + 4 * kWord);
         if constexpr (F::kSum == 0) a = _mm256_sign_epi8(a, w);
         const __m256i product = _mm256_maddubs_epi16(magnitude, a);
         sums[m] = kK == 0 ? product : pinned(_mm256_add_epi16(sums[m], product));
@@ -176,7 +176,7 @@ FLOE_INLINE void step_products(const uint8_t* step, const SubScales& sub, const 
   if constexpr (F::kOffset != 0) {
     unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
       constexpr int m = decltype(row)::value;
-      const __m256i x_sums = broadcast_word(x.blocks[m][x_step].sums);
+      const __m256i x_sums = broadcast_word(x.q8[m][x_step].sums);
       products[m] = _mm256_sub_epi32(products[m], _mm256_madd_epi16(sub.offset, x_sums));
     });
   }
@@ -206,11 +206,11 @@ FLOE_INLINE void group_rows(const uint8_t* group, uint32_t n_blocks, bool cold,
       step_products<F, kRows>(step, sub, x, x_step, products);
       unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
         constexpr int m = decltype(row)::value;
-        const __m256 a = _mm256_broadcast_ss(&x.blocks[m][x_step].scale);
+        const __m256 a = _mm256_broadcast_ss(&x.q8[m][x_step].scale);
         const __m256 p = _mm256_cvtepi32_ps(products[m]);
         t[m] = layout.n_steps == 1 ? _mm256_mul_ps(p, a) : _mm256_fmadd_ps(p, a, t[m]);
         if constexpr (layout.has_min) {
-          const __m256i x_sums = broadcast_word(x.blocks[m][x_step].sums);
+          const __m256i x_sums = broadcast_word(x.q8[m][x_step].sums);
           const __m256 minimum = _mm256_cvtepi32_ps(_mm256_madd_epi16(sub.minimum, x_sums));
           s[m] =
               layout.n_steps == 1 ? _mm256_mul_ps(minimum, a) : _mm256_fmadd_ps(minimum, a, s[m]);

@@ -47,7 +47,7 @@ static_assert(kActivationBlockCols == kStepCols, "a step of weights meets a bloc
 // The quantised activation rows of one pass.
 template <int kRows>
 struct RowSet {
-  const ActivationBlock* blocks[kRows];
+  const ActivationBlock* q8[kRows];
 };
 
 FLOE_INLINE size_t row_id(const MatmulCall& call, uint32_t i) {
@@ -64,8 +64,8 @@ FLOE_INLINE RowSet<kRows> row_set(const MatmulCall& call, uint32_t i) {
   RowSet<kRows> x;
   unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
     constexpr int m = decltype(row)::value;
-    x.blocks[m] = call.x.blocks + row_id(call, i + static_cast<uint32_t>(m)) *
-                                      (call.x.stride / kActivationBlockCols);
+    x.q8[m] = call.x.q8 +
+              row_id(call, i + static_cast<uint32_t>(m)) * (call.x.stride / kActivationBlockCols);
   });
   return x;
 }

@@ -40,14 +40,14 @@ struct DotProducts {
                                    int32x4_t (&sums)[kRows][2]) {
     unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
       constexpr int m = decltype(row)::value;
-      sums[m][0] = sums[m][1] = vdupq_n_s32(first_sum<F, kHalf>(x.blocks[m][x_step].sums));
+      sums[m][0] = sums[m][1] = vdupq_n_s32(first_sum<F, kHalf>(x.q8[m][x_step].sums));
     });
     unroll<0, 4 / kHalves<F>>([&](auto index) __attribute__((always_inline)) {
       constexpr int kChunk = chunk_at<F>(kHalf, decltype(index)::value);
       int8x8_t a[kRows];
       unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
         constexpr int m = decltype(row)::value;
-        a[m] = vld1_s8(x.blocks[m][x_step].q + 8 * kChunk);
+        a[m] = vld1_s8(x.q8[m][x_step].q + 8 * kChunk);
       });
       unroll<0, 2>([&](auto side) __attribute__((always_inline)) {
         constexpr int kSide = decltype(side)::value;
@@ -78,8 +78,8 @@ struct MatrixProducts {
     unroll<0, kPairs>([&](auto pair) __attribute__((always_inline)) {
       constexpr int p = decltype(pair)::value;
       const int32x4_t first =
-          vcombine_s32(vdup_n_s32(first_sum<F, kHalf>(x.blocks[2 * p][x_step].sums)),
-                       vdup_n_s32(first_sum<F, kHalf>(x.blocks[2 * p + 1][x_step].sums)));
+          vcombine_s32(vdup_n_s32(first_sum<F, kHalf>(x.q8[2 * p][x_step].sums)),
+                       vdup_n_s32(first_sum<F, kHalf>(x.q8[2 * p + 1][x_step].sums)));
       tile[p][0] = tile[p][1] = tile[p][2] = tile[p][3] = first;
     });
     unroll<0, 4 / kHalves<F>>([&](auto index) __attribute__((always_inline)) {
@@ -87,8 +87,8 @@ struct MatrixProducts {
       int8x16_t a[kPairs];
       unroll<0, kPairs>([&](auto pair) __attribute__((always_inline)) {
         constexpr int p = decltype(pair)::value;
-        a[p] = vcombine_s8(vld1_s8(x.blocks[2 * p][x_step].q + 8 * kChunk),
-                           vld1_s8(x.blocks[2 * p + 1][x_step].q + 8 * kChunk));
+        a[p] = vcombine_s8(vld1_s8(x.q8[2 * p][x_step].q + 8 * kChunk),
+                           vld1_s8(x.q8[2 * p + 1][x_step].q + 8 * kChunk));
       });
       unroll<0, 2>([&](auto side) __attribute__((always_inline)) {
         constexpr int kSide = decltype(side)::value;
@@ -180,11 +180,11 @@ FLOE_INLINE void group_rows(const uint8_t* group, uint32_t n_blocks, const RowSe
       step_products<F, Products>(step, sub, x, x_step, products);
       unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
         constexpr int m = decltype(row)::value;
-        const Lanes a = splat(x.blocks[m][x_step].scale);
+        const Lanes a = splat(x.q8[m][x_step].scale);
         const Lanes p = {vcvtq_f32_s32(products[m][0]), vcvtq_f32_s32(products[m][1])};
         t[m] = layout.n_steps == 1 ? p * a : fma(p, a, t[m]);
         if constexpr (layout.has_min) {
-          const Lanes minimum = step_minimum<F>(sub, x.blocks[m][x_step].sums);
+          const Lanes minimum = step_minimum<F>(sub, x.q8[m][x_step].sums);
           s[m] = layout.n_steps == 1 ? minimum * a : fma(minimum, a, s[m]);
         }
       });

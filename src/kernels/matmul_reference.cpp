@@ -11,14 +11,14 @@ namespace {
 
 struct ActivationRow {
   const float* values;
-  const ActivationBlock* blocks;
+  const ActivationBlock* q8;
 };
 
-// Only the form that the weights need is touched; the other may be absent.
+// Only the form that the weights need is touched.
 ActivationRow activation_row(const ActivationRows& x, uint32_t row, bool plain) {
   const size_t start = size_t{row} * x.stride;
   if (plain) return {x.values + start, nullptr};
-  return {nullptr, x.blocks + start / kActivationBlockCols};
+  return {nullptr, x.q8 + start / kActivationBlockCols};
 }
 
 template <QuantType type>
@@ -33,7 +33,7 @@ float dot_blocks(const uint8_t* group, uint32_t n_cols, uint32_t r, const Activa
     float s = 0;
     for (uint32_t i = 0; i < layout.n_steps; ++i, ++x_step) {
       const uint8_t* step = Reader::step(block, i);
-      const ActivationBlock& xs = x.blocks[x_step];
+      const ActivationBlock& xs = x.q8[x_step];
       int32_t p = 0;
       int32_t m = 0;
       for (uint32_t half = 0; half < 2; ++half) {
@@ -111,10 +111,10 @@ void matmul(const PackedMatrix& weights, uint32_t plane, uint32_t group_begin, u
   }
 }
 
-void quantize_row(const float* values, uint32_t stride, ActivationBlock* blocks) {
+void quantize_row(const float* values, uint32_t stride, ActivationBlock* q8) {
   for (uint32_t b = 0; b < stride / kActivationBlockCols; ++b) {
     const float* x = values + size_t{b} * kActivationBlockCols;
-    ActivationBlock& block = blocks[b];
+    ActivationBlock& block = q8[b];
     // Magnitudes compare as integers do, NaN and infinity above all others.
     uint32_t amax_bits = 0;
     for (uint32_t i = 0; i < kActivationBlockCols; ++i) {

@@ -53,7 +53,7 @@ FLOE_INLINE void step_products(const uint8_t* step, size_t next, const SubScales
       } else {
         constexpr uint32_t kMinus = static_cast<uint16_t>(-F::kOffset);
         constexpr uint32_t kPair = kHalves == 1 ? kMinus * 0x10001u : kMinus << (16 * kHalf);
-        sums[m] = V::pair_dot(V::all32(static_cast<int>(kPair)), x.blocks[m]->sums);
+        sums[m] = V::pair_dot(V::all32(static_cast<int>(kPair)), x.q8[m]->sums);
       }
     });
     unroll<0, kWords>([&](auto k) __attribute__((always_inline)) {
@@ -63,7 +63,7 @@ FLOE_INLINE void step_products(const uint8_t* step, size_t next, const SubScales
       const typename V::Int word = F::template word<kWord>(plane, next);
       unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
         constexpr int m = decltype(row)::value;
-        sums[m] = V::dot(sums[m], word, x.blocks[m]->q + 4 * kWord);
+        sums[m] = V::dot(sums[m], word, x.q8[m]->q + 4 * kWord);
       });
     });
     unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
@@ -104,13 +104,13 @@ FLOE_INLINE void multiply_groups(const uint8_t* group, size_t next, uint32_t n_b
       step_products<V, F, kRows>(step, next, sub, x, products);
       unroll<0, kRows>([&](auto row) __attribute__((always_inline)) {
         constexpr int m = decltype(row)::value;
-        const Float a = V::all(&x.blocks[m]->scale);
+        const Float a = V::all(&x.q8[m]->scale);
         t[m] = layout.n_steps == 1 ? V::mul(products[m], a) : V::fma(products[m], a, t[m]);
         if constexpr (layout.has_min) {
-          const Float minimum = V::to_float(V::pair_dot(sub.minimum, x.blocks[m]->sums));
+          const Float minimum = V::to_float(V::pair_dot(sub.minimum, x.q8[m]->sums));
           s[m] = layout.n_steps == 1 ? V::mul(minimum, a) : V::fma(minimum, a, s[m]);
         }
-        ++x.blocks[m];  // an index would cost registers: eight rows need all there are
+        ++x.q8[m];  // an index would cost registers: eight rows need all there are
       });
     }
     const Float d = F::scale(block, next);

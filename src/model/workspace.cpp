@@ -27,7 +27,7 @@ class Carver {
     target.stride = (n_cols + 31) & ~31u;
     const uint64_t n = n_rows * target.stride;
     array(target.values, n);
-    array(target.blocks, n / kActivationBlockCols);
+    array(target.q8, n / kActivationBlockCols);
   }
 
  private:

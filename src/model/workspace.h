@@ -20,12 +20,12 @@ struct ActivationBuffer {
   uint32_t n_cols = 0;
   uint32_t stride = 0;                // n_cols rounded up to 32
   float* values = nullptr;            // f32 [n_rows][stride]
-  ActivationBlock* blocks = nullptr;  // [n_rows][stride / 32]
+  ActivationBlock* q8 = nullptr;  // [n_rows][stride / 32]
 
   float* row(size_t index) const { return values + index * stride; }
   // The rows from first_row on.
   ActivationRows rows(size_t first_row = 0) const {
-    return ActivationRows{n_cols, stride, values, blocks}.from(first_row);
+    return ActivationRows{n_cols, stride, values, q8}.from(first_row);
   }
   // Fills the 8-bit form of columns [col_begin, col_end) of a row; col_begin is a multiple of 32,
   // col_end too unless it is n_cols.
@@ -33,7 +33,7 @@ struct ActivationBuffer {
                 uint32_t col_end) const {
     const size_t at = index * stride + col_begin;
     const uint32_t width = ((col_end + 31) & ~31u) - col_begin;
-    kernels.quantize_row(values + at, width, blocks + at / kActivationBlockCols);
+    kernels.quantize_row(values + at, width, q8 + at / kActivationBlockCols);
   }
   void quantize(const KernelTable& kernels, size_t index) const {
     quantize(kernels, index, 0, n_cols);

@@ -5,8 +5,6 @@
 // blocks' bytes, then the activations' floats, both cut or padded with zeros to what the shape
 // needs.
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +12,7 @@
 #include <vector>
 
 #include "kernels/kernel_table.h"
+#include "kernels/matmul_cases.h"
 
 namespace {
 
@@ -32,11 +31,8 @@ void require(bool condition, const char* what, QuantType type) {
   std::abort();
 }
 
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](float x, float y) {
-    return std::bit_cast<uint32_t>(x) == std::bit_cast<uint32_t>(y) ||
-           (std::isnan(x) && std::isnan(y));
-  });
+bool same_values(const std::vector<float>& a, const std::vector<float>& b) {
+  return std::ranges::equal(a, b, [](float x, float y) { return same_bits(x, y); });
 }
 
 using Blocks = std::vector<ActivationBlock>;
@@ -47,11 +43,6 @@ Blocks quantize(const KernelTable& table, const std::vector<float>& values, uint
     table.quantize_row(&values[i], stride, &blocks[i / kActivationBlockCols]);
   }
   return blocks;
-}
-
-bool same_block(const ActivationBlock& a, const ActivationBlock& b) {
-  return same_bits({a.scale}, {b.scale}) && std::ranges::equal(a.sums, b.sums) &&
-         std::ranges::equal(a.q, b.q);
 }
 
 }  // namespace
@@ -92,7 +83,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (uint32_t r = 0; r < n_rows; ++r) {
     format.decode(file.data() + r * row_bytes(type, n_cols), expected.data(), n_cols);
     decode_row(matrix, 0, r, row.data());
-    require(same_bits(expected, row), "a packed row decodes differently", type);
+    require(same_values(expected, row), "a packed row decodes differently", type);
   }
 
   const Blocks reference_blocks = quantize(reference_kernels(), values, stride);
@@ -105,7 +96,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             "activations are quantised differently", type);
     std::vector<float> out(reference.size());
     table->matmul(matrix, 0, 0, matrix.n_groups, x, nullptr, n_activations, out.data(), n_rows);
-    require(same_bits(reference, out), "a product differs", type);
+    require(same_values(reference, out), "a product differs", type);
   }
   std::free(packed);
   return 0;

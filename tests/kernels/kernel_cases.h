@@ -2,7 +2,6 @@
 // What the kernel tests share: random packed matrices, activation rows, comparison of bits.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -26,12 +25,6 @@ inline std::vector<const KernelTable*> fast_tables() {
 
 inline std::vector<const KernelTable*> all_tables() {
   return machine_kernels();
-}
-
-// Equal bits, or both NaN: which NaN comes out of an operation is not part of the contract.
-inline bool same_bits(float a, float b) {
-  return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b) ||
-         (std::isnan(a) && std::isnan(b));
 }
 
 inline ::testing::AssertionResult same_bits(const std::vector<float>& a,
@@ -89,7 +82,7 @@ struct TestMatrix {
 
 struct TestRows {
   std::vector<float> values;
-  std::vector<ActivationBlock> blocks;
+  std::vector<ActivationBlock> q8;
   ActivationRows view;
 
   TestRows(uint32_t n_cols, uint32_t n_rows, const std::vector<float>& dense) {
@@ -98,13 +91,12 @@ struct TestRows {
     for (uint32_t r = 0; r < n_rows; ++r) {
       std::memcpy(&values[size_t{r} * stride], &dense[size_t{r} * n_cols], size_t{n_cols} * 4);
     }
-    blocks.resize(values.size() / kActivationBlockCols);
+    q8.resize(values.size() / kActivationBlockCols);
     for (uint32_t r = 0; r < n_rows; ++r) {
       const size_t start = size_t{r} * stride;
-      reference_kernels().quantize_row(&values[start], stride,
-                                       &blocks[start / kActivationBlockCols]);
+      reference_kernels().quantize_row(&values[start], stride, &q8[start / kActivationBlockCols]);
     }
-    view = {n_cols, stride, values.data(), blocks.data()};
+    view = {n_cols, stride, values.data(), q8.data()};
   }
   TestRows(const TestRows&) = delete;
   TestRows& operator=(const TestRows&) = delete;

@@ -1,12 +1,16 @@
 #pragma once
 // The cases of the matrix kernels: what the tests compare with the reference is what the benchmark
 // times.
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <random>
 #include <vector>
 
 #include "base/half.h"
+#include "kernels/kernel_table.h"
 #include "quant/format.h"
 
 namespace floe {
@@ -31,6 +35,17 @@ struct MatmulShape {
 };
 // A dense layer's, an expert's there and back, and an odd number of row groups with a part of one.
 inline constexpr MatmulShape kMatmulShapes[] = {{4096, 1024}, {2048, 768}, {768, 2048}, {256, 21}};
+
+// Equal bits, or both NaN: which NaN comes out of an operation is not part of the contract.
+inline bool same_bits(float a, float b) {
+  return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b) ||
+         (std::isnan(a) && std::isnan(b));
+}
+
+inline bool same_block(const ActivationBlock& a, const ActivationBlock& b) {
+  return same_bits(a.scale, b.scale) && std::ranges::equal(a.sums, b.sums) &&
+         std::ranges::equal(a.q, b.q);
+}
 
 inline std::vector<float> random_values(std::mt19937& rng, size_t n, float sigma = 1.0f) {
   std::normal_distribution<float> normal(0.0f, sigma);

@@ -18,7 +18,7 @@ std::vector<float> multiply(const KernelTable& table, const TestMatrix& matrix, 
   // The form that the weights do not need may be absent.
   ActivationRows view = x.view;
   if (is_plain(matrix.shape.type)) {
-    view.blocks = nullptr;
+    view.q8 = nullptr;
   } else {
     view.values = nullptr;
   }
@@ -40,10 +40,10 @@ Expected expected(const TestMatrix& matrix, uint32_t plane, uint32_t row, const 
   const float* w = matrix.row(plane, row);
   const size_t start = size_t{x_row} * x.view.stride;
   for (uint32_t c = 0; c < matrix.shape.n_cols; ++c) {
-    const double activation = is_plain(matrix.shape.type)
-                                  ? x.values[start + c]
-                                  : static_cast<double>(x.blocks[(start + c) / 32].scale) *
-                                        x.blocks[(start + c) / 32].q[c % 32];
+    const double activation =
+        is_plain(matrix.shape.type)
+            ? x.values[start + c]
+            : static_cast<double>(x.q8[(start + c) / 32].scale) * x.q8[(start + c) / 32].q[c % 32];
     result.value += activation * w[c];
     result.magnitude += std::abs(activation * w[c]);
   }
@@ -136,6 +136,21 @@ TEST_P(Matmul, MeasuredCases) {
         }
       }
     }
+  }
+}
+
+// More rows than the second-level cache holds of their quantised form: groups pass by twice.
+TEST_P(Matmul, MoreRowsThanABlock) {
+  constexpr uint32_t kCols = 4096;
+  constexpr uint32_t kActivations = 80;
+  static_assert(kActivations * (kCols / kActivationBlockCols) * sizeof(ActivationBlock) >
+                384 * 1024);
+  std::mt19937 rng(11);
+  const TestMatrix matrix(rng, GetParam(), kCols, 21);
+  const TestRows x = random_rows(rng, kCols, kActivations);
+  const std::vector<float> reference = multiply(reference_kernels(), matrix, 0, x, kActivations);
+  for (const KernelTable* table : fast_tables()) {
+    ASSERT_TRUE(same_bits(reference, multiply(*table, matrix, 0, x, kActivations))) << table->isa;
   }
 }
 
@@ -280,11 +295,6 @@ TEST_P(Matmul, ArbitraryBlocks) {
       ASSERT_TRUE(same_bits(reference, multiply(*table, matrix, 0, x, 3))) << table->isa;
     }
   }
-}
-
-bool same_block(const ActivationBlock& a, const ActivationBlock& b) {
-  return same_bits(a.scale, b.scale) && std::ranges::equal(a.sums, b.sums) &&
-         std::ranges::equal(a.q, b.q);
 }
 
 TEST(QuantizeRow, FollowsItsDefinition) {
