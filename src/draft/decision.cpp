@@ -6,6 +6,10 @@ const char* to_string(SpecReason reason) {
   switch (reason) {
     case SpecReason::none:
       return "";
+    case SpecReason::no_drafter:
+      return "no drafter";
+    case SpecReason::not_wanted:
+      return "not wanted";
     case SpecReason::pays:
       return "pays";
     case SpecReason::fixed:

@@ -6,7 +6,9 @@ namespace floe {
 
 enum class SpecReason : uint8_t {
   none,  // nothing was decided
-  pays,
+  no_drafter,
+  not_wanted,
+  pays,  // the first of those that a step decides
   fixed,
   no_guess,
   no_rows,
@@ -16,7 +18,7 @@ enum class SpecReason : uint8_t {
   loss_account,
   parked,
 };
-inline constexpr uint32_t kSpecReasons = 10;
+inline constexpr uint32_t kSpecReasons = 12;
 const char* to_string(SpecReason reason);  // "pays", "would not pay", ...
 
 struct SpecDecision {

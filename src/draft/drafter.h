@@ -32,7 +32,8 @@ struct DraftToken {
 
 inline constexpr uint32_t kMaxDraftTokens = 32;  // of one sequence in one step
 
-// What a drafter has read since it was made.
+// What a drafter has read since it was made. The embedding rows of an EAGLE-3 head, its own or the
+// trunk's, are not counted.
 struct DraftReads {
   uint64_t weight_bytes = 0;  // of its own
   uint64_t head_bytes = 0;    // lm_head and embedding rows that are the trunk's

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -50,6 +51,7 @@ struct Sequence {
   std::array<double, kDraftSources> paying_tokens{};  // that those are expected to bring
   std::array<uint64_t, kDraftSources> asked_in{};     // the last step that asked it
   std::array<bool, kDraftSources> has_given_up{};
+  SpecReason unasked = SpecReason::none;  // why a drafter that costs was not asked, this step
   SpecDecision decision;
 };
 
@@ -99,6 +101,12 @@ class Economics::Impl {
     n_plains_wanted_.resize(n_sequences + 1, kFirstPlainSteps);
     n_verifies_.resize(n_sequences + 1);
   }
+  // By a sequence of the batch.
+  bool is_kept_up(uint32_t source) const {
+    return std::any_of(sequences_.begin(), sequences_.end(), [&](const auto& sequence) {
+      return sequence->in_batch && !sequence->has_given_up[source];
+    });
+  }
   double draft_seconds_of(DraftSource source) const;
   double expected_draft_seconds() const;
   void plan_paid(DraftSource source);
@@ -141,6 +149,7 @@ class Economics::Impl {
   // before.
   std::array<uint32_t, kDraftSources> n_asked_{};
   std::array<bool, kDraftSources> is_planned_{}, is_asked_aside_{};
+  std::array<SpecReason, kDraftSources> unplanned_{};  // why the plan has no tokens for some
   bool all_asked_before_ = true;  // in the step before: those that are asked now
   uint64_t step_ = 2;
   StepCost::Basis basis_;
@@ -206,6 +215,7 @@ double Economics::Impl::expected_draft_seconds() const {
 void Economics::Impl::plan_paid(DraftSource source) {
   const auto s = static_cast<size_t>(source);
   is_planned_[s] = true;
+  unplanned_[s] = SpecReason::none;
   of_plan_.clear();
   chances_.clear();
   for (const auto& sequence : sequences_) {
@@ -232,6 +242,8 @@ void Economics::Impl::plan_paid(DraftSource source) {
   const Choice choice = choose_guesses(
       chances_, cost_, basis_, {0, draft_seconds_of(source), kMinGain}, account_, planned_rows_);
   pays_[s] = choice.n_chosen != 0;
+  unplanned_[s] =
+      pays_[s] || !choice.is_refused ? SpecReason::would_not_pay : SpecReason::loss_account;
   for (const Chance& chance : std::span(chances_).first(choice.n_chosen)) {
     ++of_plan_[chance.sequence]->n_paying[s];
     of_plan_[chance.sequence]->paying_tokens[s] += chance.reach;
@@ -314,7 +326,10 @@ uint32_t Economics::Impl::tokens_to_ask(SequenceId id, DraftSource source, bool 
   if (!is_planned_[s]) plan_paid(source);
   uint32_t n_tokens = sequence->n_paying[s];
   if (n_tokens == 0) {
-    if (!may_ask_aside(source)) return 0;
+    if (!may_ask_aside(source)) {
+      if (sequence->in_batch) sequence->unasked = unplanned_[s];
+      return 0;
+    }
     is_asked_aside_[s] = true;
     n_tokens = SideAsking::kTokens;
   }
@@ -429,6 +444,7 @@ void Economics::Impl::explain(std::span<const SpecCandidate> candidates, SpecRea
   for (uint32_t c = 0; c < candidates.size(); ++c) {
     if (of_candidate_[c] == nullptr) continue;
     SpecDecision& decision = of_candidate_[c]->decision;
+    const SpecReason unasked = std::exchange(of_candidate_[c]->unasked, SpecReason::none);
     decision.predicted_seconds = predicted_seconds_;
     if (candidates[c].n_verify != 0) {
       decision.state = policy_.mode == SpecMode::report ? "would draft" : "draft";
@@ -436,10 +452,13 @@ void Economics::Impl::explain(std::span<const SpecCandidate> candidates, SpecRea
       continue;
     }
     decision.state = reason == SpecReason::parked ? "parked" : "plain";
-    decision.reason = reason == SpecReason::parked  ? SpecReason::parked
-                      : candidates[c].draft.empty() ? SpecReason::no_guess
-                      : reason == SpecReason::pays  ? SpecReason::would_not_pay
-                                                    : reason;
+    if (reason == SpecReason::parked) {
+      decision.reason = reason;
+    } else if (candidates[c].draft.empty()) {
+      decision.reason = unasked != SpecReason::none ? unasked : SpecReason::no_guess;
+    } else {
+      decision.reason = reason == SpecReason::pays ? SpecReason::would_not_pay : reason;
+    }
   }
 }
 
@@ -504,13 +523,7 @@ void Economics::Impl::account_for_upkeep(std::span<const SpecOutcome> outcomes,
   for (uint32_t s = 0; s < kDraftSources; ++s) {
     if (!costs_[s]) continue;
     // Where nobody has it, what little time passes is not the drafter's.
-    const bool has_it = std::any_of(
-        sequences_.begin(), sequences_.end(),
-        [&](const auto& sequence) { return sequence->in_batch && !sequence->has_given_up[s]; });
-    if (!has_it) {
-      pays_[s] = false;
-      continue;
-    }
+    if (!is_kept_up(s)) continue;
     const double n_taken = seconds[s] / basis_.plain_seconds * basis_.n_sequences;
     if (!upkeep_[s].charge(n_brought[s], n_taken)) continue;
     for (const auto& sequence : sequences_) {
@@ -546,6 +559,9 @@ void Economics::Impl::observe(std::span<const SpecOutcome> outcomes, const StepM
     sequence->shadows.score(acceptance_, sequence->acceptance, outcome.draft, outcome.committed);
     router_.commit(sequence->router, measure.routing, measure.n_rows, outcome.first_row,
                    outcome.n_accepted + 1);
+  }
+  if (n_sequences != 0) {
+    for (uint32_t s = 0; s < kDraftSources; ++s) pays_[s] = pays_[s] && is_kept_up(s);
   }
   if (measure.n_prompt_rows != 0) {
     learn_from_prompts(measure, n_verified, n_accepted);

@@ -107,7 +107,8 @@ class Economics {
   bool has_given_up(SequenceId sequence, DraftSource source) const;
   // Whether guesses of this source may become rows at present: of a free drafter unless speculation
   // is parked, of one that costs if besides the last plan for the batch gave it tokens and somebody
-  // in the batch keeps it up. Asking it on the side is no use of it.
+  // in the batch keeps it up. Asking it on the side is no use of it. While nobody decodes it keeps
+  // its last value.
   bool lets_guess(DraftSource source, bool is_free) const;
 
   // Of the last step.

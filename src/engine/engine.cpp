@@ -116,7 +116,7 @@ void Engine::Impl::admit() {
     sequence->was_admitted = true;
     if (verify_.active()) {
       sequence->telemetry.spec_state = "plain";
-      sequence->telemetry.spec_reason = to_string(SpecReason::no_guess);
+      sequence->telemetry.spec_reason = SpecReason::no_guess;
     }
     sequence->n_prompt_cached = sequence->n_cached;
     sequence->admit_ns = now_ns_;

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <string_view>
 
 #include "base/time_between.h"
 #include "engine/engine_impl.h"
@@ -50,8 +49,9 @@ void Engine::Impl::count_step(const ForwardOutput& output, std::span<const Plann
   stats_.last_union_mean = telemetry_.experts_union_mean;
   stats_.last_rows = telemetry_.n_rows;
   stats_.step.observe(telemetry_.seconds);
-  if (ledger.n_moe_layers == 0) return;
-  stats_.experts_union[batch_bucket(telemetry_.n_rows)].observe(telemetry_.experts_union_mean);
+  if (ledger.n_moe_layers != 0) {
+    stats_.experts_union[batch_bucket(telemetry_.n_rows)].observe(telemetry_.experts_union_mean);
+  }
 }
 
 void Engine::Impl::count_decode_step(Sequence& sequence) {
@@ -68,17 +68,19 @@ void Engine::Impl::count_guesses(Sequence& sequence, const PlannedRows& planned)
   ChoiceTelemetry& sums = sequence.telemetry;
   if (!sequence.known_to_drafters) {
     sums.spec_state = "off";
-    sums.spec_reason = "not wanted";
+    sums.spec_reason = SpecReason::not_wanted;
     return;
   }
   const SpecDecision decision = verify_.decision(sequence);
   const bool was_drafting = sequence.drafting;
   sequence.drafting = !planned.guesses.empty();
+  // The step of the last token that there may be has no room for a guess.
+  const bool has_room = sequence.n_output() + 1 < sequence.max_tokens;
   stats_.n_spec_switches[static_cast<size_t>(decision.reason)] +=
-      sequence.drafting != was_drafting ? 1 : 0;
+      has_room && sequence.drafting != was_drafting ? 1 : 0;
   stats_.n_drafts += sequence.drafting ? 1 : 0;
   sums.spec_state = decision.state;
-  sums.spec_reason = to_string(decision.reason);
+  sums.spec_reason = decision.reason;
   sums.predicted_seconds += telemetry_.predicted_seconds;
   sums.n_predicted_steps += telemetry_.predicted_seconds > 0.0 ? 1 : 0;
   sums.n_drafted += planned.guesses.size();
@@ -136,7 +138,7 @@ EngineStats Engine::Impl::stats() const {
   stats.n_sequences = static_cast<uint32_t>(scheduler_.running().size());
   for (const Sequence* sequence : scheduler_.running()) {
     stats.n_drafting += sequence->drafting ? 1 : 0;
-    stats.n_parked += std::string_view(sequence->telemetry.spec_state) == "parked" ? 1 : 0;
+    stats.n_parked += sequence->telemetry.spec_reason == SpecReason::parked ? 1 : 0;
   }
   stats.drafters = verify_.drafter_states();
   stats.n_kv_blocks = scheduler_.pool().n_blocks();

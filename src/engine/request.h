@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "draft/decision.h"
 #include "draft/drafter.h"
 
 namespace floe {
@@ -99,8 +100,8 @@ struct ChoiceTelemetry {
   uint64_t n_accepted = 0;            // of those
   uint64_t n_predicted_accepted = 0;  // the same, of guesses taken from Request::prediction
   uint64_t n_predicted_rejected = 0;
-  const char* spec_state = "off";  // of the last step, as SpecDecision has them; static texts
-  const char* spec_reason = "no drafter";
+  const char* spec_state = "off";  // of the last step, as SpecDecision has them; a static text
+  SpecReason spec_reason = SpecReason::no_drafter;
   uint64_t n_predicted_steps = 0;  // steps whose time was predicted
   double predicted_seconds = 0.0;  // summed over those
 };

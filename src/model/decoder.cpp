@@ -164,11 +164,14 @@ void Decoder::finish_row(Pass& pass, uint32_t row, const float* norm, bool keep_
               hidden_dim * sizeof(float));
 }
 
+// A row of it for each row.
+void Decoder::count_embedding(Pass& pass) const {
+  if (pass.ledger == nullptr) return;
+  pass.ledger->head_bytes +=
+      pass.n_rows() * (network_->token_embedding.group_bytes / kRowsPerGroup);
+}
+
 void Decoder::project_logits(Pass& pass, Stage input, uint32_t n_logit_rows) {
-  if (pass.ledger != nullptr) {
-    const PackedMatrix& embedding = network_->token_embedding;
-    pass.ledger->head_bytes += pass.n_rows() * (embedding.group_bytes / kRowsPerGroup);
-  }
   PackedMatrix head = network_->lm_head();
   head.n_rows = pass.n_logits;
   head.n_groups = (head.n_rows + kRowsPerGroup - 1) / kRowsPerGroup;
@@ -180,6 +183,7 @@ void Decoder::project_logits(Pass& pass, Stage input, uint32_t n_logit_rows) {
 void Decoder::walk_trunk(Pass& pass, uint32_t n_logit_rows) {
   const std::vector<Layer>& layers = network_->layers;
   const uint32_t n_layers = network_->n_trunk_layers;
+  count_embedding(pass);
   Stage input = each_row(pass, {}, [&](uint32_t row) {
     embed(pass.rows[row].token, ws_.hidden + size_t{row} * network_->hidden_dim);
     rotate_row(pass, row);
@@ -207,6 +211,7 @@ Stage Decoder::join_mtp(Pass& pass, const float* previous_hidden) {
   const MtpHead& mtp = *network_->mtp;
   const uint32_t hidden_dim = network_->hidden_dim;
   const float eps = network_->rms_eps;
+  count_embedding(pass);
   const Stage normed = each_row(pass, {}, [&](uint32_t row) {
     float* embedding = ws_.branch + size_t{row} * hidden_dim;
     float* both = ws_.joined_input.row(row);

@@ -50,6 +50,7 @@ class Decoder : public Model {
   void finish_ffn(Pass& pass, const Layer& layer, uint32_t row);
   void tap(uint32_t layer, uint32_t row);
   void finish_row(Pass& pass, uint32_t row, const float* norm, bool keep_normed);
+  void count_embedding(Pass& pass) const;
   void project_logits(Pass& pass, Stage input, uint32_t n_logit_rows);
 
   ModelInfo info_;

@@ -186,10 +186,9 @@ void add_own(const MetricsInput& input, MetricsText& out) {
   }
   out.family("floe_spec_switches_total", "counter",
              "Times that a choice began or ceased to speculate, by why.");
-  for (size_t i = 0; i < kSpecReasons; ++i) {
-    const auto reason = static_cast<SpecReason>(i);
-    if (reason == SpecReason::none) continue;
-    out.sample(static_cast<double>(s.n_spec_switches[i]), {{"reason", to_string(reason)}});
+  for (auto i = static_cast<size_t>(SpecReason::pays); i < kSpecReasons; ++i) {
+    out.sample(static_cast<double>(s.n_spec_switches[i]),
+               {{"reason", to_string(static_cast<SpecReason>(i))}});
   }
   out.family("floe_spec_sequences", "gauge", "Choices in the running batch, by what they do.");
   out.sample(s.n_drafting, {{"state", "draft"}});

@@ -169,7 +169,7 @@ std::string figures_json(const AnswerFigures& f) {
   out += ",\"spec_state\":";
   append_string(t.spec_state, out);
   out += ",\"spec_reason\":";
-  append_string(t.spec_reason, out);
+  append_string(to_string(t.spec_reason), out);
   append_format(out, ",\"think_state\":\"{}\"}}", f.thinking ? "on" : "off");
   return out;
 }

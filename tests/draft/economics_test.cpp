@@ -101,6 +101,58 @@ TEST(Economics, SaysWhy) {
   EXPECT_STREQ(desk.economics.decision(2).state, "off");
 }
 
+TEST(Economics, SaysWhyADrafterThatCostsIsNotAsked) {
+  Desk desk(SpecMode::adaptive);
+  desk.source = DraftSource::mtp;
+  desk.is_free = false;
+  desk.seconds_per_guess = 0.01;
+  for (int i = 0; i < 60; ++i) desk.step(8, true);
+  EXPECT_EQ(desk.reason(), "pays");
+  desk.step(0, true);
+  EXPECT_GT(desk.n_asked, 0u);
+  EXPECT_EQ(desk.reason(), "no guess") << "it was asked and had none";
+  uint32_t n_unasked = 0;
+  for (int i = 0; i < 100; ++i) {
+    desk.step(8, false);
+    if (desk.n_asked != 0) continue;
+    ++n_unasked;
+    EXPECT_EQ(desk.reason(), "would not pay") << i;
+  }
+  EXPECT_GT(n_unasked, 0u);
+  EXPECT_EQ(desk.reason(), "would not pay");
+  // The plan is of the batch of the step before: a sequence that has just begun is not in it.
+  do {
+    desk.step(8, false);
+  } while (desk.n_asked == 0);
+  do {
+    desk.step(8, false);
+  } while (desk.n_asked != 0);
+  desk.economics.begin(2);
+  std::vector<SpecCandidate> candidates = {{1, desk.position, {}}, {2, 10, {}}};
+  for (const SpecCandidate& candidate : candidates) {
+    EXPECT_EQ(desk.economics.tokens_to_ask(candidate.sequence, desk.source, false, 0, 32), 0u)
+        << "it was asked aside of late";
+  }
+  desk.economics.allocate(candidates, {0, 8});
+  EXPECT_EQ(desk.reason(), "would not pay");
+  EXPECT_EQ(desk.economics.decision(2).reason, SpecReason::no_guess);
+}
+
+TEST(Economics, SaysThatTheAccountDoesNotCoverADrafterThatCosts) {
+  Desk desk(SpecMode::adaptive);
+  desk.source = DraftSource::mtp;
+  desk.is_free = false;
+  desk.seconds_per_guess = 0.01;
+  // Guesses that would have been right whenever they are not verified run the account dry.
+  desk.fails_when_verified = true;
+  uint32_t n_uncovered = 0;
+  for (int i = 0; i < 1000; ++i) {
+    desk.step(8, true);
+    n_uncovered += desk.n_asked == 0 && desk.reason() == "loss account" ? 1 : 0;
+  }
+  EXPECT_GT(n_uncovered, 0u);
+}
+
 TEST(Economics, LetsADrafterThatCostsGuessWhileItPays) {
   Desk desk(SpecMode::adaptive);
   desk.source = DraftSource::mtp;
@@ -126,11 +178,28 @@ TEST(Economics, LetsADrafterThatCostsGuessWhileItPays) {
   EXPECT_GT(n_asked_aside, 0u) << "which is no use of it";
   for (int i = 0; i < 400; ++i) desk.step(8, true);
   EXPECT_TRUE(lets());
-  // Where all that decode do without it, it is off.
-  desk.economics.end(1);
-  desk.has_stranger = true;
-  desk.step(0, true);
-  EXPECT_FALSE(lets());
+}
+
+TEST(Economics, ADrafterThatNobodyKeepsUpDoesNotGuess) {
+  for (const uint32_t n_prompt_rows : {0u, 100u}) {
+    Desk desk(SpecMode::adaptive);
+    desk.source = DraftSource::mtp;
+    desk.is_free = false;
+    desk.seconds_per_guess = 0.01;
+    const auto lets = [&] { return desk.economics.lets_guess(DraftSource::mtp, false); };
+    for (int i = 0; i < 60; ++i) desk.step(8, true);
+    EXPECT_TRUE(lets());
+    desk.economics.end(1);
+    desk.economics.allocate({}, {100, 8});
+    StepMeasure of_prompts;
+    of_prompts.n_rows = of_prompts.n_prompt_rows = 100;
+    of_prompts.forward_seconds = 10;
+    desk.economics.observe({}, of_prompts);
+    EXPECT_TRUE(lets()) << "nobody decodes";
+    desk.has_stranger = true;
+    desk.step(0, true, n_prompt_rows);
+    EXPECT_FALSE(lets()) << n_prompt_rows;
+  }
 }
 
 TEST(Economics, LetsFreeDraftersGuessUnlessItIsParked) {

@@ -156,6 +156,27 @@ TEST_F(EngineTest, SwitchesAreCountedByWhy) {
   EXPECT_EQ(stats.n_spec_switches, expected);
 }
 
+TEST_F(EngineTest, AStepWithoutRoomForAGuessIsNoSwitch) {
+  EngineOptions options;
+  options.spec = {SpecMode::fixed, 4};
+  // One right guess per step.
+  options.drafters = [](Model& model, KvCache& cache, const DraftLimits& limits) {
+    return scripted_drafters(
+        dynamic_cast<FakeModel&>(model),
+        {[] { return false; }, [](uint32_t n_room) { return std::min(n_room, 1u); },
+         [](uint32_t) { return 0u; }})(model, cache, limits);
+  };
+  start(options);
+  submit(greedy(make_prompt(1, 70), 1 + 5 * 2 + 1));
+  run_all();
+  const EngineStats stats = engine_->stats();
+  EXPECT_EQ(stats.n_steps, 1u + 5 + 1);
+  EXPECT_EQ(stats.n_drafts, 5u);
+  std::array<uint64_t, kSpecReasons> expected{};
+  expected[static_cast<size_t>(SpecReason::fixed)] = 1;
+  EXPECT_EQ(stats.n_spec_switches, expected);
+}
+
 TEST_F(EngineTest, SaysWhichDraftersMayGuess) {
   const std::pair<SpecMode, DrafterState> cases[] = {{SpecMode::fixed, DrafterState::on},
                                                      {SpecMode::adaptive, DrafterState::on},

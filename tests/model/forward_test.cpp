@@ -380,6 +380,18 @@ TEST_F(Forward, TheDraftHeadsBytesAreDraftBytes) {
   EXPECT_GT(ledger.kv_bytes, 0u);
   EXPECT_EQ(ledger.total_bytes(), ledger.draft_bytes + ledger.head_bytes + ledger.kv_bytes);
   EXPECT_EQ(ledger.total_macs(), ledger.draft_macs + ledger.head_macs + ledger.kv_macs);
+  // A row that only caches reads its embedding and not the lm_head.
+  const std::vector<ForwardRow> more_rows{{1, 0, 0, false}, {2, 1, 0, true}};
+  const std::vector<float> more_hidden(2 * hidden.size(), 0.5f);
+  const uint64_t embedding_bytes = hidden.size() * sizeof(float);
+  auto head_bytes = [&](uint32_t n_rows) {
+    return loaded.model
+        ->forward_mtp({std::span(more_rows).first(n_rows), {&sequence, 1}}, more_hidden.data(),
+                      loaded.cache)
+        .ledger.head_bytes;
+  };
+  EXPECT_EQ(head_bytes(1), embedding_bytes);
+  EXPECT_EQ(head_bytes(2), ledger.head_bytes + embedding_bytes);
 }
 
 TEST_F(Forward, LogitsOfTheFirstTokensAlone) {

@@ -31,7 +31,7 @@ TEST(Figures, GuessesAreCountedWhereThereWereSome) {
   figures.telemetry.n_drafted = 12;
   figures.telemetry.n_accepted = 9;
   figures.telemetry.spec_state = "draft";
-  figures.telemetry.spec_reason = "pays";
+  figures.telemetry.spec_reason = SpecReason::pays;
   figures.telemetry.n_predicted_steps = 8;
   figures.telemetry.predicted_seconds = 0.36;
   json = rendered(figures);
@@ -90,7 +90,10 @@ TEST(Metrics, CountGuessesBySourceAndPosition) {
     EXPECT_NE(text.find(std::string("\n") + line + "\n"), std::string::npos) << line;
   }
   EXPECT_EQ(text.find("type=\"eagle3\""), std::string::npos) << "there is none";
-  EXPECT_EQ(text.find("reason=\"\""), std::string::npos);
+  for (const SpecReason never :
+       {SpecReason::none, SpecReason::no_drafter, SpecReason::not_wanted}) {
+    EXPECT_EQ(text.find(std::string("reason=\"") + to_string(never) + '"'), std::string::npos);
+  }
 }
 
 TEST(Metrics, EveryReasonHasItsName) {
