@@ -18,8 +18,8 @@ struct Network;
 // the start and never written, so every buffer keeps one width for its life.
 struct ActivationBuffer {
   uint32_t n_cols = 0;
-  uint32_t stride = 0;                // n_cols rounded up to 32
-  float* values = nullptr;            // f32 [n_rows][stride]
+  uint32_t stride = 0;            // n_cols rounded up to 32
+  float* values = nullptr;        // f32 [n_rows][stride]
   ActivationBlock* q8 = nullptr;  // [n_rows][stride / 32]
 
   float* row(size_t index) const { return values + index * stride; }
