@@ -33,6 +33,13 @@ class Desk {
     economics.begin(1);
   }
 
+  // The guesses are a draft head's, which takes so many seconds for each.
+  void asks_one_that_costs(double seconds) {
+    source = DraftSource::mtp;
+    is_free = false;
+    seconds_per_guess = seconds;
+  }
+
   static ModelInfo info() {
     ModelInfo model;
     model.n_layers = 2;
@@ -103,9 +110,7 @@ TEST(Economics, SaysWhy) {
 
 TEST(Economics, SaysWhyADrafterThatCostsIsNotAsked) {
   Desk desk(SpecMode::adaptive);
-  desk.source = DraftSource::mtp;
-  desk.is_free = false;
-  desk.seconds_per_guess = 0.01;
+  desk.asks_one_that_costs(0.01);
   for (int i = 0; i < 60; ++i) desk.step(8, true);
   EXPECT_EQ(desk.reason(), "pays");
   desk.step(0, true);
@@ -140,9 +145,7 @@ TEST(Economics, SaysWhyADrafterThatCostsIsNotAsked) {
 
 TEST(Economics, SaysThatTheAccountDoesNotCoverADrafterThatCosts) {
   Desk desk(SpecMode::adaptive);
-  desk.source = DraftSource::mtp;
-  desk.is_free = false;
-  desk.seconds_per_guess = 0.01;
+  desk.asks_one_that_costs(0.01);
   // Guesses that would have been right whenever they are not verified run the account dry.
   desk.fails_when_verified = true;
   uint32_t n_uncovered = 0;
@@ -155,9 +158,7 @@ TEST(Economics, SaysThatTheAccountDoesNotCoverADrafterThatCosts) {
 
 TEST(Economics, LetsADrafterThatCostsGuessWhileItPays) {
   Desk desk(SpecMode::adaptive);
-  desk.source = DraftSource::mtp;
-  desk.is_free = false;
-  desk.seconds_per_guess = 0.01;
+  desk.asks_one_that_costs(0.01);
   const auto lets = [&] { return desk.economics.lets_guess(DraftSource::mtp, false); };
   EXPECT_FALSE(lets()) << "nothing is known of it";
   for (int i = 0; i < 60; ++i) desk.step(8, true);
@@ -183,9 +184,7 @@ TEST(Economics, LetsADrafterThatCostsGuessWhileItPays) {
 TEST(Economics, ADrafterThatNobodyKeepsUpDoesNotGuess) {
   for (const uint32_t n_prompt_rows : {0u, 100u}) {
     Desk desk(SpecMode::adaptive);
-    desk.source = DraftSource::mtp;
-    desk.is_free = false;
-    desk.seconds_per_guess = 0.01;
+    desk.asks_one_that_costs(0.01);
     const auto lets = [&] { return desk.economics.lets_guess(DraftSource::mtp, false); };
     for (int i = 0; i < 60; ++i) desk.step(8, true);
     EXPECT_TRUE(lets());
@@ -228,9 +227,7 @@ TEST(Economics, LetsFreeDraftersGuessUnlessItIsParked) {
 
 TEST(Economics, ASequenceThatWantsNoGuessesDoesNotKeepOthersFromAsking) {
   Desk desk(SpecMode::adaptive);
-  desk.source = DraftSource::mtp;
-  desk.is_free = false;
-  desk.seconds_per_guess = 0.01;
+  desk.asks_one_that_costs(0.01);
   desk.has_stranger = true;
   uint32_t n_verified = 0;
   for (int i = 0; i < 60; ++i) n_verified += desk.step(8, true);
@@ -288,9 +285,7 @@ TEST(Economics, FewPromptRowsCarryNoGuesses) {
 // Drafters that run layers of their own fill their caches while prompts are read.
 TEST(Economics, PromptsDoNotTeachWhatGuessesCost) {
   Desk desk(SpecMode::adaptive);
-  desk.source = DraftSource::mtp;
-  desk.is_free = false;
-  desk.seconds_per_guess = 2;
+  desk.asks_one_that_costs(2);
   desk.other_draft_seconds = 20;
   for (int i = 0; i < 8; ++i) desk.step(4, true, 100);
   desk.other_draft_seconds = 0.01;
@@ -320,9 +315,7 @@ bool begins_with_drafter(Desk& desk, bool is_right, uint32_t n_steps) {
 
 TEST(Economics, ADrafterThatNeverPaysSitsOutMostSequences) {
   Desk desk(SpecMode::adaptive);
-  desk.source = DraftSource::mtp;
-  desk.is_free = false;
-  desk.seconds_per_guess = 0.1;
+  desk.asks_one_that_costs(0.1);
   desk.other_draft_seconds = 0.05;
   uint32_t n_with = 0;
   for (int i = 0; i < 300; ++i) n_with += begins_with_drafter(desk, false, 60) ? 1 : 0;
@@ -356,9 +349,7 @@ TEST(Economics, CatchingUpIsNoPartOfWhatAGuessCosts) {
 
 TEST(Economics, ShortAnswersDoNotAskAsideEachAnew) {
   Desk desk(SpecMode::adaptive);
-  desk.source = DraftSource::mtp;
-  desk.is_free = false;
-  desk.seconds_per_guess = 0.2;
+  desk.asks_one_that_costs(0.2);
   uint32_t n_steps = 0;
   for (int answer = 0; answer < 60; ++answer) {
     desk.economics.end(1);
