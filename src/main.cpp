@@ -15,7 +15,8 @@ namespace {
 
 void print_help() {
   std::string text = fmt::format(
-      "floe {}: runs Mixture-of-Experts language models at the memory floor\n\nfloe VERB [options]\n\n",
+      "floe {}: runs Mixture-of-Experts language models at the memory floor\n\nfloe VERB "
+      "[options]\n\n",
       kVersion);
   for (const Verb& verb : verbs()) text += fmt::format("  {:<13} {}\n", verb.name, verb.summary);
   text += "  help VERB     every option of a verb with its default and environment name\n";

@@ -7,11 +7,16 @@ namespace floe {
 
 int exit_code(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::runtime: return 1;
-    case ErrorKind::usage: return 2;
-    case ErrorKind::model: return 3;
-    case ErrorKind::memory: return 4;
-    case ErrorKind::quality: return 5;
+    case ErrorKind::runtime:
+      return 1;
+    case ErrorKind::usage:
+      return 2;
+    case ErrorKind::model:
+      return 3;
+    case ErrorKind::memory:
+      return 4;
+    case ErrorKind::quality:
+      return 5;
   }
   return 1;
 }

@@ -1,5 +1,6 @@
 #pragma once
-// Errors that come from input or from the machine travel as values; broken invariants stop the process.
+// Errors that come from input or from the machine travel as values; broken invariants stop the
+// process.
 #include <fmt/format.h>
 
 #include <cstdint>
@@ -45,8 +46,8 @@ Error usage_error(fmt::format_string<Args...> format, Args&&... args) {
 // Stops the process: an invariant of our own code does not hold.
 [[noreturn]] void panic(const char* file, int line, const char* what);
 
-#define FLOE_CHECK(condition)                                      \
-  do {                                                             \
+#define FLOE_CHECK(condition)                                        \
+  do {                                                               \
     if (!(condition)) ::floe::panic(__FILE__, __LINE__, #condition); \
   } while (false)
 
@@ -115,8 +116,8 @@ class [[nodiscard]] Result<void> {
   FLOE_TRY_INNER(FLOE_CONCAT(floe_try_, __LINE__), binding, expression)
 
 // FLOE_TRY_VOID(expression): returns the error of a Result<void> (or of any Result) to the caller.
-#define FLOE_TRY_VOID(expression)                                              \
-  do {                                                                         \
+#define FLOE_TRY_VOID(expression)                                                       \
+  do {                                                                                  \
     if (auto floe_result = (expression); !floe_result.ok()) return floe_result.error(); \
   } while (false)
 

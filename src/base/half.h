@@ -43,7 +43,8 @@ inline uint16_t f32_to_f16(float value) {
   }
   if (magnitude >= 0x47800000u) return static_cast<uint16_t>(sign | 0x7c00u);  // >= 2^16, infinity
   if (magnitude < 0x38800000u) {
-    // Below the smallest normal half: adding 0.5 aligns the mantissa so that hardware rounding applies.
+    // Below the smallest normal half: adding 0.5 aligns the mantissa so that hardware rounding
+    // applies.
     const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
     return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u));
   }

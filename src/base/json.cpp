@@ -53,8 +53,8 @@ size_t nesting_depth(std::string_view text, size_t limit) {
   return 0;
 }
 
-// Builds the document from the parser's events. The library's own builder looks for every new member among
-// all members that came before: a body of a million names would take hours.
+// Builds the document from the parser's events. The library's own builder looks for every new
+// member among all members that came before: a body of a million names would take hours.
 class DocumentBuilder final : public nlohmann::json_sax<Json> {
  public:
   DocumentBuilder(Json& document, size_t max_values) : document_(document), n_left_(max_values) {}

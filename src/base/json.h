@@ -12,22 +12,23 @@ namespace floe {
 using Json = nlohmann::ordered_json;
 
 struct JsonLimits {
-  // The library copies, prints and destroys by recursion, so depth is bounded before it sees the text.
+  // The library copies, prints and destroys by recursion, so depth is bounded before it sees the
+  // text.
   size_t max_depth = 64;
   size_t max_bytes = size_t{32} << 20;
   // A value takes more memory than the byte or two that it may have as text.
   size_t max_values = size_t{4} << 20;
 };
 
-// ErrorKind::usage with the byte offset of the first fault. Text must be one document of valid UTF-8. Of
-// members of one name the last counts. Time is linear in the size of the text.
+// ErrorKind::usage with the byte offset of the first fault. Text must be one document of valid
+// UTF-8. Of members of one name the last counts. Time is linear in the size of the text.
 Result<Json> parse_json(std::string_view text, const JsonLimits& limits = {});
 
 // One line, no spaces added; invalid UTF-8 inside strings becomes U+FFFD, so this never fails.
 std::string dump_json(const Json& value);
 
-// Appends text as the inside of a JSON string (no quotes), replacing invalid UTF-8 by U+FFFD. For the
-// streaming path, where building a document per token would cost more than the token.
+// Appends text as the inside of a JSON string (no quotes), replacing invalid UTF-8 by U+FFFD. For
+// the streaming path, where building a document per token would cost more than the token.
 void append_json_escaped(std::string_view text, std::string& out);
 
 }  // namespace floe

@@ -1,6 +1,6 @@
 #pragma once
-// Logging through spdlog, to stderr. Nothing is logged inside a forward. Text that came from files or
-// requests is escaped by whoever logs it.
+// Logging through spdlog, to stderr. Nothing is logged inside a forward. Text that came from files
+// or requests is escaped by whoever logs it.
 #include <spdlog/spdlog.h>
 
 namespace floe {

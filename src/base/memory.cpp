@@ -33,7 +33,9 @@ uint64_t cgroup_bytes(const char* path) {
 }
 }  // namespace
 
-HugeBuffer::HugeBuffer(HugeBuffer&& other) noexcept { *this = std::move(other); }
+HugeBuffer::HugeBuffer(HugeBuffer&& other) noexcept {
+  *this = std::move(other);
+}
 
 HugeBuffer& HugeBuffer::operator=(HugeBuffer&& other) noexcept {
   std::swap(data_, other.data_);
@@ -71,7 +73,9 @@ Result<HugeBuffer> HugeBuffer::allocate(size_t size_bytes) {
   return buffer;
 }
 
-uint64_t total_memory_bytes() { return meminfo_bytes("MemTotal:"); }
+uint64_t total_memory_bytes() {
+  return meminfo_bytes("MemTotal:");
+}
 
 uint64_t available_memory_bytes() {
   uint64_t available = meminfo_bytes("MemAvailable:");

@@ -1,5 +1,6 @@
 #pragma once
-// Large anonymous memory: page-aligned, on 2 MB pages where the kernel grants them, never file-backed.
+// Large anonymous memory: page-aligned, on 2 MB pages where the kernel grants them, never
+// file-backed.
 #include <cstddef>
 #include <cstdint>
 

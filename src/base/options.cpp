@@ -76,7 +76,8 @@ Result<std::vector<int64_t>> parse_int_list(std::string_view text, int64_t min, 
       int64_t step = 1;
       const bool multiply = step_at != std::string::npos && item[step_at] == '*';
       if (step_at != std::string::npos) {
-        FLOE_TRY(step, parse_int(std::string_view(item).substr(step_at + 1), multiply ? 2 : 1, 1 << 30));
+        FLOE_TRY(step,
+                 parse_int(std::string_view(item).substr(step_at + 1), multiply ? 2 : 1, 1 << 30));
       }
       if (first > last || (multiply && first < 1)) {
         return usage_error("expected a rising range, found '{}'", item);
@@ -99,7 +100,8 @@ OptionTable::OptionTable(std::string verb, std::string usage, std::string summar
 std::string OptionTable::Row::environment_name() const {
   std::string name = long_name();
   name.erase(0, name.find_first_not_of('-'));
-  for (char& c : name) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (char& c : name)
+    c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return "ARG_" + name;
 }
 
@@ -131,8 +133,8 @@ void OptionTable::add(std::string_view names, std::string_view argument, std::st
   };
 }
 
-void OptionTable::add(std::string_view names, std::string_view argument, int64_t* target, int64_t min,
-                      int64_t max, std::string_view help) {
+void OptionTable::add(std::string_view names, std::string_view argument, int64_t* target,
+                      int64_t min, int64_t max, std::string_view help) {
   Row& row = add_row(names, argument, help);
   row.fallback = fmt::format("{}", *target);
   row.set = [=](std::string_view value) -> Result<void> {
@@ -151,8 +153,9 @@ void OptionTable::add(std::string_view names, std::string_view argument, double*
   };
 }
 
-void OptionTable::add(std::string_view names, std::string_view argument, std::vector<int64_t>* target,
-                      int64_t min, int64_t max, std::string_view help) {
+void OptionTable::add(std::string_view names, std::string_view argument,
+                      std::vector<int64_t>* target, int64_t min, int64_t max,
+                      std::string_view help) {
   Row& row = add_row(names, argument, help);
   row.fallback = join_numbers(*target);
   row.set = [=](std::string_view value) -> Result<void> {
@@ -172,7 +175,8 @@ void OptionTable::add_choice(std::string_view names, std::vector<std::string> ch
   const std::string argument = fmt::format("{}", fmt::join(choices, "|"));
   Row& row = add_row(names, argument, help);
   row.fallback = *target;
-  row.set = [choices = std::move(choices), argument, target](std::string_view value) -> Result<void> {
+  row.set = [choices = std::move(choices), argument,
+             target](std::string_view value) -> Result<void> {
     if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
       return usage_error("expected {}, found '{}'", argument, value);
     }
@@ -219,7 +223,8 @@ Result<void> OptionTable::parse(std::span<const std::string> arguments) {
       continue;
     }
     std::optional<std::string_view> attached;
-    if (const size_t equals = argument.find('='); argument.starts_with("--") && equals != argument.npos) {
+    if (const size_t equals = argument.find('=');
+        argument.starts_with("--") && equals != argument.npos) {
       attached = argument.substr(equals + 1);
       argument = argument.substr(0, equals);
     }
@@ -239,7 +244,8 @@ Result<void> OptionTable::parse(std::span<const std::string> arguments) {
       continue;
     }
     if (!attached) {
-      if (i + 1 == arguments.size()) return usage_error("{}: expected {} after it", argument, row->argument);
+      if (i + 1 == arguments.size())
+        return usage_error("{}: expected {} after it", argument, row->argument);
       attached = arguments[++i];
     }
     if (auto set = row->set(*attached); !set.ok()) {

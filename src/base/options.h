@@ -1,8 +1,9 @@
 #pragma once
-// Command-line options from one table per verb: parsing, environment names and help come from the same rows.
+// Command-line options from one table per verb: parsing, environment names and help come from the
+// same rows.
 //
-// Names follow llama.cpp, multi-letter single-dash shorts (-np, -ctk) included. Precedence: command line,
-// then FLOE_ARG_<LONG_NAME>, then LLAMA_ARG_<LONG_NAME>, then the default.
+// Names follow llama.cpp, multi-letter single-dash shorts (-np, -ctk) included. Precedence: command
+// line, then FLOE_ARG_<LONG_NAME>, then LLAMA_ARG_<LONG_NAME>, then the default.
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -19,25 +20,25 @@ class OptionTable {
   // usage: the line after "floe VERB", e.g. "-m FILE [options]". summary: one sentence.
   OptionTable(std::string verb, std::string usage, std::string summary);
 
-  // names: comma-separated, shorts first: "-m,--model". The variable holds the default and is shown in the
-  // help; it must outlive parse(). Values outside [min, max] are usage errors.
+  // names: comma-separated, shorts first: "-m,--model". The variable holds the default and is shown
+  // in the help; it must outlive parse(). Values outside [min, max] are usage errors.
   void add(std::string_view names, std::string_view argument, std::string* target,
            std::string_view help);
   void add(std::string_view names, std::string_view argument, int64_t* target, int64_t min,
            int64_t max, std::string_view help);
-  void add(std::string_view names, std::string_view argument, double* target, double min, double max,
-           std::string_view help);
+  void add(std::string_view names, std::string_view argument, double* target, double min,
+           double max, std::string_view help);
   // A list "1,2,8", or ranges "1-8", "1-16*2", "512-2048+512".
-  void add(std::string_view names, std::string_view argument, std::vector<int64_t>* target, int64_t min,
-           int64_t max, std::string_view help);
+  void add(std::string_view names, std::string_view argument, std::vector<int64_t>* target,
+           int64_t min, int64_t max, std::string_view help);
   // A switch: --x sets it, --no-x clears it (long names only).
   void add(std::string_view names, bool* target, std::string_view help);
   // One of a few words.
   void add_choice(std::string_view names, std::vector<std::string> choices, std::string* target,
                   std::string_view help);
 
-  // ErrorKind::usage names the flag, what was expected and what was found. Arguments that are no option are
-  // collected in positional(); "--" ends the options.
+  // ErrorKind::usage names the flag, what was expected and what was found. Arguments that are no
+  // option are collected in positional(); "--" ends the options.
   Result<void> parse(std::span<const std::string> arguments);
 
   const std::vector<std::string>& positional() const { return positional_; }
@@ -72,8 +73,8 @@ class OptionTable {
   bool help_requested_ = false;
 };
 
-// Numbers from text, whole and in range or nothing. Used by option tables and by code that reads numbers
-// from requests' text fields.
+// Numbers from text, whole and in range or nothing. Used by option tables and by code that reads
+// numbers from requests' text fields.
 Result<int64_t> parse_int(std::string_view text, int64_t min, int64_t max);
 Result<double> parse_double(std::string_view text, double min, double max);
 Result<std::vector<int64_t>> parse_int_list(std::string_view text, int64_t min, int64_t max);

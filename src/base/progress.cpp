@@ -30,7 +30,9 @@ Progress::Progress(std::string label, uint64_t total, Unit unit, bool enabled)
   if (!terminal_) next_draw_ms_ = kLineMs;
 }
 
-Progress::~Progress() { finish(); }
+Progress::~Progress() {
+  finish();
+}
 
 void Progress::advance(uint64_t amount) {
   const uint64_t done = done_.fetch_add(amount, std::memory_order_relaxed) + amount;
@@ -61,8 +63,8 @@ void Progress::draw(uint64_t done, bool final_state) {
   if (terminal_) {
     const int filled = static_cast<int>(fraction * kBarCells);
     line = fmt::format("\r{} [{}{}] {:3.0f} %  {} / {}  {:.1f} s", label_, std::string(filled, '#'),
-                       std::string(kBarCells - filled, '.'), fraction * 100, amount_text(done, unit_),
-                       amount_text(total_, unit_), seconds);
+                       std::string(kBarCells - filled, '.'), fraction * 100,
+                       amount_text(done, unit_), amount_text(total_, unit_), seconds);
     if (final_state) line += '\n';
   } else {
     line = fmt::format("{}: {:.0f} %, {} of {}, {:.1f} s\n", label_, fraction * 100,

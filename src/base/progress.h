@@ -1,6 +1,6 @@
 #pragma once
-// Progress of long work (load, pack, quantise, synth): a bar on a terminal, plain lines elsewhere. Writes
-// to stderr, so that machine output on stdout stays clean.
+// Progress of long work (load, pack, quantise, synth): a bar on a terminal, plain lines elsewhere.
+// Writes to stderr, so that machine output on stdout stays clean.
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -19,8 +19,8 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // May be called from any thread; the amount is added to what is done. Draws at most ten times a second
-  // on a terminal, every two seconds elsewhere.
+  // May be called from any thread; the amount is added to what is done. Draws at most ten times a
+  // second on a terminal, every two seconds elsewhere.
   void advance(uint64_t amount);
   // Draws the final state with the elapsed time. Idempotent.
   void finish();

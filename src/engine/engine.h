@@ -43,7 +43,8 @@ struct EngineOptions {
   std::optional<MachineRates> rates;    // what forwards are predicted from before they were timed
   DrafterMaker drafters;                // may be empty
   std::optional<TapLayers> tap_layers;  // whose hidden states the drafters read
-  uint32_t max_draft_tokens = kMaxDraftTokens;  // of a sequence in one step; a request may want fewer
+  uint32_t max_draft_tokens =
+      kMaxDraftTokens;           // of a sequence in one step; a request may want fewer
   uint32_t max_draft_rows = 64;  // guesses that one forward verifies, of all sequences together
   KvTypes kv_types = KvType::F16;
   bool poison_freed_blocks = false;  // tests: freed cache slots become NaN

@@ -31,4 +31,5 @@
 #define FLOE_KERNELS FLOE_EACH_KERNEL(FLOE_KERNEL, )
 
 #define FLOE_KERNEL_FIELD(set, name) .name = set::name,
-#define FLOE_KERNEL_TABLE(set) {.isa = #set, FLOE_EACH_KERNEL(FLOE_KERNEL_FIELD, set)}
+#define FLOE_KERNEL_TABLE(set) \
+  { .isa = #set, FLOE_EACH_KERNEL(FLOE_KERNEL_FIELD, set) }

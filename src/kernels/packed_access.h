@@ -335,8 +335,8 @@ struct GroupPacker<QuantType::Q6_K> {
       StepWords words;
       packed::fields(rows, offsetof(Block, ql) + 64 * (s / 4) + 32 * (s % 2), 4 * (s % 4 / 2),
                      packed::kLowNibbles, words);
-      packed::merge_fields(rows, offsetof(Block, qh) + 32 * (s / 4), 2 * (s % 4),
-                           packed::kLowPairs, 4, words);
+      packed::merge_fields(rows, offsetof(Block, qh) + 32 * (s / 4), 2 * (s % 4), packed::kLowPairs,
+                           4, words);
       packed::store_step<QuantType::Q6_K>(words, s, out);
     }
   }

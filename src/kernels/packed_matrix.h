@@ -37,9 +37,9 @@ struct PackedMatrix {
 // The shape with group_bytes filled in and data null. n_cols is a multiple of the format's block.
 PackedMatrix packed_shape(QuantType type, uint32_t n_cols, uint32_t n_rows, uint32_t n_planes);
 
-// Packs rows [group_begin * 8, min(group_end * 8, n_rows)) of one plane. rows points at the first of
-// them in the file layout (row-major blocks), packed_plane at the packed plane. Groups may be packed
-// in any order, by any thread.
+// Packs rows [group_begin * 8, min(group_end * 8, n_rows)) of one plane. rows points at the first
+// of them in the file layout (row-major blocks), packed_plane at the packed plane. Groups may be
+// packed in any order, by any thread.
 void pack_groups(const PackedMatrix& shape, const std::byte* rows, std::byte* packed_plane,
                  uint32_t group_begin, uint32_t group_end);
 

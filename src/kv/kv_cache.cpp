@@ -8,7 +8,9 @@ namespace floe {
 namespace {
 constexpr size_t kPlaneAlignBytes = 64;
 
-size_t align_up(size_t value) { return (value + kPlaneAlignBytes - 1) & ~(kPlaneAlignBytes - 1); }
+size_t align_up(size_t value) {
+  return (value + kPlaneAlignBytes - 1) & ~(kPlaneAlignBytes - 1);
+}
 
 // Fills n_vectors vectors, one after the other, with NaN.
 void fill_nan(std::byte* dst, size_t n_vectors, uint32_t dim, KvType type) {

@@ -1,9 +1,9 @@
 #pragma once
 // Where keys and values of all layers live: a fixed number of slots, one per cached token.
 //
-// A slot holds, for every layer, the key and value vectors of each KV head (or the one latent vector that
-// MLA keeps) and the indexer key where the layer has an indexer. Which sequence owns which slot is the
-// block pool's business; this class only knows addresses.
+// A slot holds, for every layer, the key and value vectors of each KV head (or the one latent
+// vector that MLA keeps) and the indexer key where the layer has an indexer. Which sequence owns
+// which slot is the block pool's business; this class only knows addresses.
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -43,7 +43,8 @@ class KvCache {
   KvCache() = default;
 
   // Fails with ErrorKind::memory, naming the bytes needed, when the machine cannot hold it.
-  static Result<KvCache> create(std::span<const KvLayerSpec> layers, uint32_t n_slots, KvTypes types);
+  static Result<KvCache> create(std::span<const KvLayerSpec> layers, uint32_t n_slots,
+                                KvTypes types);
   static uint64_t bytes_per_slot(std::span<const KvLayerSpec> layers, KvTypes types);
 
   uint32_t n_slots() const { return n_slots_; }
@@ -59,8 +60,8 @@ class KvCache {
   std::byte* value_slot(uint32_t layer, uint32_t head, uint32_t slot);
   std::byte* indexer_slot(uint32_t layer, uint32_t slot);
 
-  // Fills every vector of the slots with NaN, so that a stale read shows in the logits. Test builds call
-  // it on every freed block.
+  // Fills every vector of the slots with NaN, so that a stale read shows in the logits. Test builds
+  // call it on every freed block.
   void poison(uint32_t slot_begin, uint32_t slot_end);
 
  private:

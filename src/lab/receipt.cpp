@@ -18,11 +18,10 @@ struct Setting {
   const char* key;
   const char* name;
 };
-constexpr Setting kSettings[] = {{"model_filename", "model"}, {"model_size", "model size"},
-                                 {"cpu_info", "machine"},     {"isa", "isa"},
-                                 {"n_threads", "threads"},    {"type_k", "cache type"},
-                                 {"type_v", "value cache type"},
-                                 {"n_ubatch", "ubatch"}};
+constexpr Setting kSettings[] = {{"model_filename", "model"},    {"model_size", "model size"},
+                                 {"cpu_info", "machine"},        {"isa", "isa"},
+                                 {"n_threads", "threads"},       {"type_k", "cache type"},
+                                 {"type_v", "value cache type"}, {"n_ubatch", "ubatch"}};
 
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);

@@ -67,8 +67,8 @@ ExpertRead expert_read(const Workspace& ws, uint32_t index) {
 void count_experts(Pass& pass, const MoeFfn& moe, uint64_t n_used, uint64_t n_reads) {
   ByteLedger& ledger = *pass.ledger;
   const GatedFfn& experts = moe.experts;
-  ledger.routed_bytes +=
-      n_reads * (experts.gate.plane_bytes() + experts.up.plane_bytes() + experts.down.plane_bytes());
+  ledger.routed_bytes += n_reads * (experts.gate.plane_bytes() + experts.up.plane_bytes() +
+                                    experts.down.plane_bytes());
   ledger.routed_macs +=
       uint64_t{pass.n_rows()} * moe.rules.n_active * 3 * experts.ffn_dim() * experts.gate.n_cols;
   ledger.experts_union += n_used;
@@ -136,10 +136,9 @@ Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe) {
   const GatedFfn& experts = moe.experts;
   const uint32_t hidden_dim = experts.down.n_rows;
 
-  const Stage logits = project(
-      pass, {input},
-      {{moe.router, x, n_rows, ws.router_logits, moe.rules.n_experts, kDenseClass,
-        moe.router_bias}});
+  const Stage logits = project(pass, {input},
+                               {{moe.router, x, n_rows, ws.router_logits, moe.rules.n_experts,
+                                 kDenseClass, moe.router_bias}});
   const Stage routed = each_row(pass, {logits}, [&](uint32_t row) { route_row(pass, moe, row); });
   const Stage sorted = worker.compute({routed}, [&] {
     if (pass.routing_log != nullptr) {
@@ -151,8 +150,7 @@ Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe) {
   // The shared expert needs no routing: its first half runs while one worker sorts.
   Stage shared_inner = input;
   if (moe.has_shared) {
-    shared_inner =
-        gate_up(pass, {input}, moe.shared, x, ws.shared_inner, kSharedClass);
+    shared_inner = gate_up(pass, {input}, moe.shared, x, ws.shared_inner, kSharedClass);
   }
 
   // One queue over (expert, tile of gate and up), then one over (expert, tile of down). Slower

@@ -27,9 +27,9 @@ struct Pass {
   std::span<const SequenceSlots> sequences;
   KvCache& cache;
   uint32_t n_rope_pairs;
-  ByteLedger* ledger;  // null but for one worker, which counts for all
+  ByteLedger* ledger;                  // null but for one worker, which counts for all
   std::vector<uint32_t>* routing_log;  // of all layers, in order; null where nobody asked
-  uint32_t n_logits;  // of a row that wants them
+  uint32_t n_logits;                   // of a row that wants them
 
   uint32_t n_rows() const { return static_cast<uint32_t>(rows.size()); }
   std::span<const uint32_t> slots(uint32_t row) const {

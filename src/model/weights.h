@@ -33,7 +33,8 @@ class WeightLoader {
   explicit WeightLoader(const GgufFile& file) : file_(file) {}
 
   // Tensors whose names begin with the prefix come from another file, which outlives the loader
-  // too; those that the first file has are not read. The other file's further tensors do not matter.
+  // too; those that the first file has are not read. The other file's further tensors do not
+  // matter.
   void take_from(const GgufFile& file, std::string prefix);
 
   const GgufFile& file() const { return file_; }
@@ -100,10 +101,10 @@ class WeightLoader {
     PackedMatrix* target = nullptr;
     QuantType source_type = QuantType::F32;
     Transform transform = Transform::none;
-    uint32_t source_cols = 0;              // row length in the file
-    uint32_t source_rows = 0;              // rows per plane in the file
-    std::vector<Source> planes;            // first row of each plane
-    uint64_t offset = 0;                   // in the buffer
+    uint32_t source_cols = 0;    // row length in the file
+    uint32_t source_rows = 0;    // rows per plane in the file
+    std::vector<Source> planes;  // first row of each plane
+    uint64_t offset = 0;         // in the buffer
   };
   struct VectorJob {
     const float** target = nullptr;

@@ -32,9 +32,11 @@ enum class QuantType : uint32_t {
 struct FormatTraits {
   QuantType type;
   const char* name;      // exactly as in GGUF tools: "Q4_K"
-  uint32_t block_elems;  // consecutive weights of a row that share one block; row lengths are multiples of it
+  uint32_t block_elems;  // consecutive weights of a row that share one block; row lengths are
+                         // multiples of it
   uint32_t block_bytes;
-  // n_elems is a multiple of block_elems. Decoding agrees in every bit with the published reference.
+  // n_elems is a multiple of block_elems. Decoding agrees in every bit with the published
+  // reference.
   void (*decode)(const std::byte* blocks, float* out, size_t n_elems);
   // nullptr where floe does not write the format.
   void (*encode)(const float* in, std::byte* blocks, size_t n_elems);

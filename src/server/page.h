@@ -19,8 +19,8 @@ struct PageAsset {
 // Every file of the page, the document first; empty when the page was left out of the build.
 std::span<const PageAsset> page_assets();
 
-// The policy the page is built for; it goes on every page response. Nothing is inline, nothing comes
-// from another origin, and a picture in a model's answer cannot carry text away.
+// The policy the page is built for; it goes on every page response. Nothing is inline, nothing
+// comes from another origin, and a picture in a model's answer cannot carry text away.
 inline constexpr std::string_view page_security_policy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "

@@ -355,8 +355,9 @@ Result<void> GgufFile::read(const TensorView& tensor, uint64_t begin,
                          std::strerror(errno));
     }
     if (got == 0) {
-      return model_error("{}: expected {} bytes, found {}: the file was truncated while it was read",
-                         shard.name, shard.size_bytes, offset + done);
+      return model_error(
+          "{}: expected {} bytes, found {}: the file was truncated while it was read", shard.name,
+          shard.size_bytes, offset + done);
     }
     done += static_cast<size_t>(got);
   }

@@ -77,7 +77,7 @@ class Tokenizer {
   // Ids out of range answer false to all of these.
   bool is_control(int32_t id) const;  // type control or unknown: never part of visible text
   bool is_special(int32_t id) const;  // control, or user-defined markup such as <think>
-  bool is_end_of_generation(int32_t id) const;  // sampling it ends the answer
+  bool is_end_of_generation(int32_t id) const;         // sampling it ends the answer
   std::vector<int32_t> end_of_generation_ids() const;  // all of them, ascending
 
   // The special token spelled exactly like this.

@@ -25,10 +25,14 @@ enum class Fill : uint8_t { ones, random };
 // The format of 32-wide blocks in place of one of 256-wide blocks.
 QuantType fallback_type(QuantType type) {
   switch (type) {
-    case QuantType::Q4_K: return QuantType::Q5_0;
-    case QuantType::Q5_K: return QuantType::Q5_1;
-    case QuantType::Q6_K: return QuantType::Q8_0;
-    default: return type;
+    case QuantType::Q4_K:
+      return QuantType::Q5_0;
+    case QuantType::Q5_K:
+      return QuantType::Q5_1;
+    case QuantType::Q6_K:
+      return QuantType::Q8_0;
+    default:
+      return type;
   }
 }
 
@@ -50,7 +54,9 @@ class Blueprint {
   void tensors();
 
  private:
-  std::string key(std::string_view name) const { return fmt::format("{}.{}", shape_.architecture, name); }
+  std::string key(std::string_view name) const {
+    return fmt::format("{}.{}", shape_.architecture, name);
+  }
 
   void norm(std::string name, uint64_t dim) {
     header.add_tensor(name, QuantType::F32, {dim});
@@ -129,7 +135,8 @@ void Blueprint::metadata(uint64_t seed) {
     header.add_string(key("rope.scaling.type"), "yarn");
     header.add_f32(key("rope.scaling.factor"), s.yarn_factor);
     header.add_u32(key("rope.scaling.original_context_length"), 4096);
-    if (s.attention == AttentionKind::mla) header.add_f32(key("rope.scaling.yarn_log_multiplier"), 0.1f);
+    if (s.attention == AttentionKind::mla)
+      header.add_f32(key("rope.scaling.yarn_log_multiplier"), 0.1f);
   }
 }
 
@@ -207,7 +214,8 @@ void Blueprint::ffn(const std::string& prefix, bool dense) {
 void Blueprint::tensors() {
   const SynthShape& s = shape_;
   // Embeddings of unit size: the first norm sees what later ones see.
-  matrix("token_embd.weight", {s.hidden_dim, s.n_vocab}, std::sqrt(static_cast<float>(s.hidden_dim)));
+  matrix("token_embd.weight", {s.hidden_dim, s.n_vocab},
+         std::sqrt(static_cast<float>(s.hidden_dim)));
   norm("output_norm.weight", s.hidden_dim);
   matrix("output.weight", {s.hidden_dim, s.n_vocab});
   for (uint32_t layer = 0; layer < s.n_layers; ++layer) {
@@ -219,7 +227,8 @@ void Blueprint::tensors() {
       gqa(prefix);
     }
     // gpt-oss names the norm before its experts after the attention it follows.
-    norm(prefix + (s.biases_and_sinks ? "post_attention_norm.weight" : "ffn_norm.weight"), s.hidden_dim);
+    norm(prefix + (s.biases_and_sinks ? "post_attention_norm.weight" : "ffn_norm.weight"),
+         s.hidden_dim);
     ffn(prefix, layer < s.n_dense);
   }
 }
@@ -243,14 +252,15 @@ Result<SynthShape> chosen_shape(const SynthOptions& options) {
   if (shape.n_layers < 1 || shape.n_layers > kMaxLayers) {
     return usage_error("--layers: expected 1 to {}, found {}", kMaxLayers, shape.n_layers);
   }
-  if (shape.n_dense > shape.n_layers || (shape.n_dense > 0 && shape.attention == AttentionKind::gqa)) {
-    return usage_error("--dense: {} leading dense layers do not fit {} with {} layers", shape.n_dense,
-                       shape.name, shape.n_layers);
+  if (shape.n_dense > shape.n_layers ||
+      (shape.n_dense > 0 && shape.attention == AttentionKind::gqa)) {
+    return usage_error("--dense: {} leading dense layers do not fit {} with {} layers",
+                       shape.n_dense, shape.name, shape.n_layers);
   }
   if (shape.n_experts < shape.n_active || shape.n_experts > kMaxExperts ||
       shape.n_experts % shape.n_groups != 0) {
-    return usage_error("--experts: expected {} to {}, in {} equal group(s), found {}", shape.n_active,
-                       kMaxExperts, shape.n_groups, shape.n_experts);
+    return usage_error("--experts: expected {} to {}, in {} equal group(s), found {}",
+                       shape.n_active, kMaxExperts, shape.n_groups, shape.n_experts);
   }
   if (shape.n_vocab < kMinVocab || shape.n_vocab > kMaxVocab) {
     return usage_error("--vocab: expected {} to {}, found {}", kMinVocab, kMaxVocab, shape.n_vocab);

@@ -1,8 +1,9 @@
 #pragma once
 // Synthetic models: random weights in the shape of a published one, for speed runs and for tests.
 //
-// Weights are drawn so that activations keep their size through the layers; routing is close to uniform
-// and independent, the worst case for a union of experts. There is no tokenizer: such models take token ids.
+// Weights are drawn so that activations keep their size through the layers; routing is close to
+// uniform and independent, the worst case for a union of experts. There is no tokenizer: such
+// models take token ids.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,14 +15,15 @@
 namespace floe {
 
 struct SynthOptions {
-  std::string like;                     // a name of synth_shapes()
-  std::optional<uint32_t> n_layers;     // default: the shape's
-  std::optional<uint32_t> n_dense;      // leading dense layers; default: the shape's, 1 when n_layers is given
-  std::optional<uint32_t> n_experts;    // default: the shape's
-  std::optional<uint32_t> n_vocab;      // default: the shape's
-  QuantType type = QuantType::Q4_0;     // of every matrix but routers; rows that are no multiple of its
-                                        // block take Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K, and
-                                        // F16 where even that does not fit
+  std::string like;                  // a name of synth_shapes()
+  std::optional<uint32_t> n_layers;  // default: the shape's
+  std::optional<uint32_t>
+      n_dense;  // leading dense layers; default: the shape's, 1 when n_layers is given
+  std::optional<uint32_t> n_experts;  // default: the shape's
+  std::optional<uint32_t> n_vocab;    // default: the shape's
+  QuantType type = QuantType::Q4_0;   // of every matrix but routers; rows that are no multiple of
+                                     // its block take Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K,
+                                     // and F16 where even that does not fit
   uint64_t seed = 1;
   std::string output_path;
   bool show_progress = true;
@@ -36,7 +38,8 @@ struct SynthResult {
 std::vector<std::string> synth_shapes();
 std::vector<std::string> synth_types();
 
-// ErrorKind::usage for an unknown shape or an impossible change to it; ErrorKind::runtime for the disk.
+// ErrorKind::usage for an unknown shape or an impossible change to it; ErrorKind::runtime for the
+// disk.
 Result<SynthResult> synthesize(const SynthOptions& options);
 
 }  // namespace floe

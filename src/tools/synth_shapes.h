@@ -14,13 +14,13 @@ struct SynthShape {
   std::string_view architecture;  // GGUF's general.architecture
   AttentionKind attention;
   uint32_t n_layers, n_dense, hidden_dim, n_vocab, context_length;
-  uint32_t n_heads, n_kv_heads, head_dim;                             // GQA
-  uint32_t q_lora_dim, kv_lora_dim, nope_dim, rope_dim, value_dim;    // MLA
+  uint32_t n_heads, n_kv_heads, head_dim;                           // GQA
+  uint32_t q_lora_dim, kv_lora_dim, nope_dim, rope_dim, value_dim;  // MLA
   uint32_t dense_ffn_dim, expert_ffn_dim, n_experts, n_active, n_shared;
-  uint32_t n_groups, n_active_groups;                                 // expert groups of the router
-  uint32_t n_indexer_heads, indexer_dim, indexer_top_k;               // DSA
+  uint32_t n_groups, n_active_groups;                    // expert groups of the router
+  uint32_t n_indexer_heads, indexer_dim, indexer_top_k;  // DSA
   float rms_eps, rope_base, expert_scale;
-  float yarn_factor;                                                  // 0: no scaling
+  float yarn_factor;  // 0: no scaling
   bool qk_norm, biases_and_sinks;
   uint32_t sliding_window;
 };

@@ -13,7 +13,9 @@ namespace floe {
 namespace {
 
 // Standard deviation of n equally likely consecutive integers.
-float uniform_deviation(float n) { return std::sqrt((n * n - 1) / 12); }
+float uniform_deviation(float n) {
+  return std::sqrt((n * n - 1) / 12);
+}
 
 void fill_random_bytes(uint64_t seed, std::span<std::byte> bytes) {
   size_t i = 0;
@@ -26,8 +28,8 @@ void fill_random_bytes(uint64_t seed, std::span<std::byte> bytes) {
   std::memcpy(bytes.data() + i, &value, bytes.size() - i);
 }
 
-// Half of the blocks count downwards: codes from -8 to 7 are not centred, and a common offset of all
-// weights would push every token to the same experts.
+// Half of the blocks count downwards: codes from -8 to 7 are not centred, and a common offset of
+// all weights would push every token to the same experts.
 uint16_t with_random_sign(uint16_t scale, const uint8_t* quants) {
   return (quants[0] ^ (quants[1] >> 1)) & 1 ? scale ^ 0x8000 : scale;
 }
@@ -78,29 +80,34 @@ bool can_fill(QuantType type) {
     case QuantType::Q5_K:
     case QuantType::Q6_K:
     case QuantType::IQ4_NL:
-    case QuantType::MXFP4: return true;
-    default: return false;
+    case QuantType::MXFP4:
+      return true;
+    default:
+      return false;
   }
 }
 
-void fill_random_blocks(QuantType type, float deviation, uint64_t seed, std::span<std::byte> blocks) {
+void fill_random_blocks(QuantType type, float deviation, uint64_t seed,
+                        std::span<std::byte> blocks) {
   if (type == QuantType::F32 || type == QuantType::F16 || type == QuantType::BF16) {
     auto* f32 = reinterpret_cast<float*>(blocks.data());
     auto* half = reinterpret_cast<uint16_t*>(blocks.data());
-    fill_plain(deviation, seed, blocks.size() / format_traits(type).block_bytes, [&](size_t i, float value) {
-      if (type == QuantType::F32) {
-        f32[i] = value;
-      } else {
-        half[i] = type == QuantType::F16 ? f32_to_f16(value) : f32_to_bf16(value);
-      }
-    });
+    fill_plain(deviation, seed, blocks.size() / format_traits(type).block_bytes,
+               [&](size_t i, float value) {
+                 if (type == QuantType::F32) {
+                   f32[i] = value;
+                 } else {
+                   half[i] = type == QuantType::F16 ? f32_to_f16(value) : f32_to_bf16(value);
+                 }
+               });
     return;
   }
   fill_random_bytes(seed, blocks);
   switch (type) {
     case QuantType::Q4_0: {
       const uint16_t d = f32_to_f16(deviation / uniform_deviation(16));
-      return patch_blocks<BlockQ4_0>(blocks, [=](BlockQ4_0& b) { b.d = with_random_sign(d, b.qs); });
+      return patch_blocks<BlockQ4_0>(blocks,
+                                     [=](BlockQ4_0& b) { b.d = with_random_sign(d, b.qs); });
     }
     case QuantType::Q4_1: {
       const float d = deviation / uniform_deviation(16);
@@ -113,7 +120,8 @@ void fill_random_blocks(QuantType type, float deviation, uint64_t seed, std::spa
     }
     case QuantType::Q5_0: {
       const uint16_t d = f32_to_f16(deviation / uniform_deviation(32));
-      return patch_blocks<BlockQ5_0>(blocks, [=](BlockQ5_0& b) { b.d = with_random_sign(d, b.qs); });
+      return patch_blocks<BlockQ5_0>(blocks,
+                                     [=](BlockQ5_0& b) { b.d = with_random_sign(d, b.qs); });
     }
     case QuantType::Q5_1: {
       const float d = deviation / uniform_deviation(32);
@@ -157,14 +165,16 @@ void fill_random_blocks(QuantType type, float deviation, uint64_t seed, std::spa
       float square = 0;
       for (const int8_t value : kIq4Values) square += static_cast<float>(value) * value / 16;
       const uint16_t d = f32_to_f16(deviation / std::sqrt(square));
-      return patch_blocks<BlockIQ4_NL>(blocks, [=](BlockIQ4_NL& b) { b.d = with_random_sign(d, b.qs); });
+      return patch_blocks<BlockIQ4_NL>(blocks,
+                                       [=](BlockIQ4_NL& b) { b.d = with_random_sign(d, b.qs); });
     }
     case QuantType::MXFP4: {
       const float exponent = std::round(std::log2(deviation / kE2m1DoubledRms)) + 128;
       const auto e = static_cast<uint8_t>(std::fmin(254.0f, std::fmax(0.0f, exponent)));
       return patch_blocks<BlockMXFP4>(blocks, [=](BlockMXFP4& b) { b.e = e; });
     }
-    default: FLOE_CHECK(can_fill(type));
+    default:
+      FLOE_CHECK(can_fill(type));
   }
 }
 

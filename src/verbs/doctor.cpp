@@ -11,19 +11,19 @@ namespace {
 void print_report(const MachineReport& report) {
   fmt::print("cpu         {}\n", report.cpu);
   fmt::print("kernels     {} (processor has: {})\n", report.isa, report.cpu_flags);
-  fmt::print("cores       {} ({} logical), threads {}, {} NUMA node(s), last cache {} MB\n", report.n_cores,
-             report.n_logical_cpus, report.can_pin ? "pinned" : "not pinned", report.n_numa_nodes,
-             report.last_cache_bytes >> 20);
+  fmt::print("cores       {} ({} logical), threads {}, {} NUMA node(s), last cache {} MB\n",
+             report.n_cores, report.n_logical_cpus, report.can_pin ? "pinned" : "not pinned",
+             report.n_numa_nodes, report.last_cache_bytes >> 20);
   fmt::print("memory      {:.1f} GB, {:.1f} GB available, huge pages: {}\n",
              static_cast<double>(report.ram_bytes) / 1e9,
              static_cast<double>(report.available_bytes) / 1e9, report.hugepages);
   for (const ReadBandwidth& read : report.read) {
-    fmt::print("read        {:.2f} GB/s with {} thread(s), spread {:.0f} %, by {}\n", read.bytes_per_second / 1e9,
-               read.n_threads, read.spread * 100, read.loop);
+    fmt::print("read        {:.2f} GB/s with {} thread(s), spread {:.0f} %, by {}\n",
+               read.bytes_per_second / 1e9, read.n_threads, read.spread * 100, read.loop);
   }
   for (const ComputePeaks& peaks : report.all_peaks) {
-    fmt::print("peak        {:.0f} GMAC/s int8, {:.0f} GMAC/s f32 with {}\n", peaks.int8_macs_per_second / 1e9,
-               peaks.f32_macs_per_second / 1e9, peaks.isa);
+    fmt::print("peak        {:.0f} GMAC/s int8, {:.0f} GMAC/s f32 with {}\n",
+               peaks.int8_macs_per_second / 1e9, peaks.f32_macs_per_second / 1e9, peaks.isa);
   }
   for (const std::string& warning : report.warnings) fmt::print("warning     {}\n", warning);
 }

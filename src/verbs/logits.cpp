@@ -53,11 +53,13 @@ Result<int> run_logits(std::span<const std::string> arguments) {
   ModelFlags flags;
   std::vector<int64_t> tokens;
   int64_t chunk = 0;
-  OptionTable table("logits", "-m FILE --tokens 1,2,3 [options]",
-                    "Prints the argmax of every row, the last rows' logits and a hash of all rows' bits.");
+  OptionTable table(
+      "logits", "-m FILE --tokens 1,2,3 [options]",
+      "Prints the argmax of every row, the last rows' logits and a hash of all rows' bits.");
   flags.add_to(table);
   table.add("--tokens", "LIST", &tokens, 0, INT32_MAX, "token ids, fed as they are");
-  table.add("--chunk", "N", &chunk, 0, 8192, "rows of one forward; 0: at most 512. The hash does not depend on it");
+  table.add("--chunk", "N", &chunk, 0, 8192,
+            "rows of one forward; 0: at most 512. The hash does not depend on it");
   FLOE_TRY_VOID(table.parse(arguments));
   if (printed_help(table)) return 0;
   FLOE_TRY_VOID(no_positionals(table));

@@ -35,12 +35,14 @@ struct RunFlags {
 
   void add_to(OptionTable& table) {
     model.add_to(table);
-    table.add("-p,--prompt", "TEXT", &prompt, "text to continue, or with --chat the user's message");
+    table.add("-p,--prompt", "TEXT", &prompt,
+              "text to continue, or with --chat the user's message");
     table.add("-f,--file", "FILE", &file, "file that holds the prompt");
     table.add("--chat", &chat, "put the prompt into the model's chat format as a user's message");
     table.add("-sys,--system-prompt", "TEXT", &system, "system message, with --chat");
     table.add("--think", &think, "let the model think before it answers, with --chat");
-    table.add("-n,--predict", "N", &n_predict, -1, INT32_MAX, "tokens to generate; -1: until the model ends or the context is full");
+    table.add("-n,--predict", "N", &n_predict, -1, INT32_MAX,
+              "tokens to generate; -1: until the model ends or the context is full");
     table.add("-c,--ctx-size", "N", &n_context, 0, 1 << 24,
               "context in tokens; 0: the model's, at most what the prompt and -n need");
     table.add("-s,--seed", "N", &seed, -1, INT64_MAX, "seed of the sampler; -1: a random one");
@@ -78,8 +80,17 @@ Result<ChatPrompt> make_prompt(const RunFlags& flags, const Tokenizer& tokenizer
   if (!flags.chat) return ChatPrompt{tokenizer.encode(flags.prompt, true, true), false};
   FLOE_TRY(const ChatFormat format, ChatFormat::detect(tokenizer));
   std::vector<ChatMessage> messages;
-  if (!flags.system.empty()) messages.push_back({.role = "system", .content = flags.system, .reasoning_content = {}, .tool_calls = {}, .tool_call_id = {}});
-  messages.push_back({.role = "user", .content = flags.prompt, .reasoning_content = {}, .tool_calls = {}, .tool_call_id = {}});
+  if (!flags.system.empty())
+    messages.push_back({.role = "system",
+                        .content = flags.system,
+                        .reasoning_content = {},
+                        .tool_calls = {},
+                        .tool_call_id = {}});
+  messages.push_back({.role = "user",
+                      .content = flags.prompt,
+                      .reasoning_content = {},
+                      .tool_calls = {},
+                      .tool_call_id = {}});
   ChatOptions options;
   options.enable_thinking = flags.think;
   // The raw markers stay in the stream: a person at a terminal sees the thinking.
@@ -129,12 +140,14 @@ Result<Output> generate(Engine& engine, EventQueue& events, RequestId id, Respon
 
 Result<int> run_run(std::span<const std::string> arguments) {
   RunFlags flags;
-  OptionTable table("run", "-m FILE (-p TEXT | -f FILE) [options]", "Generates text and streams it to stdout.");
+  OptionTable table("run", "-m FILE (-p TEXT | -f FILE) [options]",
+                    "Generates text and streams it to stdout.");
   flags.add_to(table);
   FLOE_TRY_VOID(table.parse(arguments));
   if (printed_help(table)) return 0;
   FLOE_TRY_VOID(no_positionals(table));
-  if (table.given("-p") == table.given("-f")) return usage_error("expected exactly one of -p and -f");
+  if (table.given("-p") == table.given("-f"))
+    return usage_error("expected exactly one of -p and -f");
   if (table.given("-f")) {
     FLOE_TRY(flags.prompt, read_text_file(flags.file));
   }
@@ -156,7 +169,8 @@ Result<int> run_run(std::span<const std::string> arguments) {
 
   EngineOptions options;
   const uint32_t model_context = loaded.model->info().context_length;
-  options.max_context = flags.n_context != 0 ? static_cast<uint32_t>(flags.n_context) : model_context;
+  options.max_context =
+      flags.n_context != 0 ? static_cast<uint32_t>(flags.n_context) : model_context;
   if (flags.n_context == 0 && flags.n_predict >= 0) {
     const uint64_t needed = prompt.ids.size() + static_cast<uint64_t>(flags.n_predict);
     options.max_context = static_cast<uint32_t>(std::min<uint64_t>(model_context, needed));
@@ -181,7 +195,8 @@ Result<int> run_run(std::span<const std::string> arguments) {
   request.sink = events;
   const SubmitOutcome outcome = engine->submit(std::move(request));
   if (outcome.status == SubmitStatus::context_exceeded) {
-    return usage_error("the prompt has {} tokens, the context holds {}", n_prompt_tokens, outcome.n_context);
+    return usage_error("the prompt has {} tokens, the context holds {}", n_prompt_tokens,
+                       outcome.n_context);
   }
   if (outcome.status != SubmitStatus::accepted) {
     return usage_error("{}: {}", outcome.param, outcome.message);

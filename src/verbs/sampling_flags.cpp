@@ -9,7 +9,8 @@ void SamplingFlags::add_to(OptionTable& table) {
   table.add("--min-p", "P", &min_p, 0, 1, "drop tokens below P times the best one's probability");
   table.add("--repeat-penalty", "X", &repeat_penalty, 0.01, 100,
             "divides positive and multiplies negative logits of the last 64 tokens; 1: off");
-  table.add("--presence-penalty", "X", &presence_penalty, -2, 2, "subtracted from tokens already seen");
+  table.add("--presence-penalty", "X", &presence_penalty, -2, 2,
+            "subtracted from tokens already seen");
   table.add("--frequency-penalty", "X", &frequency_penalty, -2, 2, "subtracted per occurrence");
 }
 

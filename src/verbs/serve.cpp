@@ -47,31 +47,36 @@ struct ServeFlags {
     model.add_to(table);
     table.add("--host", "LIST", &host, "addresses to listen on, separated by commas");
     table.add("--port", "N", &port, 0, 65535, "port; 0: the system chooses");
-    table.add("-a,--alias", "NAME", &alias, "model name in the API; the model's own when not given");
+    table.add("-a,--alias", "NAME", &alias,
+              "model name in the API; the model's own when not given");
     table.add("-np,--parallel", "N", &n_parallel, 1, 1024, "sequences that run at the same time");
     table.add("-c,--ctx-size", "N", &n_context, 0, 1 << 24,
               "context of one sequence in tokens; 0: the model's");
     table.add("--kv-tokens", "N", &n_kv_tokens, 0, 1 << 30,
               "tokens the KV cache holds, shared by all sequences; 0: -c times -np");
-    table.add("--max-queue", "N", &n_waiting, 0, 1 << 16, "requests that may wait; one more gets 429");
+    table.add("--max-queue", "N", &n_waiting, 0, 1 << 16,
+              "requests that may wait; one more gets 429");
     table.add("-n,--predict", "N", &n_predict, -1, INT32_MAX,
               "tokens to generate when a request does not say; -1: until the context is full");
     table.add("-ub,--ubatch-size", "N", &step_rows, 1, 8192, "rows of one forward");
-    table.add_choice("--chat-template", {"auto", "floe-nano", "chatml", "glm", "glm-compact"}, &chat_format,
-                     "chat format; auto: by the vocabulary's special tokens");
+    table.add_choice("--chat-template", {"auto", "floe-nano", "chatml", "glm", "glm-compact"},
+                     &chat_format, "chat format; auto: by the vocabulary's special tokens");
     sampling.add_to(table);
     spec.add_to(table);
     table.add("--api-key", "LIST", &api_key, "keys that requests must carry, separated by commas");
     table.add("--api-key-file", "FILE", &api_key_file, "file with one key a line");
     table.add("--insecure", &insecure, "allow other than loopback addresses without a key");
-    table.add("--allowed-hosts", "LIST", &allowed_hosts, "names a Host field may carry besides the addresses");
-    table.add("--cors-origins", "LIST", &cors_origins, "origins whose pages may read answers; *: all");
+    table.add("--allowed-hosts", "LIST", &allowed_hosts,
+              "names a Host field may carry besides the addresses");
+    table.add("--cors-origins", "LIST", &cors_origins,
+              "origins whose pages may read answers; *: all");
     table.add("--ui", &page, "serve the page at /");
     table.add("--drain", "S", &drain_seconds, 0, 86400,
               "seconds that running requests may take after SIGTERM");
     table.add("--sse-ping-interval", "S", &ping_seconds, 1, 3600,
               "seconds of silence in a stream after which a comment is sent");
-    table.add("-lv,--verbosity", "N", &verbosity, 0, 5, "log: 0 errors, 1 warnings, 2 information, 3 debug, 4 trace");
+    table.add("-lv,--verbosity", "N", &verbosity, 0, 5,
+              "log: 0 errors, 1 warnings, 2 information, 3 debug, 4 trace");
   }
 };
 
@@ -147,7 +152,8 @@ Result<ServedModel> load_served(const ServeFlags& flags) {
 
 Result<int> run_serve(std::span<const std::string> arguments) {
   ServeFlags flags;
-  OptionTable table("serve", "-m FILE [options]", "Serves a model through an OpenAI-compatible HTTP API.");
+  OptionTable table("serve", "-m FILE [options]",
+                    "Serves a model through an OpenAI-compatible HTTP API.");
   flags.add_to(table);
   FLOE_TRY_VOID(table.parse(arguments));
   if (printed_help(table)) return 0;
@@ -174,11 +180,14 @@ Result<int> run_serve(std::span<const std::string> arguments) {
   if (flags.n_predict > 0) options.default_max_tokens = static_cast<uint32_t>(flags.n_predict);
   options.build_info = fmt::format("floe {} ({})", kVersion, kBuildCommit);
   std::string address;
-  options.on_listening = [&](const std::vector<std::string>& addresses) { address = addresses.front(); };
+  options.on_listening = [&](const std::vector<std::string>& addresses) {
+    address = addresses.front();
+  };
   options.on_ready = [&] {
     fmt::print("floe is ready: http://{}/\n", address);
     fmt::print(
-        "curl http://{}/v1/chat/completions -H 'Content-Type: application/json' -d '{{\"messages\":[{{\"role\":"
+        "curl http://{}/v1/chat/completions -H 'Content-Type: application/json' -d "
+        "'{{\"messages\":[{{\"role\":"
         "\"user\",\"content\":\"Hello!\"}}]}}'\n",
         address);
     std::fflush(stdout);

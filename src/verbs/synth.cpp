@@ -19,11 +19,14 @@ Result<int> run_synth(std::span<const std::string> arguments) {
   table.add_choice("--like", synth_shapes(), &options.like, "shape to reproduce");
   table.add("--layers", "N", &n_layers, 1, 512, "layers; the shape's when not given");
   table.add("--dense", "N", &n_dense, 0, 512,
-            "leading dense layers of shapes that have them; the shape's, or at most 1 when --layers is given");
-  table.add("--experts", "N", &n_experts, 1, 1024, "routed experts per layer; the shape's when not given");
+            "leading dense layers of shapes that have them; the shape's, or at most 1 when "
+            "--layers is given");
+  table.add("--experts", "N", &n_experts, 1, 1024,
+            "routed experts per layer; the shape's when not given");
   table.add("--vocab", "N", &n_vocab, 16, 1 << 20, "vocabulary; the shape's when not given");
   table.add_choice("--type", synth_types(), &type,
-                   "weight format of the matrices; where rows are no multiple of 256, Q4_K becomes Q5_0, Q5_K Q5_1 "
+                   "weight format of the matrices; where rows are no multiple of 256, Q4_K becomes "
+                   "Q5_0, Q5_K Q5_1 "
                    "and Q6_K Q8_0, and F16 stands where they are none of 32");
   table.add("-s,--seed", "N", &seed, 0, INT64_MAX, "seed of the weights");
   table.add("-o,--output", "FILE", &options.output_path, "file to write");
@@ -31,7 +34,8 @@ Result<int> run_synth(std::span<const std::string> arguments) {
   FLOE_TRY_VOID(table.parse(arguments));
   if (printed_help(table)) return 0;
   FLOE_TRY_VOID(no_positionals(table));
-  if (options.like.empty()) return usage_error("--like: expected one of {}", fmt::join(synth_shapes(), ", "));
+  if (options.like.empty())
+    return usage_error("--like: expected one of {}", fmt::join(synth_shapes(), ", "));
   if (options.output_path.empty()) return usage_error("-o: expected a file to write");
   if (table.given("--layers")) options.n_layers = static_cast<uint32_t>(n_layers);
   if (table.given("--dense")) options.n_dense = static_cast<uint32_t>(n_dense);
@@ -42,8 +46,8 @@ Result<int> run_synth(std::span<const std::string> arguments) {
   stop_on_signals();
   FLOE_TRY(const SynthResult result, synthesize(options));
   fmt::print("{}: {:.2f} B parameters, {:.2f} GB in {:.1f} s\n", options.output_path,
-             static_cast<double>(result.n_params) / 1e9, static_cast<double>(result.file_bytes) / 1e9,
-             result.seconds);
+             static_cast<double>(result.n_params) / 1e9,
+             static_cast<double>(result.file_bytes) / 1e9, result.seconds);
   return 0;
 }
 

@@ -23,7 +23,8 @@ Result<int> run_tokenize(std::span<const std::string> arguments) {
   table.add("-f,--file", "FILE", &file, "file whose text to tokenize");
   table.add("--stdin", &from_stdin, "read the text from standard input");
   table.add("--special", &special,
-            "add the tokens the model puts around a text and parse special tokens in it; --no-special does neither");
+            "add the tokens the model puts around a text and parse special tokens in it; "
+            "--no-special does neither");
   FLOE_TRY_VOID(table.parse(arguments));
   if (printed_help(table)) return 0;
   FLOE_TRY_VOID(no_positionals(table));

@@ -20,7 +20,8 @@ TEST(Json, DepthIsBoundedBeforeParsing) {
 }
 
 TEST(Json, RefusesWhatIsNotOneDocument) {
-  for (const char* text : {"", "{", "{} {}", "[1,]", "{\"a\":NaN}", "\xef\xbb", "\"\xff\"", "1e999"}) {
+  for (const char* text :
+       {"", "{", "{} {}", "[1,]", "{\"a\":NaN}", "\xef\xbb", "\"\xff\"", "1e999"}) {
     EXPECT_FALSE(parse_json(text).ok()) << text;
   }
 }
@@ -34,7 +35,8 @@ TEST(Json, AZeroByteIsNotTheEnd) {
 TEST(Json, OfMembersOfOneNameTheLastCounts) {
   EXPECT_EQ(dump_json(*parse_json(R"({"a":1,"b":2,"a":3})")), R"({"a":3,"b":2})");
   std::string many = "{";
-  for (int i = 0; i < 100; ++i) many += "\"k" + std::to_string(i % 40) + "\":" + std::to_string(i) + ",";
+  for (int i = 0; i < 100; ++i)
+    many += "\"k" + std::to_string(i % 40) + "\":" + std::to_string(i) + ",";
   many += "\"k7\":{\"x\":[1,{}]}}";
   const auto parsed = parse_json(many);
   ASSERT_TRUE(parsed.ok());

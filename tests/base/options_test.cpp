@@ -30,8 +30,9 @@ struct Flags {
 TEST(Options, ParsesEveryKind) {
   Flags f;
   OptionTable t = f.table();
-  const std::vector<std::string> arguments = {"-m", "x.gguf", "-np", "8",    "--temp=0.5", "--no-mmap",
-                                              "-v", "1-16*2,20-30+5", "-ctk", "f32", "rest"};
+  const std::vector<std::string> arguments = {"-m",         "x.gguf",    "-np", "8",
+                                              "--temp=0.5", "--no-mmap", "-v",  "1-16*2,20-30+5",
+                                              "-ctk",       "f32",       "rest"};
   const auto parsed = t.parse(arguments);
   ASSERT_TRUE(parsed.ok()) << parsed.error().message;
   EXPECT_EQ(f.model, "x.gguf");
@@ -46,9 +47,9 @@ TEST(Options, ParsesEveryKind) {
 
 TEST(Options, BadInputIsOneLineThatNamesTheFlag) {
   const std::vector<std::vector<std::string>> bad = {
-      {"--nope"}, {"-np"},       {"-np", "0"},    {"-np", "65"}, {"-np", "1x"},     {"-np", ""},
-      {"--temp", "nan"}, {"--temp", "-1"}, {"--mmap=1"}, {"-ctk", "q3"}, {"-v", "3-1"}, {"-v", "1,,2"},
-      {"--no-model"}, {"-v", "1-1000000000"}};
+      {"--nope"},    {"-np"},           {"-np", "0"},     {"-np", "65"},         {"-np", "1x"},
+      {"-np", ""},   {"--temp", "nan"}, {"--temp", "-1"}, {"--mmap=1"},          {"-ctk", "q3"},
+      {"-v", "3-1"}, {"-v", "1,,2"},    {"--no-model"},   {"-v", "1-1000000000"}};
   for (const auto& arguments : bad) {
     Flags f;
     OptionTable t = f.table();

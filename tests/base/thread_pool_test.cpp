@@ -143,9 +143,8 @@ TEST(ThreadPool, ManyBarriersInOneRun) {
 TEST(ThreadPool, PinnedCallersLeaveTheirCoresToTheNextPool) {
   const auto workers_cpus = [](ThreadPool& pool) {
     std::vector<cpu_set_t> sets(pool.size());
-    pool.run([&](Worker& worker) {
-      sched_getaffinity(0, sizeof(cpu_set_t), &sets[worker.index()]);
-    });
+    pool.run(
+        [&](Worker& worker) { sched_getaffinity(0, sizeof(cpu_set_t), &sets[worker.index()]); });
     return sets;
   };
   const std::vector<int> cpus = physical_cpus();

@@ -158,7 +158,8 @@ TEST(SwigluClamped, NanStays) {
     std::vector<float> out(11);
     table->swiglu_clamped(gate.data(), up.data(), out.data(), 11);
     for (uint32_t i = 0; i < 11; ++i) {
-      EXPECT_EQ(std::isnan(out[i]), i == 1 || i == 2 || i == 9 || i == 10) << table->isa << " " << i;
+      EXPECT_EQ(std::isnan(out[i]), i == 1 || i == 2 || i == 9 || i == 10)
+          << table->isa << " " << i;
     }
   }
 }

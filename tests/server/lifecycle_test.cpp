@@ -16,7 +16,8 @@
 namespace floe {
 namespace {
 
-// Waits are told apart from hangs, not judged: how fast the machine of a test is says nothing about us.
+// Waits are told apart from hangs, not judged: how fast the machine of a test is says nothing about
+// us.
 constexpr double kHangMs = 5000;
 // Read by a sanitizer build in the time that others take for the whole.
 constexpr size_t kLargePromptBytes = size_t{FLOE_SLOW_BUILD ? 1 : 24} << 20;

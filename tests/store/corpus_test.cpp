@@ -60,8 +60,8 @@ TEST(Corpus, EverySafetensorsFileKeepsTheProperties) {
     EXPECT_EQ(check_safetensors_properties(bytes), "") << entry.path();
     const std::string name = entry.path().filename().string();
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    const bool accepted = parse_safetensors(bytes, "corpus").ok() ||
-                          parse_safetensors_index(text, "corpus").ok();
+    const bool accepted =
+        parse_safetensors(bytes, "corpus").ok() || parse_safetensors_index(text, "corpus").ok();
     // The seeds carry what they are in their names.
     const bool good = name.rfind("good_", 0) == 0;
     if (good || name.rfind("bad_", 0) == 0) {

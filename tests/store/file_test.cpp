@@ -322,8 +322,12 @@ TEST(File, ReadsAnyPartOfATensorAndSaysWhenTheFileShrank) {
   const Result<GgufFile> file = GgufFile::open(path);
   ASSERT_TRUE(file.ok());
   const TensorView& large = *file->find_tensor("large");
-  for (const auto& [begin, size] : {std::pair<uint64_t, size_t>{0, 0}, {0, 1}, {kLarge, 0},
-                                    {12345, 4096}, {kLarge - 7, 7}, {0, kLarge}}) {
+  for (const auto& [begin, size] : {std::pair<uint64_t, size_t>{0, 0},
+                                    {0, 1},
+                                    {kLarge, 0},
+                                    {12345, 4096},
+                                    {kLarge - 7, 7},
+                                    {0, kLarge}}) {
     std::vector<std::byte> bytes(size);
     ASSERT_TRUE(file->read(large, begin, bytes).ok());
     for (size_t i = 0; i < size; ++i) ASSERT_EQ(bytes[i], data_byte(32 + begin + i));

@@ -170,8 +170,9 @@ TEST(SameTokens, NamesWhatDiffersFirst) {
                                   same.bos_id < 0 ? "none" : std::to_string(same.bos_id)));
   other = same;
   other.eos_id = 7;
-  expect_other(other, "draft.gguf: tokenizer.ggml.eos_token_id: expected none as in trunk.gguf, "
-                      "found 7");
+  expect_other(other,
+               "draft.gguf: tokenizer.ggml.eos_token_id: expected none as in trunk.gguf, "
+               "found 7");
 }
 
 }  // namespace

@@ -106,16 +106,12 @@ TEST_F(SynthFile, GptOssHasItsBiasesSinksAndKeys) {
   ASSERT_TRUE(result.ok()) << result.error().message;
   const auto file = GgufFile::open(path_);
   ASSERT_TRUE(file.ok()) << file.error().message;
-  const std::pair<const char*, TensorDims> plain[] = {{"attn_q.bias", {4096}},
-                                                      {"attn_k.bias", {512}},
-                                                      {"attn_v.bias", {512}},
-                                                      {"attn_output.bias", {2880}},
-                                                      {"attn_sinks.weight", {64}},
-                                                      {"post_attention_norm.weight", {2880}},
-                                                      {"ffn_gate_inp.bias", {4}},
-                                                      {"ffn_gate_exps.bias", {2880, 4}},
-                                                      {"ffn_up_exps.bias", {2880, 4}},
-                                                      {"ffn_down_exps.bias", {2880, 4}}};
+  const std::pair<const char*, TensorDims> plain[] = {
+      {"attn_q.bias", {4096}},         {"attn_k.bias", {512}},
+      {"attn_v.bias", {512}},          {"attn_output.bias", {2880}},
+      {"attn_sinks.weight", {64}},     {"post_attention_norm.weight", {2880}},
+      {"ffn_gate_inp.bias", {4}},      {"ffn_gate_exps.bias", {2880, 4}},
+      {"ffn_up_exps.bias", {2880, 4}}, {"ffn_down_exps.bias", {2880, 4}}};
   for (const auto& [name, dims] : plain) {
     for (const char* layer : {"blk.0.", "blk.1."}) {
       const TensorView* tensor = file->find_tensor(std::string(layer) + name);
