@@ -9,34 +9,16 @@
 namespace floe {
 
 SubmitOutcome Engine::Impl::submit(Request request) {
-  SubmitOutcome outcome = limits_.check(request);
-  if (outcome.status != SubmitStatus::accepted) {
-    ++stats_.n_refused_invalid;
-    return outcome;
-  }
-  if (draining_) {
-    outcome.status = SubmitStatus::draining;
-    outcome.message = "the server is shutting down";
-    return outcome;
-  }
-  const auto n_free_sequences =
-      options_.max_sequences - static_cast<uint32_t>(scheduler_.running().size());
-  if (n_unstarted_ >= uint64_t{options_.max_waiting} + n_free_sequences) {
-    ++stats_.n_refused_queue_full;
-    outcome.status = SubmitStatus::queue_full;
-    outcome.message = "too many requests are waiting";
-    outcome.wait_seconds = estimated_wait_seconds();
-    return outcome;
-  }
-  outcome.id = next_id_;
-  accept(next_id_, std::move(request), clock_.now_ns());
+  admission_.update(load());
+  SubmitOutcome outcome = admission_.decide(limits_.check(request));
+  if (outcome.status != SubmitStatus::accepted) return outcome;
+  accept(outcome.id, std::move(request), clock_.now_ns());
   return outcome;
 }
 
 void Engine::Impl::accept(RequestId id, Request request, int64_t arrival_ns) {
   FLOE_CHECK(request.sink != nullptr);
-  FLOE_CHECK(limits_.check(request).status == SubmitStatus::accepted);
-  next_id_ = std::max(next_id_, id + 1);
+  FLOE_CHECK(!request.prompt.empty() && request.prompt.size() < limits_.n_context());
   auto state = std::make_unique<RequestState>();
   const auto n_prompt = static_cast<uint32_t>(request.prompt.size());
   state->id = id;
@@ -304,6 +286,7 @@ void Engine::Impl::retire() {
 }
 
 void Engine::Impl::begin_drain() {
+  admission_.close();
   draining_ = true;
   now_ns_ = clock_.now_ns();
   for (const auto& [id, request] : requests_) {
@@ -314,6 +297,7 @@ void Engine::Impl::begin_drain() {
 }
 
 void Engine::Impl::abort_all() {
+  admission_.close();
   draining_ = true;
   now_ns_ = clock_.now_ns();
   for (const auto& [id, request] : requests_) {
@@ -322,9 +306,14 @@ void Engine::Impl::abort_all() {
   retire();
 }
 
-double Engine::Impl::estimated_wait_seconds() const {
+QueueLoad Engine::Impl::load() const {
+  QueueLoad load;
+  load.n_accepted = stats_.n_accepted;
+  load.n_waiting = n_unstarted_;
+  load.n_sequences = static_cast<uint32_t>(scheduler_.running().size());
   const double run_seconds = mean_run_seconds_ > 0.0 ? mean_run_seconds_ : 1.0;
-  return run_seconds * (n_unstarted_ + 1.0) / options_.max_sequences;
+  load.wait_seconds = run_seconds * (n_unstarted_ + 1.0) / options_.max_sequences;
+  return load;
 }
 
 void Engine::Impl::audit() const {
@@ -425,8 +414,11 @@ EngineStats Engine::stats() const {
 const RequestLimits& Engine::limits() const {
   return impl_->limits();
 }
-double Engine::estimated_wait_seconds() const {
-  return impl_->estimated_wait_seconds();
+Admission Engine::make_admission() const {
+  return impl_->make_admission();
+}
+QueueLoad Engine::load() const {
+  return impl_->load();
 }
 void Engine::audit() const {
   impl_->audit();

@@ -18,6 +18,7 @@
 #include "draft/economics.h"
 #include "draft/factory.h"
 #include "draft/time_model.h"
+#include "engine/admission.h"
 #include "engine/request.h"
 #include "engine/stats.h"
 #include "kernels/kernel_table.h"
@@ -51,40 +52,6 @@ struct EngineOptions {
   ScheduleHooks* hooks = nullptr;    // tests: bends the scheduler's decisions; outlives the engine
 };
 
-enum class SubmitStatus : uint8_t {
-  accepted,
-  invalid,           // 400: outcome.param and outcome.message say what
-  context_exceeded,  // 400: the prompt alone fills the context (or the cache), it can never run
-  queue_full,        // 429: outcome.wait_seconds estimates when there is room
-  draining,          // 503: no new requests
-};
-
-struct SubmitOutcome {
-  SubmitStatus status = SubmitStatus::accepted;
-  RequestId id = 0;           // when accepted
-  std::string param;          // when invalid: the field's name as in Request / SamplingParams
-  std::string message;        // when refused: one line for the client, free of internals
-  double wait_seconds = 0.0;  // when queue_full
-  uint32_t n_prompt_tokens = 0;
-  uint32_t n_context = 0;  // the longest prompt + output that can run
-};
-
-// What submit checks that does not change with time: shared by Engine and EngineThread.
-class RequestLimits {
- public:
-  RequestLimits() = default;
-  RequestLimits(uint32_t n_vocab, uint32_t n_context, uint32_t max_choices)
-      : n_vocab_(n_vocab), n_context_(n_context), max_choices_(max_choices) {}
-  // status accepted, or the reason why the request can never run.
-  SubmitOutcome check(const Request& request) const;
-  uint32_t n_context() const { return n_context_; }
-
- private:
-  uint32_t n_vocab_ = 0;
-  uint32_t n_context_ = 0;
-  uint32_t max_choices_ = 1;
-};
-
 class Engine {
  public:
   // model and clock outlive the engine. Fails with ErrorKind::memory when the cache or the
@@ -115,8 +82,6 @@ class Engine {
 
   EngineStats stats() const;
   const RequestLimits& limits() const;
-  // Seconds until a request submitted now would start, estimated from recent ones.
-  double estimated_wait_seconds() const;
 
   // Checks every invariant of block ownership and request state; stops the process when one is
   // broken.
@@ -125,7 +90,9 @@ class Engine {
  private:
   friend class EngineThread;
   class Impl;
-  // For EngineThread, which has decided to take the request and has given it an id.
+  // For EngineThread, whose own admission has accepted the request.
+  Admission make_admission() const;
+  QueueLoad load() const;
   void accept(RequestId id, Request request, int64_t arrival_ns);
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

@@ -133,7 +133,8 @@ TokenEvent Engine::Impl::event_of(const Sequence& sequence) const {
 
 EngineStats Engine::Impl::stats() const {
   EngineStats stats = stats_;
-  stats.n_waiting = n_unstarted_;
+  admission_.count(stats);
+  stats.n_waiting = n_unstarted_;  // also those that came through a thread's admission
   stats.n_running = static_cast<uint32_t>(requests_.size()) - n_unstarted_;
   stats.n_sequences = static_cast<uint32_t>(scheduler_.running().size());
   for (const Sequence* sequence : scheduler_.running()) {

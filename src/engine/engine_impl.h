@@ -21,6 +21,7 @@ class Engine::Impl {
         model_(model),
         clock_(clock),
         limits_(model.info().n_vocab, n_context, options.max_choices),
+        admission_(make_admission()),
         cache_(std::move(cache)),
         scheduler_(options, n_blocks, options.hooks),
         sampler_(model.info().n_vocab),
@@ -42,7 +43,10 @@ class Engine::Impl {
   void abort_all();
   bool idle() const { return requests_.empty(); }
   EngineStats stats() const;
-  double estimated_wait_seconds() const;
+  Admission make_admission() const {
+    return {limits_, options_.max_waiting, options_.max_sequences};
+  }
+  QueueLoad load() const;
   void audit() const;
 
   Impl(const Impl&) = delete;
@@ -74,6 +78,7 @@ class Engine::Impl {
   Model& model_;
   const Clock& clock_;
   const RequestLimits limits_;
+  Admission admission_;             // of submit()
   std::unique_ptr<KvCache> cache_;  // drafters know its address
   Scheduler scheduler_;
   Sampler sampler_;
@@ -82,7 +87,6 @@ class Engine::Impl {
   std::unordered_map<RequestId, std::unique_ptr<RequestState>> requests_;
   std::vector<RequestId> ended_;  // requests whose last choice ended since the last retire()
   std::vector<Sequence*> left_;   // choices that drafters know and that ended since then
-  RequestId next_id_ = 1;
   uint64_t next_age_ = 1;
   uint32_t n_unstarted_ = 0;  // requests none of whose choices ran yet
   bool draining_ = false;

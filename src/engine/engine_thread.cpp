@@ -7,10 +7,10 @@ namespace floe {
 EngineThread::EngineThread(std::unique_ptr<Engine> engine, const Clock& clock, double stall_seconds)
     : engine_(std::move(engine)),
       clock_(clock),
-      limits_(engine_->limits()),
       stall_seconds_(stall_seconds),
-      published_(engine_->stats()),
-      published_wait_seconds_(engine_->estimated_wait_seconds()) {
+      admission_(engine_->make_admission()),
+      published_(engine_->stats()) {
+  admission_.update(engine_->load());
   thread_ = std::thread([this] { loop(); });
 }
 
@@ -19,32 +19,15 @@ EngineThread::~EngineThread() {
 }
 
 SubmitOutcome EngineThread::submit(Request request) {
-  SubmitOutcome outcome = limits_.check(request);
+  SubmitOutcome outcome = limits().check(request);
   Command command;
   command.request = std::move(request);
   command.arrival_ns = clock_.now_ns();
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (outcome.status != SubmitStatus::accepted) {
-      ++n_refused_invalid_;
-      return outcome;
-    }
-    if (draining_ || stop_) {
-      outcome.status = SubmitStatus::draining;
-      outcome.message = "the server is shutting down";
-      return outcome;
-    }
-    const uint32_t n_free_sequences = published_.max_sequences - published_.n_sequences;
-    const uint64_t n_waiting = uint64_t{published_.n_waiting} + n_inbox_submits_;
-    if (n_waiting >= uint64_t{published_.max_waiting} + n_free_sequences) {
-      ++n_refused_queue_full_;
-      outcome.status = SubmitStatus::queue_full;
-      outcome.message = "too many requests are waiting";
-      outcome.wait_seconds = published_wait_seconds_;
-      return outcome;
-    }
-    outcome.id = command.id = next_id_++;
-    ++n_inbox_submits_;
+    outcome = admission_.decide(std::move(outcome));
+    if (outcome.status != SubmitStatus::accepted) return outcome;
+    command.id = outcome.id;
     inbox_.push_back(std::move(command));
   }
   wakeup_.notify_one();
@@ -79,9 +62,7 @@ void EngineThread::post(Command command) {
 EngineStats EngineThread::stats() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   EngineStats stats = published_;
-  stats.n_waiting += n_inbox_submits_;
-  stats.n_refused_queue_full += n_refused_queue_full_;
-  stats.n_refused_invalid += n_refused_invalid_;
+  admission_.count(stats);
   stats.draining = draining_;
   return stats;
 }
@@ -102,6 +83,7 @@ EngineHealth EngineThread::health() const {
 void EngineThread::begin_drain(int64_t deadline_ns) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
+    admission_.close();
     draining_ = true;
     drain_deadline_ns_ = deadline_ns;
   }
@@ -121,6 +103,7 @@ void EngineThread::wait_drained() {
 void EngineThread::stop() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
+    admission_.close();
     stop_ = true;
   }
   wakeup_.notify_one();
@@ -146,7 +129,7 @@ void EngineThread::loop() {
   bool drain_begun = false;
   for (;;) {
     const EngineStats stats = engine_->stats();
-    const double wait_seconds = engine_->estimated_wait_seconds();
+    const QueueLoad load = engine_->load();
     const bool idle = engine_->idle();
     bool stop = false;
     bool drain = false;
@@ -154,7 +137,7 @@ void EngineThread::loop() {
     {
       std::unique_lock<std::mutex> lock(mutex_);
       published_ = stats;
-      published_wait_seconds_ = wait_seconds;
+      admission_.update(load);
       if (drain_begun && idle && inbox_.empty() && !drained_) {
         drained_ = true;
         drained_wakeup_.notify_all();
@@ -162,9 +145,6 @@ void EngineThread::loop() {
       wakeup_.wait(
           lock, [&] { return stop_ || !idle || !inbox_.empty() || (draining_ && !drain_begun); });
       commands.swap(inbox_);
-      // Until the next publication they count as waiting.
-      published_.n_waiting += n_inbox_submits_;
-      n_inbox_submits_ = 0;
       stop = stop_;
       drain = draining_;
       deadline_ns = drain_deadline_ns_;
@@ -183,8 +163,10 @@ void EngineThread::loop() {
   }
   engine_->abort_all();
   const EngineStats stats = engine_->stats();
+  const QueueLoad load = engine_->load();
   const std::lock_guard<std::mutex> lock(mutex_);
   published_ = stats;
+  admission_.update(load);
   stopped_ = true;
   drained_wakeup_.notify_all();
 }

@@ -37,7 +37,7 @@ class EngineThread {
 
   EngineStats stats() const;
   EngineHealth health() const;
-  const RequestLimits& limits() const { return limits_; }
+  const RequestLimits& limits() const { return admission_.limits(); }
 
   // Refuses new requests from now on, ends the waiting ones with a shutdown error and lets running
   // ones finish until the deadline (Clock time, ns); what is left then ends with a shutdown error.
@@ -66,19 +66,14 @@ class EngineThread {
 
   std::unique_ptr<Engine> engine_;
   const Clock& clock_;
-  const RequestLimits limits_;
   const double stall_seconds_;
 
   mutable std::mutex mutex_;
   std::condition_variable wakeup_;
   std::condition_variable drained_wakeup_;
+  Admission admission_;
   std::vector<Command> inbox_;
   EngineStats published_;
-  uint32_t n_inbox_submits_ = 0;
-  double published_wait_seconds_ = 0.0;
-  uint64_t n_refused_queue_full_ = 0;
-  uint64_t n_refused_invalid_ = 0;
-  RequestId next_id_ = 1;
   int64_t drain_deadline_ns_ = 0;
   bool draining_ = false;
   bool drained_ = false;

@@ -1,7 +1,10 @@
+#include "engine/admission.h"
+
 #include <algorithm>
 #include <limits>
+#include <utility>
 
-#include "engine/engine.h"
+#include "base/error.h"
 
 namespace floe {
 
@@ -60,6 +63,35 @@ SubmitOutcome RequestLimits::check(const Request& request) const {
                     request.prompt.size(), n_context_);
   }
   return outcome;
+}
+
+SubmitOutcome Admission::decide(SubmitOutcome checked) {
+  SubmitOutcome outcome = std::move(checked);
+  if (outcome.status != SubmitStatus::accepted) {
+    ++n_refused_invalid_;
+    return outcome;
+  }
+  if (is_closed_) {
+    outcome.status = SubmitStatus::draining;
+    outcome.message = "the server is shutting down";
+    return outcome;
+  }
+  const uint32_t n_free_sequences = max_sequences_ - load_.n_sequences;
+  if (n_waiting() >= uint64_t{max_waiting_} + n_free_sequences) {
+    ++n_refused_queue_full_;
+    outcome.status = SubmitStatus::queue_full;
+    outcome.message = "too many requests are waiting";
+    outcome.wait_seconds = load_.wait_seconds;
+    return outcome;
+  }
+  outcome.id = ++n_accepted_;
+  return outcome;
+}
+
+void Admission::count(EngineStats& stats) const {
+  stats.n_waiting = static_cast<uint32_t>(n_waiting());
+  stats.n_refused_queue_full = n_refused_queue_full_;
+  stats.n_refused_invalid = n_refused_invalid_;
 }
 
 }  // namespace floe
