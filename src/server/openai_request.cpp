@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "server/openai_json.h"
+#include "server/openai_messages.h"
 #include "text/detokenizer.h"
 
 namespace floe {
@@ -82,12 +84,6 @@ constexpr std::array kFields = {
                  [](GenerationRequest& r, double v) { r.echo = v != 0; }},
 };
 
-// The value of a member that is present and not null.
-const Json* member(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found == object.end() || found->is_null() ? nullptr : &*found;
-}
-
 std::string number_text(double value) {
   return std::abs(value) < 1e15 && value == std::floor(value) ? fmt::format("{:.0f}", value)
                                                               : fmt::format("{}", value);
@@ -117,7 +113,7 @@ std::string check_scalar(const RequestField& field, const Json& value, double& o
 std::optional<ApiError> read_scalars(const Json& body, GenerationRequest& request) {
   for (const RequestField& field : kFields) {
     if (!(request.chat ? field.chat : field.completions)) continue;
-    const Json* value = member(body, std::string(field.name).c_str());
+    const Json* value = find_member(body, std::string(field.name).c_str());
     if (value == nullptr) continue;
     double number = 0;
     if (std::string fault = check_scalar(field, *value, number); !fault.empty()) {
@@ -132,7 +128,7 @@ std::optional<ApiError> read_scalars(const Json& body, GenerationRequest& reques
 }
 
 std::optional<ApiError> read_seed(const Json& body, GenerationRequest& request) {
-  const Json* value = member(body, "seed");
+  const Json* value = find_member(body, "seed");
   if (value == nullptr) return std::nullopt;
   if (value->is_number_unsigned()) {
     request.sampling.seed = value->get<uint64_t>();
@@ -148,7 +144,7 @@ std::optional<ApiError> read_seed(const Json& body, GenerationRequest& request) 
 }
 
 std::optional<ApiError> read_stop(const Json& body, GenerationRequest& request) {
-  const Json* value = member(body, "stop");
+  const Json* value = find_member(body, "stop");
   if (value == nullptr) return std::nullopt;
   const auto fault = [] {
     return ApiError::invalid(
@@ -184,7 +180,7 @@ bool read_id(std::string_view text, int64_t limit, int64_t& out) {
 // {"id": bias} as OpenAI has it, or [[id, bias], ...].
 std::optional<ApiError> read_logit_bias(const Json& body, const RequestContext& context,
                                         GenerationRequest& request) {
-  const Json* value = member(body, "logit_bias");
+  const Json* value = find_member(body, "logit_bias");
   if (value == nullptr) return std::nullopt;
   const auto fault = [&] {
     return ApiError::invalid(
@@ -219,7 +215,7 @@ std::optional<ApiError> read_logit_bias(const Json& body, const RequestContext& 
 }
 
 std::optional<ApiError> read_logprobs(const Json& body, GenerationRequest& request) {
-  const Json* value = member(body, "logprobs");
+  const Json* value = find_member(body, "logprobs");
   if (request.chat) {
     if (value != nullptr && !value->is_boolean()) {
       return ApiError::invalid("logprobs", "logprobs must be true or false");
@@ -242,11 +238,11 @@ std::optional<ApiError> read_logprobs(const Json& body, GenerationRequest& reque
 }
 
 std::optional<ApiError> read_stream_options(const Json& body, GenerationRequest& request) {
-  const Json* value = member(body, "stream_options");
+  const Json* value = find_member(body, "stream_options");
   if (value == nullptr) return std::nullopt;
   if (!value->is_object())
     return ApiError::invalid("stream_options", "stream_options must be an object");
-  if (const Json* include = member(*value, "include_usage")) {
+  if (const Json* include = find_member(*value, "include_usage")) {
     if (!include->is_boolean()) {
       return ApiError::invalid("stream_options",
                                "stream_options.include_usage must be true or false");
@@ -258,7 +254,7 @@ std::optional<ApiError> read_stream_options(const Json& body, GenerationRequest&
 
 // {"type": "content", "content": ...}, the content a string or an array of text parts.
 std::optional<ApiError> read_prediction(const Json& body, GenerationRequest& request) {
-  const Json* value = member(body, "prediction");
+  const Json* value = find_member(body, "prediction");
   if (value == nullptr) return std::nullopt;
   const auto fault = [] {
     return ApiError::invalid(
@@ -266,9 +262,9 @@ std::optional<ApiError> read_prediction(const Json& body, GenerationRequest& req
         "prediction must be an object of type \"content\" whose content is a string or an array of "
         "text parts");
   };
-  const Json* type = value->is_object() ? member(*value, "type") : nullptr;
+  const Json* type = value->is_object() ? find_member(*value, "type") : nullptr;
   if (type == nullptr || *type != "content") return fault();
-  const Json* content = member(*value, "content");
+  const Json* content = find_member(*value, "content");
   if (content == nullptr) return fault();
   if (content->is_string()) {
     request.prediction = content->get<std::string>();
@@ -276,8 +272,8 @@ std::optional<ApiError> read_prediction(const Json& body, GenerationRequest& req
   }
   if (!content->is_array()) return fault();
   for (const Json& part : *content) {
-    const Json* kind = part.is_object() ? member(part, "type") : nullptr;
-    const Json* text = kind != nullptr && *kind == "text" ? member(part, "text") : nullptr;
+    const Json* kind = part.is_object() ? find_member(part, "type") : nullptr;
+    const Json* text = kind != nullptr && *kind == "text" ? find_member(part, "text") : nullptr;
     if (text == nullptr || !text->is_string()) return fault();
     request.prediction += text->get_ref<const std::string&>();
   }
@@ -286,8 +282,8 @@ std::optional<ApiError> read_prediction(const Json& body, GenerationRequest& req
 
 // What would change the answer and is not there yet is refused, never quietly dropped.
 std::optional<ApiError> refuse_unsupported(const Json& body, const GenerationRequest& request) {
-  if (const Json* format = member(body, "response_format")) {
-    const Json* type = format->is_object() ? member(*format, "type") : nullptr;
+  if (const Json* format = find_member(body, "response_format")) {
+    const Json* type = format->is_object() ? find_member(*format, "type") : nullptr;
     if (type == nullptr || !type->is_string()) {
       return ApiError::invalid("response_format", "response_format must be an object with a type");
     }
@@ -298,16 +294,16 @@ std::optional<ApiError> refuse_unsupported(const Json& body, const GenerationReq
   }
   for (const char* name :
        {"grammar", "json_schema", "guided_json", "guided_regex", "structured_outputs"}) {
-    if (member(body, name) != nullptr) {
+    if (find_member(body, name) != nullptr) {
       return ApiError::invalid(name, fmt::format("{} is not supported", name));
     }
   }
-  if (const Json* best_of = member(body, "best_of")) {
+  if (const Json* best_of = find_member(body, "best_of")) {
     if (!best_of->is_number_integer() || best_of->get<double>() != request.n) {
       return ApiError::invalid("best_of", "best_of must equal n");
     }
   }
-  if (member(body, "chat_template") != nullptr) {
+  if (find_member(body, "chat_template") != nullptr) {
     return ApiError::invalid("chat_template", "chat_template is not accepted from requests");
   }
   return std::nullopt;
@@ -317,7 +313,7 @@ std::optional<ApiError> read_common(const Json& body, const RequestContext& cont
                                     GenerationRequest& request) {
   request.sampling = context.default_sampling;
   request.max_tokens = context.default_max_tokens;
-  if (const Json* model = member(body, "model")) {
+  if (const Json* model = find_member(body, "model")) {
     if (!model->is_string()) return ApiError::invalid("model", "model must be a string");
     request.model = model->get<std::string>();
   }
@@ -331,161 +327,10 @@ std::optional<ApiError> read_common(const Json& body, const RequestContext& cont
   return refuse_unsupported(body, request);
 }
 
-// A string, null, or an array of text parts.
-std::optional<ApiError> read_content(const Json& message, std::string& out) {
-  const Json* content = member(message, "content");
-  if (content == nullptr) return std::nullopt;
-  if (content->is_string()) {
-    out = content->get<std::string>();
-    return std::nullopt;
-  }
-  const auto fault = [] {
-    return ApiError::invalid("messages",
-                             "A message's content must be a string or an array of parts");
-  };
-  if (!content->is_array()) return fault();
-  for (const Json& part : *content) {
-    const Json* type = part.is_object() ? member(part, "type") : nullptr;
-    if (type == nullptr || !type->is_string()) return fault();
-    const std::string& name = type->get_ref<const std::string&>();
-    if (name != "text" && name != "input_text") {
-      return ApiError::invalid("messages", "Only text parts are supported in a message's content");
-    }
-    const Json* text = member(part, "text");
-    if (text == nullptr || !text->is_string()) return fault();
-    out += text->get_ref<const std::string&>();
-  }
-  return std::nullopt;
-}
-
-bool is_function_name(const Json* name) {
-  if (name == nullptr || !name->is_string()) return false;
-  const std::string& text = name->get_ref<const std::string&>();
-  if (text.empty() || text.size() > 128) return false;
-  for (const unsigned char c : text) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    if (!letter && c != '_' && c != '-' && c != '.' && c != ':' && c != '/') return false;
-  }
-  return true;
-}
-
-std::optional<ApiError> read_tool_calls(const Json& message, ChatMessage& out) {
-  const Json* calls = member(message, "tool_calls");
-  if (calls == nullptr) return std::nullopt;
-  const auto fault = [] {
-    return ApiError::invalid(
-        "messages",
-        fmt::format("tool_calls must be an array of at most {} function calls, each with a "
-                    "name and arguments that are a JSON object",
-                    kMaxToolCalls));
-  };
-  if (!calls->is_array() || calls->size() > kMaxToolCalls) return fault();
-  for (const Json& call : *calls) {
-    const Json* function = call.is_object() ? member(call, "function") : nullptr;
-    if (function == nullptr || !function->is_object()) return fault();
-    const Json* name = member(*function, "name");
-    if (!is_function_name(name)) return fault();
-    ChatToolCall parsed;
-    parsed.name = name->get<std::string>();
-    if (const Json* id = member(call, "id")) {
-      if (!id->is_string()) return fault();
-      parsed.id = id->get<std::string>();
-    }
-    const Json* arguments = member(*function, "arguments");
-    if (arguments == nullptr) {
-      parsed.arguments_json = "{}";
-    } else if (arguments->is_string()) {
-      parsed.arguments_json = arguments->get<std::string>();
-      const Result<Json> check = parse_json(parsed.arguments_json);
-      if (!check.ok() || !check->is_object()) return fault();
-    } else if (arguments->is_object()) {
-      parsed.arguments_json = dump_json(*arguments);
-    } else {
-      return fault();
-    }
-    out.tool_calls.push_back(std::move(parsed));
-  }
-  return std::nullopt;
-}
-
-std::optional<ApiError> read_message(const Json& message, ChatMessage& out) {
-  const Json* role = message.is_object() ? member(message, "role") : nullptr;
-  if (role == nullptr || !role->is_string()) {
-    return ApiError::invalid("messages", "Every message must be an object with a role");
-  }
-  out.role = role->get<std::string>();
-  if (out.role != "system" && out.role != "developer" && out.role != "user" &&
-      out.role != "assistant" && out.role != "tool") {
-    return ApiError::invalid("messages",
-                             "A message's role must be system, developer, user, assistant or tool");
-  }
-  if (auto fault = read_content(message, out.content)) return fault;
-  if (out.role == "assistant") {
-    const Json* reasoning = member(message, "reasoning_content");
-    if (reasoning == nullptr) reasoning = member(message, "reasoning");
-    if (reasoning != nullptr) {
-      if (!reasoning->is_string()) {
-        return ApiError::invalid("messages", "A message's reasoning_content must be a string");
-      }
-      out.reasoning_content = reasoning->get<std::string>();
-    }
-    return read_tool_calls(message, out);
-  }
-  if (const Json* id = member(message, "tool_call_id"); id != nullptr && id->is_string()) {
-    out.tool_call_id = id->get<std::string>();
-  }
-  return std::nullopt;
-}
-
-std::optional<ApiError> read_messages(const Json& body, GenerationRequest& request) {
-  const Json* messages = member(body, "messages");
-  if (messages == nullptr || !messages->is_array() || messages->empty() ||
-      messages->size() > kMaxMessages) {
-    return ApiError::invalid(
-        "messages", fmt::format("messages must be an array of 1 to {} messages", kMaxMessages));
-  }
-  request.messages.reserve(messages->size());
-  for (const Json& message : *messages) {
-    ChatMessage parsed;
-    if (auto fault = read_message(message, parsed)) return fault;
-    request.messages.push_back(std::move(parsed));
-  }
-  return std::nullopt;
-}
-
-std::optional<ApiError> read_tools(const Json& body, GenerationRequest& request) {
-  const Json* tools = member(body, "tools");
-  if (tools != nullptr) {
-    const auto fault = [] {
-      return ApiError::invalid(
-          "tools", fmt::format("tools must be an array of at most {} functions, each with a name",
-                               kMaxTools));
-    };
-    if (!tools->is_array() || tools->size() > kMaxTools) return fault();
-    for (const Json& tool : *tools) {
-      const Json* function = tool.is_object() ? member(tool, "function") : nullptr;
-      if (function == nullptr || !function->is_object() ||
-          !is_function_name(member(*function, "name"))) {
-        return fault();
-      }
-      request.chat_options.tools.push_back(dump_json(tool));
-    }
-  }
-  const Json* choice = member(body, "tool_choice");
-  if (choice == nullptr) return std::nullopt;
-  if (choice->is_string() && *choice == "none") {
-    request.chat_options.tools.clear();
-    return std::nullopt;
-  }
-  if (choice->is_string() && *choice == "auto") return std::nullopt;
-  return ApiError::invalid("tool_choice",
-                           "Only the tool_choice values \"auto\" and \"none\" are supported");
-}
-
 // The many ways to switch thinking off, and back on.
 std::optional<ApiError> read_thinking(const Json& body, GenerationRequest& request) {
   std::optional<bool>& thinking = request.chat_options.enable_thinking;
-  if (const Json* effort = member(body, "reasoning_effort")) {
+  if (const Json* effort = find_member(body, "reasoning_effort")) {
     static constexpr std::array<std::string_view, 7> kEfforts = {"none", "minimal", "low", "medium",
                                                                  "high", "xhigh",   "max"};
     const bool known =
@@ -506,19 +351,19 @@ std::optional<ApiError> read_thinking(const Json& body, GenerationRequest& reque
     thinking = value->get<bool>();
     return std::nullopt;
   };
-  if (const Json* kwargs = member(body, "chat_template_kwargs")) {
+  if (const Json* kwargs = find_member(body, "chat_template_kwargs")) {
     if (!kwargs->is_object()) {
       return ApiError::invalid("chat_template_kwargs", "chat_template_kwargs must be an object");
     }
-    if (auto fault = flag(member(*kwargs, "thinking"), "chat_template_kwargs.thinking"))
+    if (auto fault = flag(find_member(*kwargs, "thinking"), "chat_template_kwargs.thinking"))
       return fault;
     if (auto fault =
-            flag(member(*kwargs, "enable_thinking"), "chat_template_kwargs.enable_thinking")) {
+            flag(find_member(*kwargs, "enable_thinking"), "chat_template_kwargs.enable_thinking")) {
       return fault;
     }
   }
-  if (const Json* object = member(body, "thinking")) {
-    const Json* type = object->is_object() ? member(*object, "type") : nullptr;
+  if (const Json* object = find_member(body, "thinking")) {
+    const Json* type = object->is_object() ? find_member(*object, "type") : nullptr;
     if (type == nullptr || !type->is_string() ||
         (*type != "enabled" && *type != "disabled" && *type != "adaptive")) {
       return ApiError::invalid("thinking",
@@ -526,7 +371,7 @@ std::optional<ApiError> read_thinking(const Json& body, GenerationRequest& reque
     }
     thinking = *type != "disabled";
   }
-  return flag(member(body, "think"), "think");
+  return flag(find_member(body, "think"), "think");
 }
 
 ApiError body_not_an_object() {
@@ -549,7 +394,7 @@ std::optional<ApiError> read_token_ids(const Json& array, const RequestContext& 
 // A string, an array of ids, or an array of those.
 std::optional<ApiError> read_prompts(const Json& body, const RequestContext& context,
                                      GenerationRequest& request) {
-  const Json* prompt = member(body, "prompt");
+  const Json* prompt = find_member(body, "prompt");
   const auto fault = [] {
     return ApiError::invalid(
         "prompt", fmt::format("prompt must be a string, an array of token ids, or an array "
@@ -593,8 +438,8 @@ ApiResult<GenerationRequest> parse_chat_request(const Json& body, const RequestC
   GenerationRequest request;
   request.chat = true;
   if (auto fault = read_common(body, context, request)) return *fault;
-  if (auto fault = read_messages(body, request)) return *fault;
-  if (auto fault = read_tools(body, request)) return *fault;
+  if (auto fault = read_messages(body, request.messages)) return *fault;
+  if (auto fault = read_tools(body, request.chat_options.tools)) return *fault;
   if (auto fault = read_thinking(body, request)) return *fault;
   return request;
 }
@@ -604,7 +449,7 @@ ApiResult<GenerationRequest> parse_completion_request(const Json& body,
   if (!body.is_object()) return body_not_an_object();
   GenerationRequest request;
   if (auto fault = read_common(body, context, request)) return *fault;
-  if (member(body, "suffix") != nullptr) {
+  if (find_member(body, "suffix") != nullptr) {
     return ApiError::invalid("suffix", "suffix is not supported");
   }
   if (auto fault = read_prompts(body, context, request)) return *fault;
@@ -618,10 +463,10 @@ ApiResult<GenerationRequest> parse_template_request(const Json& body) {
   if (!body.is_object()) return body_not_an_object();
   GenerationRequest request;
   request.chat = true;
-  if (auto fault = read_messages(body, request)) return *fault;
-  if (auto fault = read_tools(body, request)) return *fault;
+  if (auto fault = read_messages(body, request.messages)) return *fault;
+  if (auto fault = read_tools(body, request.chat_options.tools)) return *fault;
   if (auto fault = read_thinking(body, request)) return *fault;
-  if (const Json* add = member(body, "add_generation_prompt")) {
+  if (const Json* add = find_member(body, "add_generation_prompt")) {
     if (!add->is_boolean()) {
       return ApiError::invalid("add_generation_prompt",
                                "add_generation_prompt must be true or false");
@@ -635,7 +480,7 @@ ApiResult<TokenizeRequest> parse_tokenize_request(const Json& body) {
   if (!body.is_object()) return body_not_an_object();
   TokenizeRequest request;
   const auto flag = [&](const char* name, bool& out) -> std::optional<ApiError> {
-    const Json* value = member(body, name);
+    const Json* value = find_member(body, name);
     if (value == nullptr) return std::nullopt;
     if (!value->is_boolean())
       return ApiError::invalid(name, fmt::format("{} must be true or false", name));
@@ -645,14 +490,14 @@ ApiResult<TokenizeRequest> parse_tokenize_request(const Json& body) {
   if (auto fault = flag("add_special", request.add_special)) return *fault;
   if (auto fault = flag("parse_special", request.parse_special)) return *fault;
   if (auto fault = flag("with_pieces", request.with_pieces)) return *fault;
-  if (member(body, "messages") != nullptr) {
+  if (find_member(body, "messages") != nullptr) {
     ApiResult<GenerationRequest> chat = parse_template_request(body);
     if (!chat.ok()) return chat.error();
     request.chat = std::move(*chat);
     return request;
   }
-  const Json* content = member(body, "content");
-  if (content == nullptr) content = member(body, "prompt");
+  const Json* content = find_member(body, "content");
+  if (content == nullptr) content = find_member(body, "prompt");
   if (content == nullptr || !content->is_string()) {
     return ApiError::invalid("content", "content must be a string");
   }
@@ -663,7 +508,7 @@ ApiResult<TokenizeRequest> parse_tokenize_request(const Json& body) {
 ApiResult<std::vector<int32_t>> parse_detokenize_request(const Json& body,
                                                          const RequestContext& context) {
   if (!body.is_object()) return body_not_an_object();
-  const Json* tokens = member(body, "tokens");
+  const Json* tokens = find_member(body, "tokens");
   if (tokens == nullptr || !tokens->is_array()) {
     return ApiError::invalid("tokens", "tokens must be an array of token ids");
   }

@@ -20,10 +20,7 @@ namespace floe {
 
 inline constexpr uint32_t kMaxChoices = 8;
 inline constexpr size_t kMaxLogitBias = 1024;
-inline constexpr size_t kMaxMessages = 4096;
-inline constexpr size_t kMaxTools = 128;
 inline constexpr size_t kMaxPrompts = 64;
-inline constexpr size_t kMaxToolCalls = 128;  // of one message
 
 struct RequestContext {
   int32_t n_vocab = 0;

@@ -63,9 +63,8 @@ ApiResult<ChatPrompt> Service::format_chat(const GenerationRequest& request) con
   }
   Result<ChatPrompt> prompt =
       model.chat_format->format(*model.tokenizer, request.messages, request.chat_options);
-  if (!prompt.ok()) {
-    return ApiError::invalid("messages", "The messages do not fit the model's chat format");
-  }
+  // The message names the field and holds nothing of its value.
+  if (!prompt.ok()) return ApiError::invalid("messages", prompt.error().message);
   return std::move(*prompt);
 }
 
@@ -189,10 +188,7 @@ void Service::post_apply_template(const HttpRequest& http, const Exchange& excha
   if (!model.chat_format) return answer(exchange, format_chat(*request).error());
   const Result<std::string> text =
       model.chat_format->render(request->messages, request->chat_options);
-  if (!text.ok()) {
-    return answer(exchange,
-                  ApiError::invalid("messages", "The messages do not fit the model's chat format"));
-  }
+  if (!text.ok()) return answer(exchange, ApiError::invalid("messages", text.error().message));
   std::string out = "{\"prompt\":\"";
   append_json_escaped(*text, out);
   out += "\"}";

@@ -86,7 +86,7 @@ struct Conversation {
   std::span<const ChatMessage> messages;
   const ChatOptions& options;
   std::vector<std::string> tools;                 // as python_json
-  std::vector<std::vector<Json>> call_arguments;  // [message][call], objects
+  std::vector<std::vector<Json>> call_arguments;  // [message][call]: an object, or null
   bool thinking = false;
 
   bool tool_run_begins(size_t i) const {
@@ -121,15 +121,7 @@ Result<Conversation> check_conversation(std::span<const ChatMessage> messages,
       const std::string& raw = message.tool_calls[j].arguments_json;
       Result<Json> arguments =
           strip(raw, kBlank).empty() ? Result<Json>(Json::object()) : parse_json(raw);
-      if (!arguments.ok()) {
-        return usage_error("messages[{}].tool_calls[{}].arguments: {}", i, j,
-                           arguments.error().message);
-      }
-      if (!arguments->is_object()) {
-        return usage_error(
-            "messages[{}].tool_calls[{}].arguments: expected a JSON object, found {}", i, j,
-            arguments->type_name());
-      }
+      if (!arguments.ok() || !arguments->is_object()) arguments = Json();
       calls.push_back(std::move(arguments).value());
     }
     conversation.call_arguments.push_back(std::move(calls));
@@ -429,7 +421,10 @@ void write_glm(const Conversation& conversation, bool compact, PromptBuilder& ou
         out.marker("<tool_call>");
         out.text(message.tool_calls[j].name);
         break_line();
-        for (const auto& [key, value] : conversation.call_arguments[i][j].items()) {
+        const Json& arguments = conversation.call_arguments[i][j];
+        // What some model wrote and is no object has no other form than its own.
+        if (arguments.is_null()) out.text(message.tool_calls[j].arguments_json);
+        for (const auto& [key, value] : arguments.items()) {
           out.marker("<arg_key>");
           out.text(key);
           out.marker("</arg_key>");

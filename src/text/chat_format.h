@@ -17,7 +17,9 @@ namespace floe {
 struct ChatToolCall {
   std::string id;
   std::string name;
-  std::string arguments_json;  // a JSON object, as the model wrote it
+  // As the model wrote it: a JSON object, or what is left of one where the answer was cut. Blank:
+  // no arguments.
+  std::string arguments_json;
 };
 
 struct ChatMessage {
@@ -61,8 +63,9 @@ class ChatFormat {
   // ErrorKind::model when the vocabulary lacks a marker that the format needs.
   static Result<ChatFormat> by_name(const Tokenizer& tokenizer, std::string_view name);
 
-  // ErrorKind::usage, naming the message, when a role is unknown, messages are empty, or a JSON
-  // part does not parse. `tokenizer` is the one the format was chosen for.
+  // ErrorKind::usage, naming the message or tool, when a role is unknown, messages are empty, or a
+  // tool is no JSON. Arguments of calls are put in as they stand, whatever they are. `tokenizer` is
+  // the one the format was chosen for.
   Result<ChatPrompt> format(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
                             const ChatOptions& options) const;
   // The same prompt as text, for /apply-template. Markers and message text look alike here.

@@ -134,7 +134,7 @@ test('bad requests have their status, type and field', async () => {
   await fails({ n: 1000 }, 'n');
   await fails({ temperature: -1 }, 'temperature');
   await fails({ messages: [] }, 'messages');
-  await fails({ messages: [{ role: 'king', content: 'x' }] }, 'messages');
+  await fails({ messages: [{ role: 'king', content: 'x' }] }, 'messages[0].role');
   await fails({ stop: new Array(17).fill('x') }, 'stop');
   await fails({ top_logprobs: 2 }, 'top_logprobs');
   await fails({ response_format: { type: 'json_object' } }, 'response_format');

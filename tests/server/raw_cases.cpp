@@ -341,7 +341,11 @@ std::vector<RawCase> field_cases() {
   chat("\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]}]", 200);
   chat(
       "\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
-      "\"arguments\":\"[\"}}]}]");
+      "\"arguments\":\"[\"}}]}]",
+      200);
+  chat(
+      "\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+      "\"arguments\":[]}}]}]");
   chat(
       "\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"arguments\":\"{}\"}}]"
       "}]");

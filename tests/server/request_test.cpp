@@ -208,33 +208,6 @@ TEST(RequestSchema, Aliases) {
   EXPECT_EQ(with("{}").chat_options.enable_thinking, std::nullopt);
 }
 
-TEST(RequestSchema, MessagesInAllTheirForms) {
-  const auto result = parse_chat_request(Json::parse(R"({"messages":[
-    {"role":"developer","content":"d"},
-    {"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},
-    {"role":"assistant","content":null,"reasoning":"r","tool_calls":[
-      {"id":"1","type":"function","function":{"name":"f","arguments":"{\"x\": 1}"}},
-      {"id":"2","type":"function","function":{"name":"g","arguments":{"z":1,"a":2}}}]},
-    {"role":"tool","tool_call_id":"1","content":"t"}],
-    "tools":[{"type":"function","function":{"name":"f","parameters":{"zeta":1,"alpha":2}}}]})"),
-                                         kContext);
-  ASSERT_TRUE(result.ok()) << result.error().message;
-  const auto& m = result.value().messages;
-  ASSERT_EQ(m.size(), 4u);
-  EXPECT_EQ(m[0].role, "developer");
-  EXPECT_EQ(m[1].content, "ab");
-  EXPECT_EQ(m[2].content, "");
-  EXPECT_EQ(m[2].reasoning_content, "r");
-  ASSERT_EQ(m[2].tool_calls.size(), 2u);
-  EXPECT_EQ(m[2].tool_calls[0].arguments_json, "{\"x\": 1}");
-  EXPECT_EQ(m[2].tool_calls[1].arguments_json, "{\"z\":1,\"a\":2}");
-  EXPECT_EQ(m[3].tool_call_id, "1");
-  // Key order reaches the prompt.
-  ASSERT_EQ(result.value().chat_options.tools.size(), 1u);
-  EXPECT_LT(result.value().chat_options.tools[0].find("zeta"),
-            result.value().chat_options.tools[0].find("alpha"));
-}
-
 TEST(RequestSchema, PromptsInAllTheirForms) {
   const auto prompts = [](const char* json) {
     const auto result = parse_completion_request(Json{{"prompt", Json::parse(json)}}, kContext);

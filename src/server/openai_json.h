@@ -1,0 +1,14 @@
+#pragma once
+// Reading members of a request's JSON.
+#include "base/json.h"
+
+namespace floe {
+
+// The member `name` of an object where it is present and not null: in this API, null asks for
+// nothing. nullptr otherwise. The value lives as long as `object`.
+inline const Json* find_member(const Json& object, const char* name) {
+  const auto found = object.find(name);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
+}  // namespace floe
