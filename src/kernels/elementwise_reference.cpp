@@ -1,37 +1,12 @@
 // Scalar norms, rotations and activations. The order of operations is numeric_order.h.
-#include <bit>
 #include <cmath>
 
-#include "kernels/numeric_order.h"
 #include "kernels/reference.h"
+#include "kernels/scalar_math.h"
 
 namespace floe::reference {
 
 namespace {
-
-float exponential(float x) {
-  using namespace exp_terms;
-  // NaN fails both comparisons and stays.
-  x = kMax < x ? kMax : x;
-  x = kMin > x ? kMin : x;
-  const float rounded = std::fma(x, kLog2E, kRound);
-  const float n = rounded - kRound;
-  float r = std::fma(n, -kLn2High, x);
-  r = std::fma(n, -kLn2Low, r);
-  float p = std::fma(kC7, r, kC6);
-  p = std::fma(p, r, kC5);
-  p = std::fma(p, r, kC4);
-  p = std::fma(p, r, kC3);
-  p = std::fma(p, r, kC2);
-  p = std::fma(p, r, 1.0f);
-  p = std::fma(p, r, 1.0f);
-  // Unsigned arithmetic so that a NaN's bits wrap instead of overflowing; p is NaN then.
-  const uint32_t exponent = std::bit_cast<uint32_t>(rounded) - std::bit_cast<uint32_t>(kRound);
-  const uint32_t half = static_cast<uint32_t>(static_cast<int32_t>(exponent) >> 1);
-  const float first = std::bit_cast<float>((half + 127u) << 23);
-  const float second = std::bit_cast<float>((exponent - half + 127u) << 23);
-  return p * first * second;
-}
 
 float reduce_lanes(const float* lane) {
   return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
@@ -96,21 +71,11 @@ void rope(float* x, const float* cos_sin, uint32_t n_pairs, bool interleaved) {
 }
 
 void swiglu(const float* gate, const float* up, float* out, uint32_t n) {
-  for (uint32_t i = 0; i < n; ++i) {
-    const float silu = gate[i] / (1.0f + exponential(-gate[i]));
-    out[i] = silu * up[i];
-  }
+  for (uint32_t i = 0; i < n; ++i) out[i] = floe::swiglu(gate[i], up[i]);
 }
 
 void swiglu_clamped(const float* gate, const float* up, float* out, uint32_t n) {
-  using namespace swiglu_terms;
-  for (uint32_t i = 0; i < n; ++i) {
-    const float g = kLimit < gate[i] ? kLimit : gate[i];
-    float u = kLimit < up[i] ? kLimit : up[i];
-    u = -kLimit > u ? -kLimit : u;
-    const float silu = g / (1.0f + exponential(-kSlope * g));
-    out[i] = silu * (u + 1.0f);
-  }
+  for (uint32_t i = 0; i < n; ++i) out[i] = floe::swiglu_clamped(gate[i], up[i]);
 }
 
 void axpy(float scale, const float* x, float* out, uint32_t n) {

@@ -1,9 +1,10 @@
 #include "model/router.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
+
+#include "kernels/scalar_math.h"
 
 namespace floe {
 
@@ -72,7 +73,7 @@ void choose_experts(const KernelTable& kernels, const RouterRules& rules, const 
   if (rules.gating == Gating::softmax) {
     kernels.softmax(probabilities, n);
   } else if (rules.gating == Gating::sigmoid) {
-    for (uint32_t i = 0; i < n; ++i) probabilities[i] = 1.0f / (1.0f + std::exp(-probabilities[i]));
+    for (uint32_t i = 0; i < n; ++i) probabilities[i] = sigmoid(probabilities[i]);
   }
   for (uint32_t i = 0; i < n; ++i) {
     scores[i] = probabilities[i];
