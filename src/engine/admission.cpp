@@ -27,16 +27,27 @@ SubmitOutcome RequestLimits::check(const Request& request) const {
       return invalid("prompt", fmt::format("token ids must be in 0..{}", n_vocab_ - 1));
     }
   }
-  if (request.max_tokens == 0) return invalid("max_tokens", "max_tokens must be at least 1");
   if (request.n == 0 || request.n > max_choices_) {
     return invalid("n", fmt::format("n must be in 1..{}", max_choices_));
   }
   if (request.sampling.top_logprobs > kMaxTopLogprobs) {
     return invalid("top_logprobs", fmt::format("top_logprobs must be in 0..{}", kMaxTopLogprobs));
   }
+  if (request.top_prompt_logprobs > kMaxTopLogprobs) {
+    return invalid("prompt_logprobs",
+                   fmt::format("prompt_logprobs must be in 0..{}", kMaxTopLogprobs));
+  }
   for (const auto& [token, bias] : request.sampling.logit_bias) {
     if (token < 0 || static_cast<uint32_t>(token) >= n_vocab_) {
       return invalid("logit_bias", fmt::format("token ids must be in 0..{}", n_vocab_ - 1));
+    }
+  }
+  for (const std::vector<int32_t>& word : request.sampling.bad_words) {
+    if (word.empty()) return invalid("bad_words", "a bad word has no token");
+    for (const int32_t token : word) {
+      if (token < 0 || static_cast<uint32_t>(token) >= n_vocab_) {
+        return invalid("bad_words", fmt::format("token ids must be in 0..{}", n_vocab_ - 1));
+      }
     }
   }
   if (request.prediction.size() > n_context_) {
@@ -56,7 +67,9 @@ SubmitOutcome RequestLimits::check(const Request& request) const {
   outcome.n_prompt_tokens = static_cast<uint32_t>(
       std::min<size_t>(request.prompt.size(), std::numeric_limits<uint32_t>::max()));
   outcome.n_context = n_context_;
-  if (request.prompt.size() >= n_context_) {
+  // Where there is to be output, one token of it must fit behind the prompt.
+  const size_t n_least = request.prompt.size() + (request.max_tokens == 0 ? 0 : 1);
+  if (n_least > n_context_) {
     outcome.status = SubmitStatus::context_exceeded;
     outcome.message =
         fmt::format("the prompt has {} tokens; prompt and output together may have {}",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/time_between.h"
 #include "engine/engine_impl.h"
@@ -18,9 +19,11 @@ SubmitOutcome Engine::Impl::submit(Request request) {
 
 void Engine::Impl::accept(RequestId id, Request request, int64_t arrival_ns) {
   FLOE_CHECK(request.sink != nullptr);
-  FLOE_CHECK(!request.prompt.empty() && request.prompt.size() < limits_.n_context());
+  FLOE_CHECK(!request.prompt.empty() && request.prompt.size() <= limits_.n_context());
   auto state = std::make_unique<RequestState>();
   const auto n_prompt = static_cast<uint32_t>(request.prompt.size());
+  request.sampling.n_prompt = n_prompt;
+  request.sampling.held_tokens = request.stop_tokens;
   state->id = id;
   state->arrival_ns = arrival_ns;
   state->n_open = request.n;
@@ -133,8 +136,8 @@ ForwardOutput Engine::Impl::forward(std::span<const PlannedRows> plan) {
     const auto index = static_cast<uint32_t>(slots_.size());
     slots_.push_back(SequenceSlots{sequence.table->slots().first(end + n_guesses)});
     for (uint32_t p = begin; p < end; ++p) {
-      rows_.push_back(
-          ForwardRow{sequence.tokens[p], p, index, planned.reaches_end && p + 1 == end});
+      const bool wants_logits = (planned.reaches_end && p + 1 == end) || planned.scores(p - begin);
+      rows_.push_back(ForwardRow{sequence.tokens[p], p, index, wants_logits});
     }
     for (uint32_t i = 0; i < n_guesses; ++i) {
       rows_.push_back(ForwardRow{planned.guesses[i].token, end + i, index, true});
@@ -156,13 +159,22 @@ void Engine::Impl::sample_and_emit(const PlannedRows& planned, const float* logi
   Sequence& sequence = *planned.sequence;
   if (sequence.state == Sequence::State::ended) return;  // a sibling's row was not finite
   const bool was_decoding = sequence.n_output() > 0;
+  const uint32_t n_vocab = model_.info().n_vocab;
+  if (!score_prompt(planned, logits)) {
+    end_request(*sequence.request, FinishReason::error, EndError::numeric);
+    return;
+  }
+  logits += size_t{planned.n_scored} * n_vocab;
   mark_cached(sequence, planned.n_rows);
   if (!planned.reaches_end) return;
+  if (sequence.max_tokens == 0) {
+    end(sequence, FinishReason::length, EndError::none, 0);
+    return;
+  }
   if (was_decoding) count_decode_step(sequence);
   if (verify_.active() && planned.decodes()) count_guesses(sequence, planned);
-  const uint32_t n_vocab = model_.info().n_vocab;
   uint32_t n_accepted = 0;
-  for (uint32_t row = 0; row < planned.n_logit_rows(); ++row) {
+  for (uint32_t row = 0; row < planned.n_end_logit_rows(); ++row) {
     const SampledToken sampled = sampler_.sample(
         {logits + size_t{row} * n_vocab, n_vocab}, sequence.tokens,
         sequence.request->request.sampling, sequence.seed, sequence.n_tokens(), top_logprobs_);
@@ -178,6 +190,20 @@ void Engine::Impl::sample_and_emit(const PlannedRows& planned, const float* logi
     if (!accepted || sequence.state == Sequence::State::ended) return;
     mark_cached(sequence, 1);  // the row of the guess
   }
+}
+
+// logits f32 [planned.n_scored][n_vocab]
+bool Engine::Impl::score_prompt(const PlannedRows& planned, const float* logits) {
+  Sequence& sequence = *planned.sequence;
+  const uint32_t n_vocab = model_.info().n_vocab;
+  const uint32_t n_top = sequence.request->request.top_prompt_logprobs;
+  for (uint32_t row = 0; row < planned.n_scored; ++row) {
+    PromptLogprob& score = sequence.prompt_logprobs.emplace_back();
+    const int32_t token = sequence.tokens[++sequence.n_scored];
+    const std::span<const float> row_logits(logits + size_t{row} * n_vocab, n_vocab);
+    if (!sampler_.score(row_logits, token, n_top, score)) return false;
+  }
+  return true;
 }
 
 void Engine::Impl::mark_cached(Sequence& sequence, uint32_t n_rows) {
@@ -218,6 +244,7 @@ void Engine::Impl::take_token(Sequence& sequence, const SampledToken& sampled) {
   event.token = sampled.token;
   event.logprob = sampled.logprob;
   event.top_logprobs = top_logprobs_;
+  event.prompt_logprobs = std::exchange(sequence.prompt_logprobs, {});
   if (is_last) event.finish = FinishReason::length;
   request.request.sink->on_event(std::move(event));
 }
@@ -231,6 +258,9 @@ void Engine::Impl::end(Sequence& sequence, FinishReason reason, EndError error,
   event.counts.completion_tokens = n_completion_tokens;
   event.finish = reason;
   event.error = error;
+  if (error == EndError::none && !sequence.is_scoring()) {
+    event.prompt_logprobs = std::exchange(sequence.prompt_logprobs, {});
+  }
   sequence.request->request.sink->on_event(std::move(event));
 }
 
@@ -346,6 +376,9 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options, Mod
   if (model.info().context_length != 0) {
     n_context = std::min(n_context, model.info().context_length);
   }
+  if (options.max_prompt_logit_rows == 0) {
+    return usage_error("max_prompt_logit_rows: expected at least 1, found 0");
+  }
   if (n_context < 2) {
     return usage_error("context: expected at least 2 tokens, found {}", n_context);
   }
@@ -360,7 +393,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options, Mod
   n_context = std::min(n_context, n_slots);
   FLOE_TRY(KvCache created, KvCache::create(model.kv_layout(), n_slots, options.kv_types));
   auto cache = std::make_unique<KvCache>(std::move(created));
-  ForwardLimits limits{Scheduler::max_rows(options), options.max_sequences, n_context};
+  ForwardLimits limits{Scheduler::max_rows(options),
+                       options.max_sequences + options.max_prompt_logit_rows, n_context};
   std::vector<std::unique_ptr<Drafter>> drafters;
   if (options.drafters) {
     if (options.spec.mode != SpecMode::off) {

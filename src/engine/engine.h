@@ -37,6 +37,9 @@ struct EngineOptions {
   // Both row budgets are raised to max_sequences + 1 where they are lower.
   uint32_t max_step_rows = 512;   // rows of one forward
   uint32_t max_mixed_rows = 128;  // the same while a sequence decodes: bounds its wait
+  // Rows of one forward whose logits say how probable the prompt was (Request::prompt_logprobs):
+  // bounds the memory for them, f32 [max_prompt_logit_rows][n_vocab].
+  uint32_t max_prompt_logit_rows = 32;
   // Output that admission sets aside per choice; what goes beyond may preempt.
   uint32_t reserve_output_tokens = 512;
   // Speculation. Without drafters, or with the policy off, there is none.

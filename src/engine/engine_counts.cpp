@@ -26,8 +26,10 @@ void Engine::Impl::count_step(const ForwardOutput& output, std::span<const Plann
                         : 0.0;
 
   bool has_prompt_rows = false;
+  uint32_t n_scored_rows = 0;
   for (const PlannedRows& planned : plan) {
     const Sequence& sequence = *planned.sequence;
+    n_scored_rows += planned.n_scored;
     has_prompt_rows |= sequence.n_cached < sequence.n_prompt;
     if (sequence.n_cached < sequence.n_highest_cached) {
       stats_.n_recomputed_tokens +=
@@ -36,7 +38,7 @@ void Engine::Impl::count_step(const ForwardOutput& output, std::span<const Plann
   }
   ++stats_.n_steps;
   stats_.n_rows += telemetry_.n_rows;
-  stats_.n_decode_rows += output.n_logit_rows - telemetry_.n_draft_rows;
+  stats_.n_decode_rows += output.n_logit_rows - telemetry_.n_draft_rows - n_scored_rows;
   stats_.step_seconds += telemetry_.seconds;
   (has_prompt_rows ? stats_.prefill_seconds : stats_.decode_seconds) += telemetry_.seconds;
   stats_.attention_bytes += ledger.attention_bytes;

@@ -62,6 +62,9 @@ class Engine::Impl {
   void learn(std::span<const PlannedRows> plan, const ForwardOutput& output);
   void retire();
 
+  // What the logits of the planned prompt rows say of the tokens behind them. False: a row was not
+  // finite.
+  bool score_prompt(const PlannedRows& planned, const float* logits);
   void mark_cached(Sequence& sequence, uint32_t n_rows);
   void take_token(Sequence& sequence, const SampledToken& sampled);
   void count_decode_step(Sequence& sequence);

@@ -33,6 +33,16 @@ struct SamplingParams {
   std::vector<std::pair<int32_t, float>> logit_bias;  // (token id, added to its logit)
   bool logprobs = false;
   uint32_t top_logprobs = 0;  // 0..kMaxTopLogprobs; needs logprobs
+
+  // What the output may not hold. Both look at output alone: n_prompt, which the engine sets, says
+  // how many tokens at the beginning of the history are none.
+  // Token sequences, none of them empty: the last token of one is not chosen behind its others.
+  std::vector<std::vector<int32_t>> bad_words;
+  // Until there are min_tokens of output, none of held_tokens is chosen. The engine sets them to
+  // the tokens that would end the choice.
+  uint32_t min_tokens = 0;
+  std::vector<int32_t> held_tokens;
+  uint32_t n_prompt = 0;
 };
 
 // The seed of choice i of a request with n > 1: that choice equals a solo request with this seed.
@@ -41,11 +51,16 @@ uint64_t choice_seed(uint64_t seed, uint32_t choice);
 class TokenSink;
 
 struct Request {
-  std::vector<int32_t> prompt;       // token ids, at least one
-  uint32_t max_tokens = UINT32_MAX;  // per choice, >= 1; cut to what the context leaves
-  uint32_t n = 1;                    // choices
+  std::vector<int32_t> prompt;  // token ids, at least one
+  // Per choice; cut to what the context leaves. 0: the prompt is computed, and there is no output.
+  uint32_t max_tokens = UINT32_MAX;
+  uint32_t n = 1;  // choices
   SamplingParams sampling;
   std::vector<int32_t> stop_tokens;  // end a choice; never part of its output
+  // How probable each token of the prompt was, told once: with the first event of choice 0 that is
+  // no failure.
+  bool prompt_logprobs = false;
+  uint32_t top_prompt_logprobs = 0;  // 0..kMaxTopLogprobs; needs prompt_logprobs
   // What the output will probably be, for drafters to guess from; may be empty.
   std::vector<int32_t> prediction;
   uint32_t max_draft_tokens = kMaxDraftTokens;  // of one step; 0: no speculation
@@ -71,6 +86,13 @@ struct TokenLogprob {
   int32_t token = 0;
   float logprob =
       0.0f;  // natural logarithm, of the model's own distribution (before penalties, bias, T)
+};
+
+// A token of the prompt among what the model expected at its place.
+struct PromptLogprob {
+  float logprob = 0.0f;
+  uint32_t rank = 1;              // 1: no token was more probable
+  std::vector<TokenLogprob> top;  // best first
 };
 
 // What one step (one forward) did, as the ledger counted it.
@@ -119,8 +141,8 @@ struct TokenTimings {
 };
 
 // A choice's events arrive in order: zero or more with a token, the last one with a finish reason
-// (with the last token when it ends by length, without a token otherwise). Exactly one event per
-// choice has finish != none, whatever happens.
+// (with the last token when it ends by length, without a token otherwise and for max_tokens 0).
+// Exactly one event per choice has finish != none, whatever happens.
 struct TokenEvent {
   RequestId request = 0;
   uint32_t choice = 0;
@@ -128,6 +150,9 @@ struct TokenEvent {
   int32_t token = -1;  // -1: no token in this event
   float logprob = 0.0f;
   std::vector<TokenLogprob> top_logprobs;  // best first; empty unless asked for
+  // [n_prompt - 1] of the prompt's second token on: nothing predicts the first. Empty unless asked
+  // for, and in all events but one.
+  std::vector<PromptLogprob> prompt_logprobs;
   FinishReason finish = FinishReason::none;
   EndError error = EndError::none;
   bool request_done = false;  // no further event of any choice of this request

@@ -83,8 +83,14 @@ int32_t argmax(std::span<const float> values) {
   return static_cast<int32_t>(index);
 }
 
-bool adjusts_logits(const SamplingParams& params) {
-  return !params.logit_bias.empty() ||
+// The part of the history that is output.
+std::span<const int32_t> output_of(std::span<const int32_t> history, const SamplingParams& params) {
+  return history.subspan(std::min<size_t>(params.n_prompt, history.size()));
+}
+
+bool adjusts_logits(const SamplingParams& params, std::span<const int32_t> history) {
+  return !params.logit_bias.empty() || !params.bad_words.empty() ||
+         output_of(history, params).size() < params.min_tokens ||
          (params.repeat_last_n != 0 &&
           (params.repetition_penalty != 1.0f || params.frequency_penalty != 0.0f ||
            params.presence_penalty != 0.0f));
@@ -121,7 +127,7 @@ SampledToken Sampler::choose(std::span<const float> logits, std::span<const int3
     return result;
   }
   const float temperature = std::min(or_default(params.temperature, 1.0f), FLT_MAX);
-  const bool adjusting = adjusts_logits(params);
+  const bool adjusting = adjusts_logits(params, history);
   if (temperature <= 0.0f && !adjusting) {
     result.token = argmax(logits);
   } else {
@@ -146,6 +152,7 @@ SampledToken Sampler::choose(std::span<const float> logits, std::span<const int3
 void Sampler::adjust(std::span<const float> logits, std::span<const int32_t> history,
                      const SamplingParams& params) {
   adjusted_.assign(logits.begin(), logits.end());
+  ban(output_of(history, params), params);
   for (const auto& [token, bias] : params.logit_bias) {
     if (token < 0 || static_cast<uint32_t>(token) >= n_vocab_ || std::isnan(bias)) continue;
     float& logit = adjusted_[static_cast<size_t>(token)];
@@ -173,6 +180,22 @@ void Sampler::adjust(std::span<const float> logits, std::span<const int32_t> his
       logit = bounded(value - count * frequency - presence);
     }
     count = 0;
+  }
+}
+
+void Sampler::ban(std::span<const int32_t> output, const SamplingParams& params) {
+  for (const std::vector<int32_t>& word : params.bad_words) {
+    const size_t n_before = word.size() - 1;
+    if (output.size() < n_before) continue;
+    const std::span<const int32_t> before = output.last(n_before);
+    if (!std::equal(before.begin(), before.end(), word.begin())) continue;
+    adjusted_[static_cast<size_t>(word.back())] = kBanned;
+  }
+  if (output.size() >= params.min_tokens) return;
+  for (const int32_t token : params.held_tokens) {
+    if (token >= 0 && static_cast<uint32_t>(token) < n_vocab_) {
+      adjusted_[static_cast<size_t>(token)] = kBanned;
+    }
   }
 }
 
@@ -347,6 +370,18 @@ int32_t Sampler::draw_from_best(float best, const SamplingParams& params, float 
     if (sum > target) break;
   }
   return candidates_[chosen].token;
+}
+
+bool Sampler::score(std::span<const float> logits, int32_t token, uint32_t n_top,
+                    PromptLogprob& out) {
+  FLOE_CHECK(logits.size() == n_vocab_ && token >= 0 && static_cast<uint32_t>(token) < n_vocab_);
+  if (!all_finite(logits)) return false;
+  out.top.clear();
+  out.logprob = raw_logprobs(logits, token, std::min(n_top, n_vocab_), out.top);
+  const float logit = logits[static_cast<size_t>(token)];
+  out.rank = 1 + static_cast<uint32_t>(std::count_if(logits.begin(), logits.end(),
+                                                     [&](float other) { return other > logit; }));
+  return true;
 }
 
 float Sampler::raw_logprobs(std::span<const float> logits, int32_t token, uint32_t n_top,

@@ -1,8 +1,9 @@
 #pragma once
 // From a row of logits to a token: a pure function of (logits, history, params, seed, position).
 //
-// Order: logit_bias, penalties, top-k, top-p, min-p, temperature, draw. The draw's random number
-// depends on seed and position alone, so the same token comes out of a row computed twice.
+// Order: bad words, tokens held back, logit_bias, penalties, top-k, top-p, min-p, temperature,
+// draw. The draw's random number depends on seed and position alone, so the same token comes out of
+// a row computed twice.
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -30,6 +31,9 @@ class Sampler {
   SampledToken sample(std::span<const float> logits, std::span<const int32_t> history,
                       const SamplingParams& params, uint64_t seed, uint64_t position,
                       std::vector<TokenLogprob>& top_logprobs);
+  // How probable `token` was by a row of logits, f32 [n_vocab], whatever any parameters say. False:
+  // the row was not finite.
+  bool score(std::span<const float> logits, int32_t token, uint32_t n_top, PromptLogprob& out);
 
  private:
   struct Candidate {
@@ -39,6 +43,7 @@ class Sampler {
 
   void adjust(std::span<const float> logits, std::span<const int32_t> history,
               const SamplingParams& params);
+  void ban(std::span<const int32_t> output, const SamplingParams& params);
   double exp_weights(std::span<const float> logits, float best, float temperature);
   int32_t draw_from_all(float best, float temperature, double uniform);
   int32_t draw_from_best(float best, const SamplingParams& params, float temperature,

@@ -32,6 +32,7 @@ Scheduler::Scheduler(const EngineOptions& options, uint32_t n_blocks, ScheduleHo
       max_step_rows_(max_rows(options)),
       max_mixed_rows_(
           std::clamp(options.max_mixed_rows, options.max_sequences + 1, max_step_rows_)),
+      max_prompt_logit_rows_(options.max_prompt_logit_rows),
       reserve_output_tokens_(options.reserve_output_tokens),
       hooks_(hooks),
       pool_(n_blocks) {
@@ -63,7 +64,8 @@ void Scheduler::remove(Sequence& sequence) {
 Scheduler::Turn Scheduler::find_donor(const Sequence& sequence, const Sequence*& donor) const {
   donor = nullptr;
   const uint32_t n_shared = shareable_blocks(sequence);
-  if (n_shared == 0) return Turn::ready;
+  // Rows that come from a sibling have no logits.
+  if (n_shared == 0 || sequence.is_scoring()) return Turn::ready;
   bool in_progress = false;
   for (const auto& sibling : sequence.request->choices) {
     if (sibling->state != Sequence::State::running) continue;
@@ -159,12 +161,21 @@ std::span<PlannedRows> Scheduler::plan() {
   uint32_t n_decoding = 0;
   for (const Sequence* sequence : running_) n_decoding += sequence->n_pending() == 1 ? 1 : 0;
   uint32_t n_prompt_rows = (n_decoding > 0 ? max_mixed_rows_ : max_step_rows_) - n_decoding;
+  uint32_t n_scored_rows = max_prompt_logit_rows_;  // that this step has room for
 
   // Oldest first; only sequences behind the current one can be preempted, so the plan stays valid.
   uint32_t n_running = static_cast<uint32_t>(running_.size());
   for (uint32_t i = 0; i < n_running; ++i) {
     Sequence& sequence = *running_[i];
     uint32_t n_rows = sequence.n_pending();
+    // Rows before n_scored were scored before a preemption; those from there to the prompt's last
+    // but one are scored now, as far as there is room for their logits.
+    const uint32_t n_to_score =
+        sequence.is_scoring() ? sequence.n_prompt - 1 - sequence.n_scored : 0;
+    const uint32_t first_scored =
+        sequence.n_scored - std::min(sequence.n_scored, sequence.n_cached);
+    if (n_to_score > n_scored_rows) n_rows = std::min(n_rows, first_scored + n_scored_rows);
+    if (n_rows == 0) continue;
     if (n_rows > 1) {
       n_rows = std::min(n_rows, n_prompt_rows);
       if (n_rows == 0) continue;
@@ -178,7 +189,13 @@ std::span<PlannedRows> Scheduler::plan() {
       FLOE_CHECK(sequence.table->grow(sequence.n_cached + n_rows));
     }
     const bool reaches_end = sequence.n_cached + n_rows == sequence.n_tokens();
-    plan_.push_back(PlannedRows{&sequence, n_rows, reaches_end});
+    PlannedRows planned{&sequence, n_rows, reaches_end};
+    if (n_to_score > 0 && n_rows > first_scored) {
+      planned.first_scored = first_scored;
+      planned.n_scored = std::min(n_rows - first_scored, n_to_score);
+      n_scored_rows -= planned.n_scored;
+    }
+    plan_.push_back(planned);
   }
   FLOE_CHECK(!plan_.empty() || running_.empty());
   if (hooks_ != nullptr) hooks_->order(plan_);

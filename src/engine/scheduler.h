@@ -72,6 +72,7 @@ class Scheduler {
   const uint32_t max_sequences_;
   const uint32_t max_step_rows_;
   const uint32_t max_mixed_rows_;
+  const uint32_t max_prompt_logit_rows_;
   const uint32_t reserve_output_tokens_;
   ScheduleHooks* const hooks_;
   KvBlockPool pool_;

@@ -33,6 +33,11 @@ struct Sequence {
   uint32_t n_highest_cached = 0;  // before the last preemption: rows below are computed again
   std::optional<KvBlockTable> table;
 
+  // Of a choice that tells how probable the prompt was. n_scored: tokens of the prompt, from the
+  // second on, of which that is known; a preemption leaves them known.
+  uint32_t n_scored = 0;
+  std::vector<PromptLogprob> prompt_logprobs;  // [n_scored] until an event takes them along
+
   bool was_admitted = false;
   bool known_to_drafters = false;
   bool drafting = false;         // its last step verified guesses
@@ -48,6 +53,7 @@ struct Sequence {
   uint32_t n_output() const { return n_tokens() - n_prompt; }
   uint32_t n_pending() const { return n_tokens() - n_cached; }
   uint32_t longest() const { return n_prompt + max_tokens; }
+  bool is_scoring() const;  // logits of prompt rows are still wanted
 };
 
 struct RequestState {
@@ -60,19 +66,29 @@ struct RequestState {
   std::vector<std::unique_ptr<Sequence>> choices;
 };
 
+inline bool Sequence::is_scoring() const {
+  return request->request.prompt_logprobs && choice == 0 && n_scored + 1 < n_prompt;
+}
+
 // Rows of one sequence within a step: n_rows tokens that are known, the last of which may want
-// logits, and behind it guesses at those that follow, all of which do.
+// logits, and behind it guesses at those that follow, all of which do. Rows of a prompt whose
+// probabilities are asked for want logits as well: those of the token behind each.
 struct PlannedRows {
   Sequence* sequence = nullptr;
   uint32_t n_rows = 0;
   bool reaches_end = false;  // the last known token is among them: its logits give the next
   std::span<const DraftToken> guesses = {};
+  uint32_t first_scored = 0;  // of the n_rows
+  uint32_t n_scored = 0;
 
   bool decodes() const { return reaches_end && n_rows == 1; }
   uint32_t n_all_rows() const { return n_rows + static_cast<uint32_t>(guesses.size()); }
-  uint32_t n_logit_rows() const {
+  // The scored rows', then the end's.
+  uint32_t n_logit_rows() const { return n_scored + n_end_logit_rows(); }
+  uint32_t n_end_logit_rows() const {
     return reaches_end ? 1 + static_cast<uint32_t>(guesses.size()) : 0;
   }
+  bool scores(uint32_t row) const { return row >= first_scored && row - first_scored < n_scored; }
 };
 
 }  // namespace floe

@@ -59,9 +59,11 @@ void Verify::guess(std::span<PlannedRows> plan) {
     }
     Sequence& sequence = *planned.sequence;
     // The step brings one token whatever the guesses are.
+    const uint32_t n_left = sequence.max_tokens - sequence.n_output();
     const uint32_t n_wanted =
-        std::min({sequence.max_tokens - sequence.n_output() - 1,
-                  sequence.request->request.max_draft_tokens, max_draft_tokens_});
+        n_left == 0
+            ? 0
+            : std::min({n_left - 1, sequence.request->request.max_draft_tokens, max_draft_tokens_});
     const uint32_t n_room = scheduler_.grow_for_guesses(sequence, n_wanted);
     SpecTurn& turn = spec_turns_[turns_.size()];
     turn.sequence = sequence.age;

@@ -24,7 +24,11 @@ struct AdmissionCase {
 };
 
 TEST(Admission, DecidesByTheRequestThenTheDoorThenTheQueue) {
-  const Request good = prompt_of(3), bad = prompt_of(3, 0), long_one = prompt_of(kAdmissionContext);
+  const Request good = prompt_of(3), long_one = prompt_of(kAdmissionContext);
+  const Request prompt_alone = prompt_of(kAdmissionContext, 0);
+  const Request longer = prompt_of(kAdmissionContext + 1, 0);
+  Request bad = good;
+  bad.n = 0;
   const AdmissionCase cases[] = {
       {"an empty engine", good, {}, 0, false, SubmitStatus::accepted},
       {"the last place of an empty engine", good, {}, 5, false, SubmitStatus::accepted},
@@ -38,6 +42,13 @@ TEST(Admission, DecidesByTheRequestThenTheDoorThenTheQueue) {
       {"a bad field", bad, {}, 0, false, SubmitStatus::invalid},
       {"a bad field, closed and full", bad, {6, 2, 4, 0.5}, 0, true, SubmitStatus::invalid},
       {"too long", long_one, {}, 0, false, SubmitStatus::context_exceeded},
+      {"as long as the context, and nothing is to follow",
+       prompt_alone,
+       {},
+       0,
+       false,
+       SubmitStatus::accepted},
+      {"longer than the context", longer, {}, 0, false, SubmitStatus::context_exceeded},
       {"too long and full", long_one, {6, 2, 4, 0.5}, 0, false, SubmitStatus::context_exceeded},
   };
   for (const AdmissionCase& c : cases) {

@@ -10,6 +10,7 @@
 namespace floe {
 namespace {
 
+using testing::ChoiceRecord;
 using testing::Expected;
 using testing::expected_output;
 using testing::make_prompt;
@@ -318,9 +319,6 @@ TEST_F(EngineTest, BadFieldsAreNamed) {
   request.prompt = {-1};
   EXPECT_EQ(status_of(request).param, "prompt");
   request = good;
-  request.max_tokens = 0;
-  EXPECT_EQ(status_of(request).param, "max_tokens");
-  request = good;
   request.n = 0;
   EXPECT_EQ(status_of(request).param, "n");
   request.n = 1000000;
@@ -331,6 +329,14 @@ TEST_F(EngineTest, BadFieldsAreNamed) {
   request = good;
   request.sampling.logit_bias = {{64, 1.0f}};
   EXPECT_EQ(status_of(request).param, "logit_bias");
+  request = good;
+  request.top_prompt_logprobs = 21;
+  EXPECT_EQ(status_of(request).param, "prompt_logprobs");
+  for (const std::vector<int32_t>& word : {std::vector<int32_t>{}, {64}, {1, -1}}) {
+    request = good;
+    request.sampling.bad_words = {{1}, word};
+    EXPECT_EQ(status_of(request).param, "bad_words");
+  }
   request = good;
   request.prediction = {1, 64};
   EXPECT_EQ(status_of(request).param, "prediction");
@@ -416,6 +422,117 @@ TEST_F(EngineTest, PreemptionAtEveryPosition) {
     EXPECT_TRUE(hooks.done);
     EXPECT_EQ(engine_->stats().n_preemptions, 1u);
     EXPECT_EQ(handle.sink->only().tokens, expect(request).tokens) << at;
+  }
+}
+
+TEST_F(EngineTest, NoTokenIsWantedAndThePromptMayFillTheContext) {
+  EngineOptions options;
+  options.max_context = 40;
+  options.max_step_rows = 16;
+  start(options);
+  for (const size_t n_prompt : {1u, 2u, 39u, 40u}) {
+    Request request = greedy(make_prompt(50 + n_prompt, n_prompt), 0);
+    Handle handle = submit(request);
+    run_all();
+    const ChoiceRecord& record = handle.sink->only();
+    EXPECT_EQ(record.finish, FinishReason::length) << n_prompt;
+    EXPECT_TRUE(record.tokens.empty());
+    EXPECT_EQ(record.counts.prompt_tokens, n_prompt);
+    EXPECT_EQ(record.counts.completion_tokens, 0u);
+  }
+  Request request = greedy(make_prompt(1, 41), 0);
+  request.sink = std::make_shared<Recorder>();
+  EXPECT_EQ(engine_->submit(request).status, SubmitStatus::context_exceeded);
+  request.prompt.pop_back();
+  request.max_tokens = 1;
+  EXPECT_EQ(engine_->submit(request).status, SubmitStatus::context_exceeded);
+}
+
+// Whatever the chunks, the room for logits, the siblings and the preemptions.
+TEST_F(EngineTest, PromptLogprobsAreThoseOfTheModel) {
+  Sampler sampler(64);
+  std::vector<float> row(64);
+  for (const uint32_t n_room : {1u, 3u, 32u}) {
+    for (const uint32_t n_step_rows : {2u, 7u, 512u}) {
+      for (const size_t n_prompt : {1u, 2u, 33u, 100u}) {
+        EngineOptions options;
+        options.max_prompt_logit_rows = n_room;
+        options.max_step_rows = n_step_rows;
+        options.max_mixed_rows = n_step_rows;
+        options.max_sequences = 3;
+        options.n_kv_tokens = 32 * 7;  // too few for all: somebody is preempted
+        options.reserve_output_tokens = 1;
+        start(options);
+        std::vector<Request> requests;
+        std::vector<Handle> handles;
+        for (const uint32_t max_tokens : {0u, 30u}) {
+          for (const uint32_t n : {1u, 2u}) {
+            Request request = greedy(make_prompt(n_prompt + n, n_prompt), max_tokens);
+            request.n = n;
+            request.prompt_logprobs = true;
+            request.top_prompt_logprobs = max_tokens == 0 ? 5 : 0;
+            requests.push_back(request);
+            handles.push_back(submit(request));
+            step(1);
+          }
+        }
+        run_all();
+        for (size_t i = 0; i < requests.size(); ++i) {
+          const std::vector<int32_t>& prompt = requests[i].prompt;
+          size_t n_told = 0;
+          for (const auto& [index, choice] : handles[i].sink->choices) {
+            for (const TokenEvent& event : choice.events) {
+              if (event.prompt_logprobs.empty()) continue;
+              ++n_told;
+              EXPECT_EQ(index, 0u);
+              EXPECT_EQ(&event, &choice.events.front());
+              ASSERT_EQ(event.prompt_logprobs.size(), n_prompt - 1);
+              FakeModel::State state;
+              for (uint32_t p = 0; p + 1 < n_prompt; ++p) {
+                state = model_->next(state, prompt[p], p);
+                model_->logits(state, row);
+                PromptLogprob expected;
+                ASSERT_TRUE(
+                    sampler.score(row, prompt[p + 1], requests[i].top_prompt_logprobs, expected));
+                const PromptLogprob& told = event.prompt_logprobs[p];
+                EXPECT_EQ(told.logprob, expected.logprob);
+                EXPECT_EQ(told.rank, expected.rank);
+                ASSERT_EQ(told.top.size(), requests[i].top_prompt_logprobs);
+                for (size_t k = 0; k < told.top.size(); ++k) {
+                  EXPECT_EQ(told.top[k].token, expected.top[k].token);
+                  EXPECT_EQ(told.top[k].logprob, expected.top[k].logprob);
+                }
+              }
+            }
+            EXPECT_EQ(choice.tokens, expect(requests[i]).tokens);
+          }
+          EXPECT_EQ(n_told, n_prompt > 1 ? 1u : 0u);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(EngineTest, MinTokensHoldBackWhatEndsAChoice) {
+  start({});
+  Request request = greedy(make_prompt(60, 20), 40);
+  Handle free = submit(request);
+  run_all();
+  const std::vector<int32_t> tokens = free.sink->only().tokens;
+  ASSERT_EQ(tokens.size(), 40u);
+  // The third token now ends the choice, and may do so from min_tokens on.
+  request.stop_tokens = {tokens[2]};
+  for (const uint32_t min_tokens : {0u, 2u, 3u, 10u, 40u, 100u}) {
+    request.sampling.min_tokens = min_tokens;
+    Handle handle = submit(request);
+    run_all();
+    const ChoiceRecord& record = handle.sink->only();
+    EXPECT_EQ(record.tokens, expect(request).tokens) << min_tokens;
+    EXPECT_GE(record.tokens.size(), std::min(min_tokens, 40u));
+    if (min_tokens <= 2) {
+      EXPECT_EQ(record.tokens.size(), 2u);
+    }
+    for (const int32_t token : record.tokens) EXPECT_NE(token, tokens[2]);
   }
 }
 

@@ -106,6 +106,17 @@ class LosslessTest : public ::testing::Test {
     if (rng.below(4) == 0) params.logit_bias = {{624, 3.0f}, {10, -100.0f}};
     params.logprobs = rng.below(3) == 0;
     params.top_logprobs = params.logprobs ? static_cast<uint32_t>(rng.below(4)) : 0;
+    if (rng.below(4) == 0) params.min_tokens = static_cast<uint32_t>(rng.below(40));
+    if (rng.below(4) == 0) {
+      // Tokens of the prompt, which these answers repeat.
+      for (int i = 0; i < 8; ++i) {
+        const size_t at = rng.below(request.prompt.size() - 2);
+        params.bad_words.emplace_back(request.prompt.begin() + static_cast<ptrdiff_t>(at),
+                                      request.prompt.begin() + static_cast<ptrdiff_t>(at + 2));
+      }
+    }
+    request.prompt_logprobs = rng.below(4) == 0;
+    request.top_prompt_logprobs = request.prompt_logprobs ? static_cast<uint32_t>(rng.below(3)) : 0;
     for (uint64_t i = rng.below(3); i > 0; --i) {
       request.stop_tokens.push_back(static_cast<int32_t>(rng.below(8192)));
     }
@@ -197,6 +208,11 @@ void expect_same(const ChoiceRecord& with, const ChoiceRecord& without, const st
   ASSERT_EQ(with.error, without.error) << what;
   ASSERT_EQ(with.events.size(), without.events.size()) << what;
   for (size_t i = 0; i < with.events.size(); ++i) {
+    const auto& of_prompt = with.events[i].prompt_logprobs;
+    ASSERT_EQ(of_prompt.size(), without.events[i].prompt_logprobs.size()) << what;
+    for (size_t p = 0; p < of_prompt.size(); ++p) {
+      ASSERT_EQ(of_prompt[p].logprob, without.events[i].prompt_logprobs[p].logprob) << what;
+    }
     const auto& one = with.events[i].top_logprobs;
     const auto& two = without.events[i].top_logprobs;
     ASSERT_EQ(one.size(), two.size()) << what;

@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "base/rng.h"
 
@@ -322,6 +323,88 @@ TEST(Sampler, ExtremeParametersAlwaysGiveAToken) {
     ASSERT_LT(sampled.token, kVocab);
     ASSERT_TRUE(std::isfinite(sampled.logprob));
   }
+}
+
+// One row a case: which of the five tokens may follow the history, whatever the temperature.
+TEST(Sampler, BadWordsAndHeldTokens) {
+  struct BanCase {
+    const char* name;
+    uint32_t n_prompt;
+    std::vector<int32_t> history;
+    std::vector<std::vector<int32_t>> bad_words;
+    uint32_t min_tokens;
+    std::vector<int32_t> held_tokens;
+    std::vector<std::pair<int32_t, float>> logit_bias;
+    std::set<int32_t> allowed;
+  };
+  const BanCase cases[] = {
+      {"nothing is asked for", 0, {}, {}, 0, {0, 1}, {}, {0, 1, 2, 3, 4}},
+      {"a word of one token", 0, {}, {{0}}, 0, {}, {}, {1, 2, 3, 4}},
+      {"two words", 0, {}, {{0}, {4}}, 0, {}, {}, {1, 2, 3}},
+      {"the last token of a word, behind the others", 1, {9, 1}, {{1, 0}}, 0, {}, {}, {1, 2, 3, 4}},
+      {"not behind other tokens", 1, {9, 2}, {{1, 0}}, 0, {}, {}, {0, 1, 2, 3, 4}},
+      {"the prompt does not begin a word", 2, {9, 1}, {{1, 0}}, 0, {}, {}, {0, 1, 2, 3, 4}},
+      {"nor its part", 1, {1, 2}, {{1, 2, 0}}, 0, {}, {}, {0, 1, 2, 3, 4}},
+      {"a word of three", 0, {3, 1, 2}, {{1, 2, 0}}, 0, {}, {}, {1, 2, 3, 4}},
+      {"a word that is longer than the output", 0, {2}, {{1, 2, 0}}, 0, {}, {}, {0, 1, 2, 3, 4}},
+      {"a bias does not lift it", 0, {}, {{0}}, 0, {}, {{0, 100.0f}}, {1, 2, 3, 4}},
+      {"held back before the first token", 3, {9, 9, 9}, {}, 1, {0, 1}, {}, {2, 3, 4}},
+      {"until there are enough", 1, {9, 2, 2}, {}, 3, {0, 1}, {}, {2, 3, 4}},
+      {"and then no more", 1, {9, 2, 2, 2}, {}, 3, {0, 1}, {}, {0, 1, 2, 3, 4}},
+      {"a bias does not lift them", 0, {}, {}, 1, {0}, {{0, 100.0f}}, {1, 2, 3, 4}},
+      {"ids outside of the vocabulary", 0, {}, {}, 1, {-1, 5, 10}, {}, {0, 1, 2, 3, 4}},
+      {"both", 0, {}, {{2}}, 1, {0, 1}, {}, {3, 4}},
+      {"everything: the model's own choice stands", 0, {}, {}, 1, {0, 1, 2, 3, 4}, {}, {0}},
+  };
+  const std::vector<float> logits = {2.0f, 1.5f, 1.0f, 0.5f, 0.0f};
+  Sampler sampler(5);
+  for (const BanCase& c : cases) {
+    for (const float temperature : {0.0f, 1.0f, 5.0f}) {
+      for (const float top_p : {1.0f, 0.999f}) {
+        SamplingParams params;
+        params.temperature = temperature;
+        params.top_p = top_p;
+        params.n_prompt = c.n_prompt;
+        params.bad_words = c.bad_words;
+        params.min_tokens = c.min_tokens;
+        params.held_tokens = c.held_tokens;
+        params.logit_bias = c.logit_bias;
+        std::set<int32_t> seen;
+        for (uint64_t p = 0; p < 400; ++p)
+          seen.insert(sample(sampler, logits, params, p, c.history));
+        if (temperature == 0.0f) {
+          EXPECT_EQ(seen, std::set<int32_t>{*c.allowed.begin()}) << c.name;
+        } else if (temperature == 5.0f && top_p == 1.0f) {
+          EXPECT_EQ(seen, c.allowed) << c.name;
+        }
+        for (const int32_t token : seen) EXPECT_TRUE(c.allowed.contains(token)) << c.name;
+      }
+    }
+  }
+}
+
+TEST(Sampler, ScoreIsTheLogSoftmaxAndTheRank) {
+  Sampler sampler(300);
+  const std::vector<float> logits = random_logits(9, 300);
+  double total = 0;
+  for (const float logit : logits) total += std::exp(static_cast<double>(logit));
+  for (int32_t token = 0; token < 300; ++token) {
+    PromptLogprob score;
+    ASSERT_TRUE(sampler.score(logits, token, 3, score));
+    const float logit = logits[static_cast<size_t>(token)];
+    EXPECT_NEAR(score.logprob, static_cast<double>(logit) - std::log(total), 1e-5);
+    uint32_t rank = 1;
+    for (const float other : logits) rank += other > logit ? 1 : 0;
+    EXPECT_EQ(score.rank, rank);
+    ASSERT_EQ(score.top.size(), 3u);
+    if (rank <= 3) {
+      EXPECT_EQ(score.top[rank - 1].token, token);
+    }
+  }
+  std::vector<float> broken = logits;
+  broken[100] = kNan;
+  PromptLogprob score;
+  EXPECT_FALSE(sampler.score(broken, 0, 0, score));
 }
 
 TEST(Sampler, BannedTokensStayBanned) {

@@ -1,17 +1,32 @@
 #include "sim/closed_form.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace floe::sim {
 
 Expected expected_output(const FakeModel& model, const std::vector<int32_t>& prompt,
-                         const SamplingParams& params, uint64_t seed, uint32_t max_tokens,
-                         const std::vector<int32_t>& stop_tokens, Sampler& sampler) {
+                         SamplingParams params, uint64_t seed, uint32_t max_tokens,
+                         const std::vector<int32_t>& stop_tokens, Sampler& sampler,
+                         std::optional<uint32_t> top_prompt_logprobs) {
   Expected expected;
   FakeModel::State state;
   std::vector<int32_t> tokens = prompt;
-  for (uint32_t p = 0; p < prompt.size(); ++p) state = model.next(state, prompt[p], p);
+  params.n_prompt = static_cast<uint32_t>(prompt.size());
+  params.held_tokens = stop_tokens;
   std::vector<float> row(model.info().n_vocab);
+  for (uint32_t p = 0; p < prompt.size(); ++p) {
+    state = model.next(state, prompt[p], p);
+    if (!top_prompt_logprobs || p + 1 == prompt.size()) continue;
+    if (model.row_is_nan(state)) {
+      expected.finish = FinishReason::error;
+      return expected;
+    }
+    model.logits(state, row);
+    PromptLogprob score;
+    FLOE_CHECK(sampler.score(row, prompt[p + 1], *top_prompt_logprobs, score));
+    expected.prompt_logprobs.push_back(std::move(score));
+  }
   std::vector<TokenLogprob> top;
   while (expected.tokens.size() < max_tokens) {
     if (model.row_is_nan(state)) {

@@ -2,6 +2,7 @@
 // What a request to the fake model must produce, computed without an engine: one token after the
 // other.
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/request.h"
@@ -14,10 +15,12 @@ struct Expected {
   std::vector<int32_t> tokens;
   FinishReason finish =
       FinishReason::length;  // length, stop, or error for a row that is not finite
+  std::vector<PromptLogprob> prompt_logprobs;  // when asked for
 };
 
 Expected expected_output(const FakeModel& model, const std::vector<int32_t>& prompt,
-                         const SamplingParams& params, uint64_t seed, uint32_t max_tokens,
-                         const std::vector<int32_t>& stop_tokens, Sampler& sampler);
+                         SamplingParams params, uint64_t seed, uint32_t max_tokens,
+                         const std::vector<int32_t>& stop_tokens, Sampler& sampler,
+                         std::optional<uint32_t> top_prompt_logprobs = std::nullopt);
 
 }  // namespace floe::sim

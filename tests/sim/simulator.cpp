@@ -75,7 +75,20 @@ class Client final : public TokenSink {
     FinishReason finish = FinishReason::none;
     bool finish_called = false;
     uint32_t stop_at = 0;  // a stop string after that many tokens; 0: none
+    bool told_prompt = false;
   };
+
+  static bool same(const std::vector<PromptLogprob>& a, const std::vector<PromptLogprob>& b) {
+    const auto same_token = [](const TokenLogprob& x, const TokenLogprob& y) {
+      return x.token == y.token && x.logprob == y.logprob;
+    };
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [&](const PromptLogprob& x, const PromptLogprob& y) {
+                        return x.logprob == y.logprob && x.rank == y.rank &&
+                               std::equal(x.top.begin(), x.top.end(), y.top.begin(), y.top.end(),
+                                          same_token);
+                      });
+  }
 
   void on_event(TokenEvent&& event) noexcept override {
     if (done) return fail("an event after the last");
@@ -84,6 +97,18 @@ class Client final : public TokenSink {
     Choice& choice = choices[event.choice];
     if (choice.finish != FinishReason::none) return fail("an event after the finish");
     if (event.counts.prompt_tokens != request.prompt.size()) return fail("wrong prompt count");
+    if (!event.prompt_logprobs.empty()) {
+      if (choice.told_prompt || !request.prompt_logprobs || event.choice != 0) {
+        return fail("probabilities of a prompt that nobody asked for");
+      }
+      choice.told_prompt = true;
+      if (!same(event.prompt_logprobs, choice.expected.prompt_logprobs)) {
+        return fail("other probabilities of the prompt than the closed form");
+      }
+    } else if ((event.token >= 0 || event.finish == FinishReason::length) && !choice.told_prompt &&
+               !choice.expected.prompt_logprobs.empty()) {
+      return fail("the probabilities of the prompt are missing");
+    }
     if (event.token >= 0) {
       if (event.index != choice.tokens.size()) return fail("a gap in the indices");
       if (event.index >= choice.expected.tokens.size() ||
@@ -192,6 +217,7 @@ class Simulation {
     options_.max_choices = 4;
     options_.max_step_rows = decisions_.between(1, 80);
     options_.max_mixed_rows = decisions_.between(1, 30);
+    options_.max_prompt_logit_rows = decisions_.between(1, 40);
     options_.reserve_output_tokens = decisions_.one_in(2) ? 0 : decisions_.between(0, 64);
     constexpr KvType kTypes[] = {KvType::F16, KvType::F32, KvType::Q8_0};
     options_.kv_types = KvTypes(kTypes[decisions_.below(3)], kTypes[decisions_.below(3)]);
@@ -287,7 +313,7 @@ class Simulation {
     for (int32_t& token : request.prompt) token = static_cast<int32_t>(rng.below(kVocab - 1));
     request.prompt.back() = static_cast<int32_t>(decisions_.below(kVocab - 1));
     if (decisions_.one_in(12)) request.prompt.front() = kNanMarker;
-    request.max_tokens = decisions_.one_in(6) ? UINT32_MAX : decisions_.between(1, 50);
+    request.max_tokens = decisions_.one_in(6) ? UINT32_MAX : decisions_.between(0, 50);
     request.n = decisions_.one_in(3) ? decisions_.between(1, 4) : 1;
     SamplingParams& params = request.sampling;
     params.temperature = 0.0f;
@@ -306,13 +332,21 @@ class Simulation {
     for (uint64_t i = decisions_.below(3); i > 0; --i) {
       request.stop_tokens.push_back(static_cast<int32_t>(decisions_.below(kVocab)));
     }
+    if (decisions_.one_in(4)) params.min_tokens = decisions_.between(0, 40);
+    for (uint64_t i = decisions_.one_in(4) ? decisions_.below(8) : 0; i > 0; --i) {
+      std::vector<int32_t>& word = params.bad_words.emplace_back(decisions_.between(1, 2));
+      for (int32_t& token : word) token = static_cast<int32_t>(decisions_.below(kVocab));
+    }
+    request.prompt_logprobs = decisions_.one_in(4);
+    if (request.prompt_logprobs) request.top_prompt_logprobs = decisions_.between(0, 3);
     const bool has_stop_string = decisions_.one_in(4);
 
     Request copy = request;
     copy.sink = client;
     const EngineStats before = engine_->stats();
     const SubmitOutcome outcome = engine_->submit(std::move(copy));
-    const bool can_fit = request.prompt.size() < engine_->limits().n_context();
+    const size_t n_least = request.prompt.size() + (request.max_tokens == 0 ? 0 : 1);
+    const bool can_fit = n_least <= engine_->limits().n_context();
     switch (outcome.status) {
       case SubmitStatus::accepted:
         if (!can_fit) fail("accepted a prompt that can never run");
@@ -341,9 +375,11 @@ class Simulation {
     const auto left = engine_->limits().n_context() - static_cast<uint32_t>(request.prompt.size());
     for (uint32_t i = 0; i < request.n; ++i) {
       Client::Choice choice;
-      choice.expected =
-          expected_output(*model_, request.prompt, params, choice_seed(params.seed, i),
-                          std::min(request.max_tokens, left), request.stop_tokens, oracle_sampler_);
+      choice.expected = expected_output(
+          *model_, request.prompt, params, choice_seed(params.seed, i),
+          std::min(request.max_tokens, left), request.stop_tokens, oracle_sampler_,
+          request.prompt_logprobs && i == 0 ? std::optional(request.top_prompt_logprobs)
+                                            : std::nullopt);
       if (has_stop_string) choice.stop_at = decisions_.between(1, 30);
       client->choices.push_back(std::move(choice));
     }
