@@ -53,6 +53,7 @@ struct QueueLoad {
   uint32_t n_waiting = 0;     // of those: not started, not ended
   uint32_t n_sequences = 0;   // choices that run
   double wait_seconds = 0.0;  // until a request submitted now would start
+  uint32_t n_running = 0;     // requests started and not ended
 };
 
 // Not thread-safe.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <utility>
 
 #include "base/time_between.h"
@@ -19,6 +20,29 @@ SubmitOutcome Engine::Impl::submit(Request request) {
 
 void Engine::Impl::accept(RequestId id, Request request, int64_t arrival_ns) {
   FLOE_CHECK(request.sink != nullptr);
+  const std::shared_ptr<TokenSink> sink = request.sink;
+  const uint32_t n_choices = request.n;
+  ++stats_.n_accepted;
+  try {
+    take(id, std::move(request), arrival_ns);
+    return;
+  } catch (const std::bad_alloc&) {
+  }
+  ++stats_.n_requests_done;
+  stats_.n_finished_error += n_choices;
+  for (uint32_t choice = 0; choice < n_choices; ++choice) {
+    TokenEvent event;
+    event.request = id;
+    event.choice = choice;
+    event.finish = FinishReason::error;
+    event.error = EndError::memory;
+    event.request_done = choice + 1 == n_choices;
+    sink->on_event(std::move(event));
+  }
+}
+
+// All or nothing: what allocates comes before the first change of the engine's state.
+void Engine::Impl::take(RequestId id, Request request, int64_t arrival_ns) {
   FLOE_CHECK(!request.prompt.empty() && request.prompt.size() <= limits_.n_context());
   auto state = std::make_unique<RequestState>();
   const auto n_prompt = static_cast<uint32_t>(request.prompt.size());
@@ -43,10 +67,10 @@ void Engine::Impl::accept(RequestId id, Request request, int64_t arrival_ns) {
     state->choices.push_back(std::move(sequence));
   }
   state->request = std::move(request);
-  ++n_unstarted_;
-  ++stats_.n_accepted;
+  ended_.reserve(requests_.size() + 1);
   RequestState& accepted = *state;
   FLOE_CHECK(requests_.emplace(id, std::move(state)).second);
+  ++n_unstarted_;
   for (const auto& sequence : accepted.choices) scheduler_.enqueue(*sequence);
   if (draining_) {
     now_ns_ = clock_.now_ns();
@@ -74,9 +98,15 @@ void Engine::Impl::finish(RequestId id, uint32_t choice, uint32_t n_completion_t
   retire();
 }
 
+void Engine::Impl::pause(RequestId id, bool paused) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end() || found->second->paused == paused) return;
+  found->second->paused = paused;
+  n_paused_ += paused ? 1 : -1;
+}
+
 bool Engine::Impl::step() {
-  if (requests_.empty()) return false;
-  now_ns_ = clock_.now_ns();
+  if (!has_work()) return false;
   admit();
   const std::span<PlannedRows> plan = this->plan();
   if (plan.empty()) return true;  // everything was preempted: the next step admits it again
@@ -93,7 +123,9 @@ bool Engine::Impl::step() {
 }
 
 void Engine::Impl::admit() {
+  now_ns_ = clock_.now_ns();
   scheduler_.admit();
+  for (Sequence* sequence : scheduler_.preempted()) verify_.end(*sequence);
   for (Sequence* sequence : scheduler_.started()) {
     verify_.begin(*sequence);
     if (sequence->was_admitted) continue;  // it was preempted and comes back
@@ -221,6 +253,8 @@ void Engine::Impl::learn(std::span<const PlannedRows> plan, const ForwardOutput&
 
 // Appends the token and sends it, or ends the choice.
 void Engine::Impl::take_token(Sequence& sequence, const SampledToken& sampled) {
+  // First, because it allocates: without memory the token must not be half taken.
+  std::vector<TokenLogprob> top_logprobs = top_logprobs_;
   const RequestState& request = *sequence.request;
   if (sequence.first_token_ns == 0) {
     sequence.first_token_ns = now_ns_;
@@ -243,7 +277,7 @@ void Engine::Impl::take_token(Sequence& sequence, const SampledToken& sampled) {
   event.index = sequence.n_output() - 1;
   event.token = sampled.token;
   event.logprob = sampled.logprob;
-  event.top_logprobs = top_logprobs_;
+  event.top_logprobs = std::move(top_logprobs);
   event.prompt_logprobs = std::exchange(sequence.prompt_logprobs, {});
   if (is_last) event.finish = FinishReason::length;
   request.request.sink->on_event(std::move(event));
@@ -305,6 +339,7 @@ void Engine::Impl::close(Sequence& sequence, FinishReason reason) {
   } else {
     --n_unstarted_;
   }
+  if (request.paused) --n_paused_;
   ended_.push_back(request.id);
 }
 
@@ -329,10 +364,12 @@ void Engine::Impl::begin_drain() {
 void Engine::Impl::abort_all() {
   admission_.close();
   draining_ = true;
+  end_all(EndError::shutdown);
+}
+
+void Engine::Impl::end_all(EndError error) {
   now_ns_ = clock_.now_ns();
-  for (const auto& [id, request] : requests_) {
-    end_request(*request, FinishReason::error, EndError::shutdown);
-  }
+  for (const auto& [id, request] : requests_) end_request(*request, FinishReason::error, error);
   retire();
 }
 
@@ -340,6 +377,7 @@ QueueLoad Engine::Impl::load() const {
   QueueLoad load;
   load.n_accepted = stats_.n_accepted;
   load.n_waiting = n_unstarted_;
+  load.n_running = static_cast<uint32_t>(requests_.size()) - n_unstarted_;
   load.n_sequences = static_cast<uint32_t>(scheduler_.running().size());
   const double run_seconds = mean_run_seconds_ > 0.0 ? mean_run_seconds_ : 1.0;
   load.wait_seconds = run_seconds * (n_unstarted_ + 1.0) / options_.max_sequences;
@@ -351,6 +389,7 @@ void Engine::Impl::audit() const {
   size_t n_waiting = 0;
   size_t n_running = 0;
   uint32_t n_unstarted = 0;
+  uint32_t n_paused = 0;
   for (const auto& [id, request] : requests_) {
     uint32_t n_open = 0;
     for (const auto& sequence : request->choices) {
@@ -361,8 +400,9 @@ void Engine::Impl::audit() const {
     }
     FLOE_CHECK(n_open == request->n_open && n_open > 0);
     n_unstarted += request->was_admitted ? 0 : 1;
+    n_paused += request->paused ? 1 : 0;
   }
-  FLOE_CHECK(n_unstarted == n_unstarted_);
+  FLOE_CHECK(n_unstarted == n_unstarted_ && n_paused == n_paused_);
   FLOE_CHECK(n_waiting == scheduler_.waiting().size());
   FLOE_CHECK(n_running == scheduler_.running().size());
   if (requests_.empty()) FLOE_CHECK(scheduler_.pool().n_used() == 0);
@@ -430,6 +470,15 @@ void Engine::cancel(RequestId id) {
 void Engine::finish(RequestId id, uint32_t choice, uint32_t n_completion_tokens) {
   impl_->finish(id, choice, n_completion_tokens);
 }
+void Engine::pause(RequestId id) {
+  impl_->pause(id, true);
+}
+void Engine::resume(RequestId id) {
+  impl_->pause(id, false);
+}
+void Engine::admit() {
+  impl_->admit();
+}
 bool Engine::step() {
   return impl_->step();
 }
@@ -439,8 +488,14 @@ void Engine::begin_drain() {
 void Engine::abort_all() {
   impl_->abort_all();
 }
+void Engine::end_all(EndError error) {
+  impl_->end_all(error);
+}
 bool Engine::idle() const {
   return impl_->idle();
+}
+bool Engine::has_work() const {
+  return impl_->has_work();
 }
 EngineStats Engine::stats() const {
   return impl_->stats();

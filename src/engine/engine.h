@@ -74,14 +74,27 @@ class Engine {
   // event counts n_completion_tokens. Unknown or ended: no effect.
   void finish(RequestId id, uint32_t choice, uint32_t n_completion_tokens);
 
-  // One forward and everything around it. False when there was nothing to do.
+  // The request's reader is behind: its choices make no tokens until resume(). They keep their
+  // slots and cache blocks until somebody else needs them; then they are preempted and computed
+  // again later, with the same output. Unknown or ended: no effect.
+  void pause(RequestId id);
+  void resume(RequestId id);
+
+  // Starts what waits and fits, as the next step() would do first: for figures that are right while
+  // that step runs.
+  void admit();
+  // One forward and everything around it. False when there was nothing to do: no request, or all of
+  // them are paused.
   bool step();
 
   // Ends what waits (shutdown error) and refuses new requests; what runs may finish.
   void begin_drain();
-  // Ends everything with a shutdown error.
+  // Ends everything with a shutdown error and refuses new requests.
   void abort_all();
-  bool idle() const;  // no request in any state
+  // Ends everything with this error and goes on: after a step that threw for want of memory.
+  void end_all(EndError error);
+  bool idle() const;      // no request in any state
+  bool has_work() const;  // a request that is not paused
 
   EngineStats stats() const;
   const RequestLimits& limits() const;

@@ -36,12 +36,17 @@ class Engine::Impl {
 
   SubmitOutcome submit(Request request);
   void accept(RequestId id, Request request, int64_t arrival_ns);
+  void take(RequestId id, Request request, int64_t arrival_ns);
   void cancel(RequestId id);
   void finish(RequestId id, uint32_t choice, uint32_t n_completion_tokens);
+  void pause(RequestId id, bool paused);
+  void admit();
   bool step();
   void begin_drain();
   void abort_all();
+  void end_all(EndError error);
   bool idle() const { return requests_.empty(); }
+  bool has_work() const { return requests_.size() > n_paused_; }
   EngineStats stats() const;
   Admission make_admission() const {
     return {limits_, options_.max_waiting, options_.max_sequences};
@@ -54,8 +59,7 @@ class Engine::Impl {
   const RequestLimits& limits() const { return limits_; }
 
  private:
-  // The step, in order.
-  void admit();
+  // The step, in order, behind admit().
   std::span<PlannedRows> plan();
   ForwardOutput forward(std::span<const PlannedRows> plan);
   void sample_and_emit(const PlannedRows& planned, const float* logits);
@@ -92,6 +96,7 @@ class Engine::Impl {
   std::vector<Sequence*> left_;   // choices that drafters know and that ended since then
   uint64_t next_age_ = 1;
   uint32_t n_unstarted_ = 0;  // requests none of whose choices ran yet
+  uint32_t n_paused_ = 0;     // requests
   bool draining_ = false;
   double mean_run_seconds_ = 0.0;  // recent requests, admission to end; 0: none yet
   int64_t now_ns_ = 0;             // of the current step or call

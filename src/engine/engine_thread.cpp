@@ -1,8 +1,16 @@
 #include "engine/engine_thread.h"
 
+#include <chrono>
+#include <new>
 #include <utility>
 
 namespace floe {
+
+namespace {
+
+constexpr std::chrono::milliseconds kDrainPoll{10};
+
+}  // namespace
 
 EngineThread::EngineThread(std::unique_ptr<Engine> engine, const Clock& clock, double stall_seconds)
     : engine_(std::move(engine)),
@@ -47,6 +55,20 @@ void EngineThread::finish(RequestId id, uint32_t choice, uint32_t n_completion_t
   command.id = id;
   command.choice = choice;
   command.n_completion_tokens = n_completion_tokens;
+  post(std::move(command));
+}
+
+void EngineThread::pause(RequestId id) {
+  Command command;
+  command.kind = Command::Kind::pause;
+  command.id = id;
+  post(std::move(command));
+}
+
+void EngineThread::resume(RequestId id) {
+  Command command;
+  command.kind = Command::Kind::resume;
+  command.id = id;
   post(std::move(command));
 }
 
@@ -121,7 +143,34 @@ void EngineThread::apply(Command& command) {
     case Command::Kind::finish:
       engine_->finish(command.id, command.choice, command.n_completion_tokens);
       break;
+    case Command::Kind::pause:
+      engine_->pause(command.id);
+      break;
+    case Command::Kind::resume:
+      engine_->resume(command.id);
+      break;
   }
+}
+
+// Every request of a step that ran out of memory ends: nobody knows how far the step came. The next
+// ones find the memory that those had.
+void EngineThread::step() {
+  try {
+    engine_->admit();
+    publish_admission();
+    engine_->step();
+  } catch (const std::bad_alloc&) {
+    engine_->end_all(EndError::memory);
+  }
+}
+
+// A step may take seconds: whoever looks meanwhile sees who waits and who runs in it.
+void EngineThread::publish_admission() {
+  const QueueLoad load = engine_->load();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  admission_.update(load);
+  published_.n_running = load.n_running;
+  published_.n_sequences = load.n_sequences;
 }
 
 void EngineThread::loop() {
@@ -131,6 +180,7 @@ void EngineThread::loop() {
     const EngineStats stats = engine_->stats();
     const QueueLoad load = engine_->load();
     const bool idle = engine_->idle();
+    const bool has_work = engine_->has_work();
     bool stop = false;
     bool drain = false;
     int64_t deadline_ns = 0;
@@ -142,8 +192,15 @@ void EngineThread::loop() {
         drained_ = true;
         drained_wakeup_.notify_all();
       }
-      wakeup_.wait(
-          lock, [&] { return stop_ || !idle || !inbox_.empty() || (draining_ && !drain_begun); });
+      const auto something_to_do = [&] {
+        return stop_ || has_work || !inbox_.empty() || (draining_ && !drain_begun);
+      };
+      // Who is paused still has to end at the drain's deadline.
+      if (drain_begun && !idle) {
+        wakeup_.wait_for(lock, kDrainPoll, something_to_do);
+      } else {
+        wakeup_.wait(lock, something_to_do);
+      }
       commands.swap(inbox_);
       stop = stop_;
       drain = draining_;
@@ -158,7 +215,7 @@ void EngineThread::loop() {
     }
     if (drain && clock_.now_ns() >= deadline_ns) engine_->abort_all();
     step_begin_ns_.store(clock_.now_ns(), std::memory_order_relaxed);
-    engine_->step();
+    step();
     step_begin_ns_.store(-1, std::memory_order_relaxed);
   }
   engine_->abort_all();

@@ -1,10 +1,10 @@
 #pragma once
 // A thread that steps an Engine, and the calls that other threads may make.
 //
-// Threading: submit, cancel, finish, stats, health and begin_drain are safe from any thread, take
-// one short lock and do work that does not depend on the number of requests. Their effect comes
-// with the next step. Sinks are called on the engine's thread. The loop takes the same lock once
-// per step, to collect what arrived and to publish the statistics.
+// Threading: submit, cancel, finish, pause, resume, stats, health and begin_drain are safe from any
+// thread, take one short lock and do work that does not depend on the number of requests. Their
+// effect comes with the next step. Sinks are called on the engine's thread. The loop takes the same
+// lock once per step, to collect what arrived and to publish the statistics.
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -34,6 +34,9 @@ class EngineThread {
   SubmitOutcome submit(Request request);
   void cancel(RequestId id);
   void finish(RequestId id, uint32_t choice, uint32_t n_completion_tokens);
+  // As Engine has them: for a reader that is behind, and one that has caught up.
+  void pause(RequestId id);
+  void resume(RequestId id);
 
   EngineStats stats() const;
   EngineHealth health() const;
@@ -51,7 +54,7 @@ class EngineThread {
 
  private:
   struct Command {
-    enum class Kind : uint8_t { submit, cancel, finish };
+    enum class Kind : uint8_t { submit, cancel, finish, pause, resume };
     Kind kind = Kind::submit;
     RequestId id = 0;
     uint32_t choice = 0;
@@ -62,7 +65,9 @@ class EngineThread {
 
   void loop();
   void apply(Command& command);
+  void step();
   void post(Command command);
+  void publish_admission();
 
   std::unique_ptr<Engine> engine_;
   const Clock& clock_;

@@ -80,6 +80,7 @@ enum class EndError : uint8_t {
   none,
   numeric,   // the model's logits were not finite
   shutdown,  // the engine was drained or stopped before the request could finish
+  memory,    // an allocation failed
 };
 
 struct TokenLogprob {

@@ -37,6 +37,7 @@ Scheduler::Scheduler(const EngineOptions& options, uint32_t n_blocks, ScheduleHo
       hooks_(hooks),
       pool_(n_blocks) {
   running_.reserve(max_sequences_);
+  active_.reserve(max_sequences_);
   started_.reserve(max_sequences_);
   preempted_.reserve(max_sequences_);
   plan_.reserve(max_sequences_);
@@ -98,6 +99,7 @@ bool Scheduler::fits(const Sequence& sequence, uint32_t n_shared_blocks) const {
   return n_committed + reserved_blocks(sequence) - n_shared_blocks <= pool_.n_blocks();
 }
 
+// What allocates comes first: where memory runs out the sequence goes on waiting.
 void Scheduler::start(Sequence& sequence, const Sequence* donor) {
   sequence.table.emplace(pool_, sequence.age, sequence.longest());
   // Growing while decoding allocates nothing.
@@ -114,16 +116,22 @@ void Scheduler::start(Sequence& sequence, const Sequence* donor) {
 
 void Scheduler::admit() {
   started_.clear();
-  for (size_t i = 0; i < waiting_.size() && running_.size() < max_sequences_;) {
+  preempted_.clear();
+  for (size_t i = 0; i < waiting_.size();) {
     Sequence& sequence = *waiting_[i];
     const Sequence* donor = nullptr;
-    if (find_donor(sequence, donor) == Turn::wait_for_sibling) {
+    if (sequence.paused() || find_donor(sequence, donor) == Turn::wait_for_sibling) {
       ++i;  // younger requests need not wait for it
       continue;
     }
-    if (!fits(sequence, donor != nullptr ? shareable_blocks(sequence) : 0)) break;
-    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+    if (running_.size() == max_sequences_ ||
+        !fits(sequence, donor != nullptr ? shareable_blocks(sequence) : 0)) {
+      if (!preempt_paused()) break;
+      i = 0;  // the one that was preempted stands somewhere in the line
+      continue;
+    }
     start(sequence, donor);
+    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
 
@@ -138,13 +146,25 @@ void Scheduler::preempt(Sequence& sequence) {
   ++n_preemptions_;
 }
 
-// Grows the table, taking from the youngest while there is somebody younger. False: not now.
-bool Scheduler::take_blocks(Sequence& sequence, uint32_t n_tokens, uint32_t& n_running) {
+// Preempts the youngest sequence that is paused. False: there is none.
+bool Scheduler::preempt_paused() {
+  for (size_t i = running_.size(); i > 0; --i) {
+    if (!running_[i - 1]->paused()) continue;
+    preempt(*running_[i - 1]);
+    return true;
+  }
+  return false;
+}
+
+// Grows the table, taking from those that are paused, then from the youngest while there is
+// somebody younger. False: not now.
+bool Scheduler::take_blocks(Sequence& sequence, uint32_t n_tokens) {
   while (!sequence.table->grow(n_tokens)) {
-    Sequence& youngest = *running_.back();
+    if (preempt_paused()) continue;
+    Sequence& youngest = *active_.back();
     if (&youngest == &sequence) return false;
     preempt(youngest);
-    n_running = static_cast<uint32_t>(running_.size());
+    active_.pop_back();
   }
   return true;
 }
@@ -156,17 +176,20 @@ std::span<PlannedRows> Scheduler::plan() {
     for (size_t i = running_.size(); i > 0; --i) {
       if (hooks_->force_preemption(*running_[i - 1])) preempt(*running_[i - 1]);
     }
-    if (running_.empty()) return plan_;
   }
+  active_.clear();
   uint32_t n_decoding = 0;
-  for (const Sequence* sequence : running_) n_decoding += sequence->n_pending() == 1 ? 1 : 0;
+  for (Sequence* sequence : running_) {
+    if (sequence->paused()) continue;
+    active_.push_back(sequence);
+    n_decoding += sequence->n_pending() == 1 ? 1 : 0;
+  }
   uint32_t n_prompt_rows = (n_decoding > 0 ? max_mixed_rows_ : max_step_rows_) - n_decoding;
   uint32_t n_scored_rows = max_prompt_logit_rows_;  // that this step has room for
 
   // Oldest first; only sequences behind the current one can be preempted, so the plan stays valid.
-  uint32_t n_running = static_cast<uint32_t>(running_.size());
-  for (uint32_t i = 0; i < n_running; ++i) {
-    Sequence& sequence = *running_[i];
+  for (size_t i = 0; i < active_.size(); ++i) {
+    Sequence& sequence = *active_[i];
     uint32_t n_rows = sequence.n_pending();
     // Rows before n_scored were scored before a preemption; those from there to the prompt's last
     // but one are scored now, as far as there is room for their logits.
@@ -182,7 +205,7 @@ std::span<PlannedRows> Scheduler::plan() {
       if (hooks_ != nullptr) n_rows = hooks_->chunk_rows(n_rows);
       n_prompt_rows -= n_rows;
     }
-    if (!take_blocks(sequence, sequence.n_cached + n_rows, n_running)) {
+    if (!take_blocks(sequence, sequence.n_cached + n_rows)) {
       // The youngest of all takes what is there and waits for the rest.
       n_rows = std::min(n_rows, sequence.table->growable_tokens() - sequence.n_cached);
       if (n_rows == 0) continue;
@@ -197,7 +220,7 @@ std::span<PlannedRows> Scheduler::plan() {
     }
     plan_.push_back(planned);
   }
-  FLOE_CHECK(!plan_.empty() || running_.empty());
+  FLOE_CHECK(!plan_.empty() || active_.empty());
   if (hooks_ != nullptr) hooks_->order(plan_);
   return plan_;
 }

@@ -5,6 +5,9 @@
 // blocks that run out are taken from the youngest first, and a preempted sequence waits at its old
 // place. The oldest sequence can therefore always run, which is why nothing starves and nothing
 // deadlocks.
+//
+// Sequences of a paused request are out of this order: they get no rows and are not admitted, and
+// where another one lacks a slot or blocks they are the first to be preempted, whatever their age.
 #include <algorithm>
 #include <cstdint>
 #include <span>
@@ -29,14 +32,17 @@ class Scheduler {
   // Takes a sequence out of whatever it is in and gives its blocks back.
   void remove(Sequence& sequence);
 
-  // Moves waiting sequences to the running set while slots and the ledger allow.
+  // Moves waiting sequences to the running set while slots and the ledger allow, preempting paused
+  // ones for them.
   void admit();
   std::span<Sequence* const> started() const { return started_; }  // by the last admit()
 
   // Chooses the rows of one forward and takes the blocks they need, preempting the youngest where
-  // blocks run out. Valid until the next plan(). Empty only when nothing runs.
+  // blocks run out. Valid until the next plan(). Empty only when nothing runs that is not paused.
   std::span<PlannedRows> plan();
-  std::span<Sequence* const> preempted() const { return preempted_; }  // by the last plan()
+  std::span<Sequence* const> preempted() const {  // by the last admit() or plan()
+    return preempted_;
+  }
 
   // Takes free blocks for guesses behind the planned rows of a sequence; preempts nobody. Returns
   // for how many of the n_wanted there is room.
@@ -67,7 +73,8 @@ class Scheduler {
   uint32_t reserved_blocks(const Sequence& sequence) const;
   void start(Sequence& sequence, const Sequence* donor);
   void preempt(Sequence& sequence);
-  bool take_blocks(Sequence& sequence, uint32_t n_tokens, uint32_t& n_running);
+  bool preempt_paused();
+  bool take_blocks(Sequence& sequence, uint32_t n_tokens);
 
   const uint32_t max_sequences_;
   const uint32_t max_step_rows_;
@@ -78,6 +85,7 @@ class Scheduler {
   KvBlockPool pool_;
   std::vector<Sequence*> waiting_;  // by age
   std::vector<Sequence*> running_;  // by age
+  std::vector<Sequence*> active_;   // of a plan(): those of running_ that are not paused
   std::vector<Sequence*> started_;
   std::vector<Sequence*> preempted_;
   std::vector<PlannedRows> plan_;

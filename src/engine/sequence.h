@@ -54,6 +54,7 @@ struct Sequence {
   uint32_t n_pending() const { return n_tokens() - n_cached; }
   uint32_t longest() const { return n_prompt + max_tokens; }
   bool is_scoring() const;  // logits of prompt rows are still wanted
+  bool paused() const;      // its request is
 };
 
 struct RequestState {
@@ -62,12 +63,17 @@ struct RequestState {
   int64_t arrival_ns = 0;
   int64_t admit_ns = 0;
   bool was_admitted = false;
+  bool paused = false;  // Engine::pause: its choices get no rows
   uint32_t n_open = 0;  // choices that have not ended
   std::vector<std::unique_ptr<Sequence>> choices;
 };
 
 inline bool Sequence::is_scoring() const {
   return request->request.prompt_logprobs && choice == 0 && n_scored + 1 < n_prompt;
+}
+
+inline bool Sequence::paused() const {
+  return request->paused;
 }
 
 // Rows of one sequence within a step: n_rows tokens that are known, the last of which may want

@@ -17,6 +17,11 @@ ApiError finish_error(const TokenEvent& event) {
       error.retry_after_seconds = 1;
       return error;
     }
+    case EndError::memory: {
+      ApiError error = ApiError::of(503, "There is not enough memory for this request");
+      error.retry_after_seconds = 1;
+      return error;
+    }
     case EndError::none:
       break;
   }

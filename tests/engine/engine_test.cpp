@@ -592,6 +592,71 @@ TEST_F(EngineTest, CancelWhilePreempted) {
   EXPECT_EQ(handle.sink->only().counts.completion_tokens, 5u);
 }
 
+// A reader that is behind holds no slot while somebody waits, and loses nothing by it.
+TEST_F(EngineTest, APausedRequestGivesItsSlotAwayAndGoesOnLater) {
+  EngineOptions options;
+  options.max_sequences = 1;
+  start(options);
+  const Request slow = greedy(make_prompt(1, 40), 60);
+  const Request waits = greedy(make_prompt(2, 40), 5);
+  const Handle first = submit(slow);
+  step(10);
+  const size_t n_before = first.sink->only().tokens.size();
+  ASSERT_GT(n_before, 0u);
+  engine_->pause(first.id);
+  EXPECT_FALSE(engine_->step());  // alone: it keeps its slot and makes nothing
+  EXPECT_EQ(engine_->stats().n_sequences, 1u);
+  const Handle second = submit(waits);
+  for (int i = 0; i < 20 && !second.sink->done; ++i) step();
+  EXPECT_EQ(second.sink->only().tokens, expect(waits).tokens);
+  EXPECT_EQ(first.sink->only().tokens.size(), n_before);
+  EXPECT_EQ(engine_->stats().n_preemptions, 1u);
+  EXPECT_FALSE(engine_->has_work());
+  EXPECT_FALSE(engine_->idle());
+  engine_->resume(first.id);
+  run_all();
+  EXPECT_EQ(first.sink->only().tokens, expect(slow).tokens);
+}
+
+// The older one holds every block: the younger one takes them all the same.
+TEST_F(EngineTest, APausedRequestGivesItsBlocksAway) {
+  EngineOptions options;
+  options.max_sequences = 2;
+  options.n_kv_tokens = 128;
+  options.reserve_output_tokens = 0;
+  start(options);
+  const Request slow = greedy(make_prompt(1, 60), 60);
+  const Request grows = greedy(make_prompt(2, 20), 100);
+  const Handle first = submit(slow);
+  const Handle second = submit(grows);
+  step(12);
+  ASSERT_EQ(engine_->stats().n_sequences, 2u);
+  engine_->pause(first.id);
+  for (int i = 0; i < 200 && !second.sink->done; ++i) step();
+  EXPECT_EQ(second.sink->only().tokens, expect(grows).tokens);
+  EXPECT_GE(engine_->stats().n_preemptions, 1u);
+  engine_->resume(first.id);
+  run_all();
+  EXPECT_EQ(first.sink->only().tokens, expect(slow).tokens);
+}
+
+TEST_F(EngineTest, APausedRequestCanEnd) {
+  start({});
+  const Handle waiting = submit(greedy(make_prompt(1, 10), 10));
+  engine_->pause(waiting.id);
+  engine_->pause(waiting.id);
+  EXPECT_FALSE(engine_->has_work());
+  engine_->cancel(waiting.id);
+  EXPECT_EQ(waiting.sink->only().finish, FinishReason::cancelled);
+  const Handle running = submit(greedy(make_prompt(1, 10), 10));
+  step(2);
+  engine_->pause(running.id);
+  engine_->finish(running.id, 0, 1);
+  EXPECT_TRUE(engine_->idle());
+  engine_->resume(running.id);
+  EXPECT_FALSE(engine_->has_work());
+}
+
 TEST_F(EngineTest, FinishCountsTokensUpToTheStop) {
   start({});
   Request request = greedy(make_prompt(45, 5), 100);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -104,6 +105,59 @@ TEST_F(EngineThreadTest, AnswersFromAnotherThread) {
   sink->wait_done();
   EXPECT_EQ(sink->choice().tokens, expect(request));
   EXPECT_FALSE(thread_->health().stalled);
+}
+
+// A step may take seconds; figures are read in the middle of one.
+TEST_F(EngineThreadTest, WhoRunsInAStepIsNotCountedAsWaiting) {
+  EngineOptions options;
+  options.max_sequences = 2;
+  std::mutex gate;
+  std::atomic<int> n_forwards{0};
+  FakeModelOptions model_options;
+  model_options.after_forward = [&](size_t) {
+    ++n_forwards;
+    const std::lock_guard<std::mutex> lock(gate);
+  };
+  start(options, model_options);
+  std::vector<std::shared_ptr<WaitingSink>> sinks;
+  {
+    const std::unique_lock<std::mutex> closed(gate);  // the first forward cannot end
+    for (uint64_t i = 0; i < 3; ++i) {
+      Request request = request_of(i, 10, 5);
+      sinks.push_back(std::make_shared<WaitingSink>());
+      request.sink = sinks.back();
+      ASSERT_EQ(thread_->submit(std::move(request)).status, SubmitStatus::accepted);
+      while (n_forwards == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    // The first one is in the forward; the others came behind its back.
+    EXPECT_EQ(thread_->stats().n_running, 1u);
+    EXPECT_EQ(thread_->stats().n_waiting, 2u);
+    EXPECT_EQ(thread_->stats().n_sequences, 1u);
+  }
+  for (const auto& sink : sinks) sink->wait_done();
+}
+
+TEST_F(EngineThreadTest, APausedRequestWaitsWithoutSpinningAndEndsWithTheDrain) {
+  start({});
+  auto sink = std::make_shared<WaitingSink>();
+  Request request = request_of(1, 40, 3000);
+  request.sink = sink;
+  const SubmitOutcome outcome = thread_->submit(std::move(request));
+  ASSERT_EQ(outcome.status, SubmitStatus::accepted);
+  sink->wait_tokens(3);
+  thread_->pause(outcome.id);
+  // Another request passes by, so the pause has been seen.
+  auto other = std::make_shared<WaitingSink>();
+  request = request_of(2, 10, 5);
+  request.sink = other;
+  ASSERT_EQ(thread_->submit(std::move(request)).status, SubmitStatus::accepted);
+  other->wait_done();
+  const uint64_t n_steps = thread_->stats().n_steps;
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  EXPECT_LE(thread_->stats().n_steps, n_steps + 1);
+  thread_->begin_drain(in_seconds(0.05));
+  thread_->wait_drained();
+  EXPECT_EQ(sink->choice().error, EndError::shutdown);
 }
 
 TEST_F(EngineThreadTest, RefusalsAreDecidedAtOnce) {

@@ -68,6 +68,7 @@ TEST(Simulation, EverySeedHoldsEveryOracle) {
     sum.n_refused += result.n_refused;
     sum.n_drafted += result.n_drafted;
     sum.n_accepted += result.n_accepted;
+    sum.n_paused += result.n_paused;
   }
   std::signal(SIGABRT, SIG_DFL);
   const auto count = [](uint64_t value) { return static_cast<unsigned long long>(value); };
@@ -88,6 +89,7 @@ TEST(Simulation, EverySeedHoldsEveryOracle) {
   EXPECT_GT(sum.n_shared_prompt_tokens, n_seeds / 4);
   EXPECT_GT(sum.n_refused, n_seeds / 20);
   EXPECT_GT(sum.n_accepted, n_seeds);
+  EXPECT_GT(sum.n_paused, n_seeds / 4);
   EXPECT_GT(sum.n_drafted - sum.n_accepted, n_seeds);
 }
 

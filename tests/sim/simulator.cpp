@@ -110,6 +110,7 @@ class Client final : public TokenSink {
       return fail("the probabilities of the prompt are missing");
     }
     if (event.token >= 0) {
+      if (paused) return fail("a token while its reader is behind");
       if (event.index != choice.tokens.size()) return fail("a gap in the indices");
       if (event.index >= choice.expected.tokens.size() ||
           event.token != choice.expected.tokens[event.index]) {
@@ -180,6 +181,8 @@ class Client final : public TokenSink {
   bool saw_numeric = false;
   bool cancel_called = false;
   bool shutdown_called = false;
+  bool paused = false;
+  bool was_paused = false;
   bool done = false;
   std::string failure;
 };
@@ -202,7 +205,7 @@ class Simulation {
       if (++result_.n_steps > kMaxSteps) fail("no end after many steps");
       n_empty = worked && model_->n_rows() == n_rows ? n_empty + 1 : 0;
       if (n_empty > 100) fail("steps without a row");
-      if (!worked && (n_left_ == 0 || decisions_.exhausted())) break;
+      if (!worked && engine_->idle() && (n_left_ == 0 || decisions_.exhausted())) break;
     }
     finish();
     return result_;
@@ -274,7 +277,14 @@ class Simulation {
   // What the world does between two steps.
   void act() {
     if (engine_->idle() && n_left_ > 0 && !decisions_.exhausted()) submit();
+    if (!engine_->idle() && !engine_->has_work()) resume_all();
     switch (decisions_.below(24)) {
+      case 13:
+        pause();
+        break;
+      case 14:
+        resume_all();
+        break;
       case 15:
       case 16:
       case 17:
@@ -397,6 +407,26 @@ class Simulation {
     if (!client.done) fail("a cancelled request goes on");
   }
 
+  // A reader falls behind.
+  void pause() {
+    if (clients_.empty()) return;
+    Client& client = *clients_[decisions_.below(clients_.size())];
+    client.paused = true;
+    client.was_paused |= !client.done;
+    ++result_.n_paused;
+    engine_->pause(client.id);
+    engine_->audit();
+  }
+
+  void resume_all() {
+    for (const auto& client : clients_) {
+      if (!client->paused) continue;
+      client->paused = false;
+      engine_->resume(client->id);
+    }
+    engine_->audit();
+  }
+
   void shut_down(bool at_once) {
     shut_down_ = true;
     for (const auto& client : clients_) client->shutdown_called = true;
@@ -445,8 +475,9 @@ class Simulation {
         ++by_reason[static_cast<size_t>(choice.finish)];
         n_tokens += choice.tokens.size();
       }
-      // First come, first served: among those that got a token, in order of arrival.
-      if (!client->choices[0].tokens.empty()) {
+      // First come, first served: among those that got a token, in order of arrival. Who was paused
+      // has let others pass.
+      if (!client->choices[0].tokens.empty() && !client->was_paused) {
         if (client->first_admit_ms < last_admit_ms - 1e-3) {
           fail(fmt::format("request {} was admitted before an older one", client->id));
         }

@@ -61,6 +61,7 @@ struct SimulationResult {
   uint64_t n_refused = 0;
   uint64_t n_drafted = 0;   // guesses verified
   uint64_t n_accepted = 0;  // of those
+  uint64_t n_paused = 0;    // readers that fell behind
 };
 
 SimulationResult simulate(Decisions& decisions);
