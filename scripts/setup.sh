@@ -6,8 +6,14 @@ build_packages=(
   libboost-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libutf8proc-dev libhwloc-dev libxxhash-dev
 )
 page_packages=(nodejs:node npm:npm)
+example_packages=(curl:curl)  # what quickstart's example is typed with
 test_packages=(libgtest-dev libpcre2-dev curl:curl python3:python3 python3-jinja2 chromium:chromium
-  prometheus:promtool g++-aarch64-linux-gnu:aarch64-linux-gnu-g++ qemu-user:qemu-aarch64)
+  g++-aarch64-linux-gnu:aarch64-linux-gnu-g++ qemu-user:qemu-aarch64)
+tools_folder=$PWD/build/tools  # programs taken out of their packages, which are not installed
+PATH=$tools_folder/usr/bin:$PATH
+
+# print_usage SCRIPT: the comment at its top.
+print_usage() { sed -n '2,/^[^#]/ s/^# \{0,1\}//p' "$1"; }
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -22,9 +28,20 @@ missing_packages() {
   done
 }
 
-# install_packages WHY ENTRY...: installs what is missing; fails in one line when it cannot.
+# why_apt_failed LOG: the line that says why, or the last one.
+why_apt_failed() {
+  grep -m 1 -i 'no space left' "$1" || grep -m 1 -E '^(E:|dpkg: error)' "$1" || tail -n 1 "$1"
+}
+
+# apt_sizes LOG: what apt-get says of the disk and the network: "85.2 MB to download, 310 MB on disk".
+apt_sizes() {
+  sed -nE -e 's,^Need to get (.*/)?([0-9.]+ [kMG]?B) of archives.*,\2 to download,p' \
+    -e 's/^After this operation, ([0-9.]+ [kMG]?B) of additional disk space.*/\1 on disk/p' "$1" | paste -sd, - | sed 's/,/, /'
+}
+
+# install_packages WHY ENTRY...: says what is missing and how large it is, and installs it; fails in one line when it cannot.
 install_packages() {
-  local why=$1 missing as_root=()
+  local why=$1 missing log sizes as_root=()
   shift
   mapfile -t missing < <(missing_packages "$@")
   [ ${#missing[@]} -eq 0 ] && return 0
@@ -32,14 +49,51 @@ install_packages() {
     command -v sudo >/dev/null 2>&1 || { say "$why needs ${missing[*]}: run as root or install sudo"; return 1; }
     as_root=(sudo)
   fi
-  say "installing for $why: ${missing[*]}"
-  "${as_root[@]}" apt-get update -qq >&2 || return 1
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >"${TMPDIR:-/tmp}/floe-apt.log" 2>&1 || {
-    tail -n 5 "${TMPDIR:-/tmp}/floe-apt.log" >&2
-    say "the packages for $why could not be installed"
+  log=${TMPDIR:-/tmp}/floe-apt.log
+  local apt=("${as_root[@]}" env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get)
+  "${apt[@]}" update -qq >"$log" 2>&1 || { say "the list of packages could not be fetched: $(why_apt_failed "$log")"; return 1; }
+  # This only asks: it ends before anything is fetched.
+  "${apt[@]}" install --assume-no --no-install-recommends "${missing[@]}" >"$log" 2>&1 </dev/null
+  sizes=$(apt_sizes "$log")
+  say "installing for $why${sizes:+ ($sizes)}: ${missing[*]}"
+  "${apt[@]}" install -y -qq --no-install-recommends "${missing[@]}" >"$log" 2>&1 </dev/null || {
+    say "the packages for $why could not be installed: $(why_apt_failed "$log")"
     return 1
   }
+}
+
+# fetch_promtool: promtool checks the metrics. Debian has it in the package of the Prometheus server, which would start
+# and enable a service: only the program is taken out of it.
+fetch_promtool() {
+  command -v promtool >/dev/null 2>&1 && return 0
+  local folder log=${TMPDIR:-/tmp}/floe-apt.log
+  say "fetching promtool out of Debian's package prometheus (about 20 MB to download; nothing is installed)"
+  folder=$(mktemp -d) || return 1
+  if (cd "$folder" && apt-get download prometheus) >"$log" 2>&1 &&
+    dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb 2>>"$log" |
+      { mkdir -p "$tools_folder" && tar -x -C "$tools_folder" ./usr/bin/promtool 2>>"$log"; }; then
+    rm -rf "$folder"
+    return 0
+  fi
+  rm -rf "$folder"
+  say "promtool could not be fetched: $(why_apt_failed "$log")"
+  return 1
+}
+
+# say_progress LOG: a line about a build every line_every_s seconds, until it is killed or this script ends.
+line_every_s=15
+say_progress() {
+  local waited=0 started=$SECONDS
+  while sleep 1 </dev/null >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+    waited=$((waited + 1))
+    [ $((waited % line_every_s)) -eq 0 ] || continue
+    say "building for $((SECONDS - started)) s: $(grep -oE '^\[[0-9]+/[0-9]+\]' "$1" | tail -n 1) files"
+  done
+}
+
+# why_build_failed LOG: the compiler's lines, or the last ones.
+why_build_failed() {
+  { grep -q -E 'No space left|error|FAILED' "$1" && grep -A5 -E 'No space left|error|FAILED' "$1" || cat "$1"; } | tail -n 40 >&2
 }
 
 # build PRESET TARGET...: configures once, then builds. Compiler output only when it fails.
@@ -54,7 +108,15 @@ build() {
   if [ -t 2 ]; then
     ninja -C "build/$preset" "$@" >&2
   else
-    ninja -C "build/$preset" "$@" >>"$log" 2>&1 || { grep -A5 -E 'error|FAILED' "$log" | tail -n 40 >&2; return 1; }
+    local ticker status=0
+    : >"$log"
+    say_progress "$log" &
+    ticker=$!
+    ninja -C "build/$preset" "$@" >>"$log" 2>&1 || status=$?
+    kill "$ticker" 2>/dev/null
+    wait "$ticker" 2>/dev/null
+    [ "$status" -eq 0 ] || why_build_failed "$log"
+    return "$status"
   fi
 }
 cmake_flags=()

@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <initializer_list>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "base/log.h"
+#include "base/options.h"
 #include "base/version.h"
 #include "verbs/verbs.h"
 
@@ -15,7 +17,8 @@ namespace {
 
 void print_help() {
   std::string text = fmt::format(
-      "floe {}: runs Mixture-of-Experts language models at the memory floor\n\nfloe VERB "
+      "floe {}: runs Mixture-of-Experts language models on processors, at the speed of "
+      "memory\n\nfloe VERB "
       "[options]\n\n",
       kVersion);
   for (const Verb& verb : verbs()) text += fmt::format("  {:<13} {}\n", verb.name, verb.summary);
@@ -26,21 +29,46 @@ void print_help() {
   std::fputs(text.c_str(), stdout);
 }
 
+void print_version() {
+  fmt::print("floe {} ({})\n", kVersion, kBuildCommit);
+}
+
+Error unknown_verb(const std::string& name) {
+  std::vector<std::string> names = {"help", "version"};
+  for (const Verb& verb : verbs()) names.emplace_back(verb.name);
+  const std::string similar = most_similar(name, names);
+  return usage_error("unknown verb '{}': {}'floe help' lists them", name,
+                     similar.empty() ? "" : fmt::format("did you mean {}? ", similar));
+}
+
 Result<int> dispatch(std::vector<std::string> arguments) {
-  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
-      (arguments[0] == "help" && arguments.size() == 1)) {
+  const auto is = [&](size_t at, std::initializer_list<std::string_view> words) {
+    return at < arguments.size() &&
+           std::find(words.begin(), words.end(), arguments[at]) != words.end();
+  };
+  if (arguments.empty()) {
     print_help();
-    return arguments.empty() ? 2 : 0;
+    return 2;
   }
-  if (arguments[0] == "version" || arguments[0] == "--version") {
-    fmt::print("floe {} ({})\n", kVersion, kBuildCommit);
+  if (is(0, {"help", "--help", "-h"})) {
+    if (arguments.size() == 1 || is(1, {"help", "--help", "-h"})) {
+      print_help();
+      return 0;
+    }
+    arguments = {arguments[1], "--help"};
+  }
+  if (is(0, {"version", "--version"})) {
+    if (is(1, {"--help", "-h"})) {
+      std::fputs("floe version\nPrints the version and the commit it was built from.\n", stdout);
+    } else {
+      print_version();
+    }
     return 0;
   }
-  if (arguments[0] == "help") arguments = {arguments[1], "--help"};
   for (const Verb& verb : verbs()) {
     if (arguments[0] == verb.name) return verb.run(std::span(arguments).subspan(1));
   }
-  return usage_error("unknown verb '{}': 'floe help' lists them", arguments[0]);
+  return unknown_verb(arguments[0]);
 }
 
 // What the standard library cannot get from the machine it throws: memory, threads.

@@ -27,6 +27,55 @@ std::string join_numbers(const std::vector<int64_t>& numbers) {
   return fmt::format("{}", fmt::join(numbers, ","));
 }
 
+// "ARG_CTX_SIZE" for "--ctx-size".
+std::string variable_of(std::string name) {
+  name.erase(0, name.find_first_not_of('-'));
+  for (char& c : name)
+    c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return "ARG_" + name;
+}
+
+bool is_listed(const char* list, std::string_view word) {
+  for (const std::string& item : split(list, ',')) {
+    if (item == word) return true;
+  }
+  return false;
+}
+
+// "-1" is listed in "-1.0".
+bool is_neutral(const ForeignOption& option, std::string_view value) {
+  if (*option.neutral == '\0') return false;
+  if (is_listed(option.neutral, value)) return true;
+  double number = 0;
+  const auto [end, fault] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (fault != std::errc{} || end != value.data() + value.size()) return false;
+  for (const std::string& item : split(option.neutral, ',')) {
+    double neutral = 0;
+    const auto [stop, bad] = std::from_chars(item.data(), item.data() + item.size(), neutral);
+    if (bad == std::errc{} && stop == item.data() + item.size() && neutral == number) return true;
+  }
+  return false;
+}
+
+// Insertions, deletions, replacements and swaps of neighbours that turn one word into the other.
+size_t typing_mistakes(std::string_view a, std::string_view b) {
+  std::vector<std::vector<size_t>> table(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i) {
+    for (size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        table[i][j] = i + j;
+        continue;
+      }
+      const size_t replaced = table[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      table[i][j] = std::min({table[i - 1][j] + 1, table[i][j - 1] + 1, replaced});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        table[i][j] = std::min(table[i][j], table[i - 2][j - 2] + 1);
+      }
+    }
+  }
+  return table[a.size()][b.size()];
+}
+
 std::optional<bool> parse_bool(std::string_view text) {
   for (std::string_view word : {"1", "true", "on", "enabled"}) {
     if (text == word) return true;
@@ -38,6 +87,31 @@ std::optional<bool> parse_bool(std::string_view text) {
 }
 
 }  // namespace
+
+std::string most_similar(std::string_view word, std::span<const std::string> candidates) {
+  constexpr size_t kLongestWord = 64;
+  if (word.size() > kLongestWord) return {};
+  const size_t dashes = std::min(word.find_first_not_of('-'), word.size());
+  const std::string_view letters = word.substr(dashes);
+  if (letters.size() < 2) return {};
+  std::string best;
+  // A third of the letters may be wrong; the beginning of a longer word counts as one mistake.
+  size_t fewest = letters.size() / 3 + 1;
+  for (const std::string& candidate : candidates) {
+    if (candidate.size() > kLongestWord) continue;
+    const size_t skip = std::min(candidate.find_first_not_of('-'), candidate.size());
+    const std::string_view other = std::string_view(candidate).substr(skip);
+    size_t mistakes = typing_mistakes(letters, other);
+    if (letters.size() >= 3 && other.starts_with(letters)) mistakes = std::min<size_t>(mistakes, 1);
+    // Two letters that are both wrong are another word.
+    if (mistakes >= letters.size()) continue;
+    if (mistakes < fewest) {
+      fewest = mistakes;
+      best = candidate;
+    }
+  }
+  return best;
+}
 
 Result<int64_t> parse_int(std::string_view text, int64_t min, int64_t max) {
   int64_t value = 0;
@@ -98,11 +172,21 @@ OptionTable::OptionTable(std::string verb, std::string usage, std::string summar
     : verb_(std::move(verb)), usage_(std::move(usage)), summary_(std::move(summary)) {}
 
 std::string OptionTable::Row::environment_name() const {
-  std::string name = long_name();
-  name.erase(0, name.find_first_not_of('-'));
-  for (char& c : name)
-    c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return "ARG_" + name;
+  return variable_of(long_name());
+}
+
+std::vector<std::string> OptionTable::Row::environment() const {
+  std::vector<std::string> variables;
+  for (const char* prefix : {"FLOE_", "LLAMA_"}) {
+    for (auto name = names.rbegin(); name != names.rend(); ++name) {
+      // Rows without a long name (-npp) are read under the short one, as the help says.
+      if (name->starts_with("--") || *name == long_name()) {
+        variables.push_back(prefix + variable_of(*name));
+      }
+    }
+  }
+  variables.insert(variables.end(), further_environment.begin(), further_environment.end());
+  return variables;
 }
 
 OptionTable::Row& OptionTable::add_row(std::string_view names, std::string_view argument,
@@ -185,10 +269,15 @@ void OptionTable::add_choice(std::string_view names, std::vector<std::string> ch
   };
 }
 
+void OptionTable::read_also(std::string_view option, std::string variable) {
+  Row* row = find(option);
+  FLOE_CHECK(row != nullptr);
+  row->further_environment.push_back(std::move(variable));
+}
+
 Result<void> OptionTable::apply_environment() {
   for (Row& row : rows_) {
-    for (const char* prefix : {"FLOE_", "LLAMA_"}) {
-      const std::string name = prefix + row.environment_name();
+    for (const std::string& name : row.environment()) {
       const char* value = std::getenv(name.c_str());
       if (value == nullptr) continue;
       row.given = true;
@@ -203,6 +292,60 @@ Result<void> OptionTable::apply_environment() {
     }
   }
   return {};
+}
+
+Result<size_t> OptionTable::apply_foreign(std::span<const std::string> arguments, size_t at) {
+  std::string_view name = arguments[at];
+  std::optional<std::string_view> value;
+  if (const size_t equals = name.find('='); name.starts_with("--") && equals != name.npos) {
+    value = name.substr(equals + 1);
+    name = name.substr(0, equals);
+  }
+  for (const ForeignOption& option : foreign_) {
+    if (!is_listed(option.names, name)) continue;
+    if (option.answer == ForeignOption::Answer::same) {
+      return usage_error("{}: an option of {}, not of {}", name, option.reason, verb_);
+    }
+    const std::string_view argument = option.argument;
+    size_t n_taken = 1;
+    if (!argument.empty() && !value) {
+      const bool there = at + 1 < arguments.size();
+      const bool optional = argument.front() == '[';
+      // A negative number is a value, any other word with a dash the next option.
+      const bool is_option = there && arguments[at + 1].size() > 1 && arguments[at + 1][0] == '-' &&
+                             std::isdigit(static_cast<unsigned char>(arguments[at + 1][1])) == 0;
+      if (there && !(optional && is_option)) {
+        value = arguments[at + 1];
+        n_taken = 2;
+      } else if (!optional) {
+        return usage_error("{}: expected {} after it", name, argument);
+      }
+    }
+    const bool neutral = value && is_neutral(option, *value);
+    const std::string given = value ? fmt::format("{} {}", name, *value) : std::string(name);
+    const bool refused = option.answer == ForeignOption::Answer::refused;
+    if (refused && neutral) return n_taken;
+    if (refused || (value && *option.neutral != '\0' && !neutral)) {
+      return usage_error("{}: {}", given, option.reason);
+    }
+    notes_.push_back(fmt::format("{}: ignored: {}", given, option.reason));
+    return n_taken;
+  }
+  return size_t{0};
+}
+
+Error OptionTable::unknown(std::string_view name) const {
+  std::vector<std::string> names;
+  for (const Row& row : rows_) {
+    names.insert(names.end(), row.names.rbegin(), row.names.rend());
+    if (!row.toggle) continue;
+    for (const std::string& own : row.names) {
+      if (own.starts_with("--")) names.push_back("--no-" + own.substr(2));
+    }
+  }
+  const std::string similar = most_similar(name, names);
+  return usage_error("unknown option {}: {}'floe help {}' lists them", name,
+                     similar.empty() ? "" : fmt::format("did you mean {}? ", similar), verb_);
 }
 
 Result<void> OptionTable::parse(std::span<const std::string> arguments) {
@@ -235,7 +378,10 @@ Result<void> OptionTable::parse(std::span<const std::string> arguments) {
       negated = row != nullptr;
     }
     if (row == nullptr || (negated && !row->toggle)) {
-      return usage_error("unknown option {}: 'floe help {}' lists them", argument, verb_);
+      FLOE_TRY(const size_t n_taken, apply_foreign(arguments, i));
+      if (n_taken == 0) return unknown(argument);
+      i += n_taken - 1;
+      continue;
     }
     row->given = true;
     if (row->toggle) {

@@ -123,17 +123,27 @@ Result<void> check_head(const GgufFile& head, const GgufFile& trunk, const Hpara
   return {};
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options,
-                                          ThreadPool& pool) {
-  FLOE_TRY(GgufFile file, GgufFile::open(path));
+Result<const Architecture*> architecture_of(const GgufMetadata& file) {
   FLOE_TRY(const std::string_view name, file.require_string("general.architecture"));
   const Architecture* architecture = find_architecture(name);
   if (architecture == nullptr) {
     return model_error("{}: general.architecture: expected one of {}, found {}", file.source(),
                        supported_architectures(), escape_for_terminal(name));
   }
+  return architecture;
+}
+
+}  // namespace
+
+Result<void> check_supported(const GgufMetadata& file) {
+  FLOE_TRY_VOID(architecture_of(file));
+  return {};
+}
+
+Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options,
+                                          ThreadPool& pool) {
+  FLOE_TRY(GgufFile file, GgufFile::open(path));
+  FLOE_TRY(const Architecture* architecture, architecture_of(file));
   FLOE_TRY(const Hparams hparams,
            read_hparams(file, architecture->name, architecture->required_keys));
   WeightLoader loader(file);

@@ -22,6 +22,8 @@
 
 namespace floe {
 
+class GgufMetadata;
+
 struct ModelInfo {
   std::string architecture;  // as in general.architecture
   std::string name;          // general.name, or the file's name
@@ -121,6 +123,9 @@ class Model {
   // The packed weights: what forwards read, where they read it.
   virtual std::span<const std::byte> weights() const = 0;
 };
+
+// ErrorKind::model, naming the families there are, when that of the file is none of them.
+Result<void> check_supported(const GgufMetadata& file);
 
 struct ModelOptions {
   bool show_progress = false;            // a bar on a terminal, lines elsewhere

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -28,6 +29,23 @@ Error OutputFile::io_error(const char* what) {
   return make_error(ErrorKind::runtime, "{}: cannot {}: {}", name_, what, std::strerror(errno));
 }
 
+namespace {
+
+// Reserving more than there is fills the disk for everybody else before it fails.
+Result<void> expect_room(const std::string& path, const std::string& name, uint64_t n_bytes) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == path.npos ? "." : path.substr(0, slash + 1);
+  struct statvfs disk;
+  if (statvfs(folder.c_str(), &disk) != 0) return {};  // creating the file says why
+  const uint64_t free_bytes = uint64_t{disk.f_bavail} * disk.f_frsize;
+  if (n_bytes <= free_bytes) return {};
+  return make_error(ErrorKind::runtime, "{}: needs {:.2f} GB, its file system has {:.2f} GB free",
+                    name, static_cast<double>(n_bytes) / 1e9,
+                    static_cast<double>(free_bytes) / 1e9);
+}
+
+}  // namespace
+
 Result<OutputFile> OutputFile::create(const std::string& path, uint64_t n_bytes) {
   OutputFile file;
   file.path_ = path;
@@ -41,6 +59,7 @@ Result<OutputFile> OutputFile::create(const std::string& path, uint64_t n_bytes)
     return make_error(ErrorKind::runtime, "{}: expected a regular file or none, found {}",
                       file.name_, S_ISDIR(existing.st_mode) ? "a folder" : "a device or pipe");
   }
+  FLOE_TRY_VOID(expect_room(path, file.name_, n_bytes));
   const std::string temporary = fmt::format("{}.tmp-{}", path, getpid());
   unlink(temporary.c_str());  // of a process with our number that died
   file.fd_ = FileDescriptor(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));

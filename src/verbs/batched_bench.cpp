@@ -21,7 +21,7 @@ std::vector<uint32_t> counts(const std::vector<int64_t>& list) {
 Result<std::vector<std::vector<int32_t>>> read_prompts(const std::string& path,
                                                        const std::string& model_path) {
   FLOE_TRY(const std::string text, read_text_file(path));
-  FLOE_TRY(const GgufFile gguf, GgufFile::open(model_path, NoTensors::allow));
+  FLOE_TRY(const GgufFile gguf, open_model_file(model_path));
   FLOE_TRY(const auto tokenizer, Tokenizer::load(gguf));
   std::vector<std::vector<int32_t>> prompts;
   for (size_t at = 0; at < text.size();) {
@@ -69,9 +69,8 @@ Result<int> run_batched_bench_verb(std::span<const std::string> arguments) {
             "rounds over all combinations; medians are printed");
   table.add("-ub,--ubatch-size", "N", &chunk_rows, 1, 8192, "rows of one prefill forward");
   table.add_choice("-o,--output", {"md", "json", "jsonl", "csv"}, &output, "output format");
-  FLOE_TRY_VOID(table.parse(arguments));
-  if (printed_help(table)) return 0;
-  FLOE_TRY_VOID(no_positionals(table));
+  FLOE_TRY(const bool printed_help, parse_options(table, arguments));
+  if (printed_help) return 0;
   if (same && shared_prompt) return usage_error("--same and -pps: expected one of them");
   BatchedBenchOptions options;
   options.prompt_tokens = counts(n_prompt);

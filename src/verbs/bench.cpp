@@ -47,9 +47,8 @@ Result<int> run_bench_verb(std::span<const std::string> arguments) {
   table.add("--compare", "FILE", &compare,
             "earlier output of this verb (json, jsonl or csv); ratios to it follow, on stderr "
             "unless -o md");
-  FLOE_TRY_VOID(table.parse(arguments));
-  if (printed_help(table)) return 0;
-  FLOE_TRY_VOID(no_positionals(table));
+  FLOE_TRY(const bool printed_help, parse_options(table, arguments));
+  if (printed_help) return 0;
   BenchOptions options;
   options.prefill_tokens = positive(prefill);
   options.decode_tokens = positive(decode);

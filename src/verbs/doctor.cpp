@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <cstdio>
 
 #include "lab/machine.h"
@@ -32,14 +34,15 @@ void print_report(const MachineReport& report) {
 
 Result<int> run_doctor(std::span<const std::string> arguments) {
   int64_t n_threads = 0;
-  std::string output = "json";
+  std::string output = "auto";
   OptionTable table("doctor", "[options]", "Measures what this machine can do at best.");
   table.add("-t,--threads", "N", &n_threads, 0, 1024, "threads; 0: one per physical core");
-  table.add_choice("-o,--output", {"json", "text"}, &output, "output format");
-  FLOE_TRY_VOID(table.parse(arguments));
-  if (printed_help(table)) return 0;
-  FLOE_TRY_VOID(no_positionals(table));
+  table.add_choice("-o,--output", {"auto", "json", "text"}, &output,
+                   "output format; auto: text on a terminal, json elsewhere");
+  FLOE_TRY(const bool printed_help, parse_options(table, arguments));
+  if (printed_help) return 0;
   FLOE_TRY(const MachineReport report, examine_machine(static_cast<uint32_t>(n_threads)));
+  if (output == "auto") output = isatty(STDOUT_FILENO) != 0 ? "text" : "json";
   if (output == "json") {
     fmt::print("{}\n", machine_report_json(report));
   } else {

@@ -21,9 +21,8 @@ Result<int> run_inflate(std::span<const std::string> arguments) {
             "norms per head");
   table.add("-o,--output", "FILE", &options.output_path, "file to write; of a head, the folder");
   table.add("--progress", &options.show_progress, "show progress on stderr");
-  FLOE_TRY_VOID(table.parse(arguments));
-  if (printed_help(table)) return 0;
-  FLOE_TRY_VOID(no_positionals(table));
+  FLOE_TRY(const bool printed_help, parse_options(table, arguments));
+  if (printed_help) return 0;
   if (options.model_path.empty()) return usage_error("-m: expected a model file");
   if (options.output_path.empty()) return usage_error("-o: expected a file to write");
   options.times = static_cast<uint32_t>(times);

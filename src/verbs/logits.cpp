@@ -60,9 +60,8 @@ Result<int> run_logits(std::span<const std::string> arguments) {
   table.add("--tokens", "LIST", &tokens, 0, INT32_MAX, "token ids, fed as they are");
   table.add("--chunk", "N", &chunk, 0, 8192,
             "rows of one forward; 0: at most 512. The hash does not depend on it");
-  FLOE_TRY_VOID(table.parse(arguments));
-  if (printed_help(table)) return 0;
-  FLOE_TRY_VOID(no_positionals(table));
+  FLOE_TRY(const bool printed_help, parse_options(table, arguments));
+  if (printed_help) return 0;
   if (tokens.empty()) return usage_error("--tokens: expected at least one token id");
   FLOE_TRY(LoadedModel loaded, load(flags));
   const ModelInfo& info = loaded.model->info();

@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "verbs/llama_options.h"
+
 namespace floe {
 
 void ModelFlags::add_to(OptionTable& table) {
@@ -14,8 +16,21 @@ void ModelFlags::add_to(OptionTable& table) {
                    "type of cached values; models with latent attention (MLA) have none");
 }
 
+Result<GgufFile> open_model_file(const std::string& path) {
+  FLOE_TRY(GgufFile file, GgufFile::open(path));
+  FLOE_TRY_VOID(check_supported(file));
+  return file;
+}
+
 Result<LoadedModel> load(const ModelFlags& flags, const std::string& mtp_path) {
   if (flags.model_path.empty()) return usage_error("-m: expected a model file");
+  const size_t n_cores = physical_cpus().size();
+  if (static_cast<uint64_t>(flags.n_threads) > n_cores) {
+    fmt::print(stderr,
+               "floe: -t {}: this process may use {} physical core{}; more threads than cores wait "
+               "for each other\n",
+               flags.n_threads, n_cores, n_cores == 1 ? "" : "s");
+  }
   LoadedModel loaded;
   loaded.pool = std::make_unique<ThreadPool>(static_cast<uint32_t>(flags.n_threads));
   ModelOptions options;
@@ -25,15 +40,18 @@ Result<LoadedModel> load(const ModelFlags& flags, const std::string& mtp_path) {
   return loaded;
 }
 
-bool printed_help(const OptionTable& table) {
-  if (!table.help_requested()) return false;
-  std::fputs(table.help().c_str(), stdout);
-  return true;
-}
-
-Result<void> no_positionals(const OptionTable& table) {
-  if (table.positional().empty()) return {};
-  return usage_error("unexpected argument '{}'", table.positional().front());
+Result<bool> parse_options(OptionTable& table, std::span<const std::string> arguments) {
+  table.answer(llama_options());
+  FLOE_TRY_VOID(table.parse(arguments));
+  if (table.help_requested()) {
+    std::fputs(table.help().c_str(), stdout);
+    return true;
+  }
+  if (!table.positional().empty()) {
+    return usage_error("unexpected argument '{}'", table.positional().front());
+  }
+  for (const std::string& note : table.notes()) fmt::print(stderr, "floe: {}\n", note);
+  return false;
 }
 
 }  // namespace floe

@@ -2,11 +2,13 @@
 // The flags that every verb with a model shares.
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/options.h"
 #include "base/thread_pool.h"
 #include "model/model.h"
+#include "store/gguf.h"
 
 namespace floe {
 
@@ -28,12 +30,16 @@ struct LoadedModel {
   std::unique_ptr<Model> model;
 };
 
+// Opens the file for its metadata, of which tokenizers are made. ErrorKind::model, before anything
+// is said about the vocabulary, when the model's family is not supported.
+Result<GgufFile> open_model_file(const std::string& path);
+
 // ErrorKind::usage when -m is missing. mtp_path: a draft head in a file of its own, or empty.
 Result<LoadedModel> load(const ModelFlags& flags, const std::string& mtp_path = {});
 
-// Prints the help and returns true when it was asked for.
-bool printed_help(const OptionTable& table);
-// ErrorKind::usage when the command line holds words that are no option.
-Result<void> no_positionals(const OptionTable& table);
+// Fills the table from the command line. True when that asked for the help, which is then printed.
+// Options of llama.cpp that mean nothing here are answered one by one, on stderr. ErrorKind::usage
+// also for words that are no option.
+Result<bool> parse_options(OptionTable& table, std::span<const std::string> arguments);
 
 }  // namespace floe

@@ -24,6 +24,7 @@ struct RunFlags {
   std::string prompt;
   std::string file;
   std::string system;
+  std::string system_file;
   bool chat = false;
   bool think = false;
   int64_t n_predict = -1;
@@ -31,6 +32,7 @@ struct RunFlags {
   int64_t seed = -1;
   SamplingFlags sampling;
   SpecFlags spec;
+  bool ignore_eos = false;
   bool json = false;
 
   void add_to(OptionTable& table) {
@@ -40,12 +42,15 @@ struct RunFlags {
     table.add("-f,--file", "FILE", &file, "file that holds the prompt");
     table.add("--chat", &chat, "put the prompt into the model's chat format as a user's message");
     table.add("-sys,--system-prompt", "TEXT", &system, "system message, with --chat");
+    table.add("-sysf,--system-prompt-file", "FILE", &system_file,
+              "file that holds the system message, with --chat");
     table.add("--think", &think, "let the model think before it answers, with --chat");
-    table.add("-n,--predict", "N", &n_predict, -1, INT32_MAX,
+    table.add("-n,--n-predict,--predict", "N", &n_predict, -1, INT32_MAX,
               "tokens to generate; -1: until the model ends or the context is full");
     table.add("-c,--ctx-size", "N", &n_context, 0, 1 << 24,
               "context in tokens; 0: the model's, at most what the prompt and -n need");
     table.add("-s,--seed", "N", &seed, -1, INT64_MAX, "seed of the sampler; -1: a random one");
+    table.add("--ignore-eos", &ignore_eos, "go on where the model ends its answer");
     sampling.add_to(table);
     spec.add_to(table);
     table.add("--json", &json, "print one JSON object at the end instead of streaming the text");
@@ -143,22 +148,25 @@ Result<int> run_run(std::span<const std::string> arguments) {
   OptionTable table("run", "-m FILE (-p TEXT | -f FILE) [options]",
                     "Generates text and streams it to stdout.");
   flags.add_to(table);
-  FLOE_TRY_VOID(table.parse(arguments));
-  if (printed_help(table)) return 0;
-  FLOE_TRY_VOID(no_positionals(table));
+  FLOE_TRY(const bool printed_help, parse_options(table, arguments));
+  if (printed_help) return 0;
   if (table.given("-p") == table.given("-f"))
     return usage_error("expected exactly one of -p and -f");
   if (table.given("-f")) {
     FLOE_TRY(flags.prompt, read_text_file(flags.file));
   }
-  if (!flags.chat && (flags.think || !flags.system.empty())) {
-    return usage_error("--think and --system-prompt go with --chat");
+  if (!flags.chat && (flags.think || table.given("-sys") || table.given("-sysf"))) {
+    return usage_error("--think, --system-prompt and --system-prompt-file go with --chat");
+  }
+  if (table.given("-sysf")) {
+    if (table.given("-sys")) return usage_error("expected at most one of -sys and -sysf");
+    FLOE_TRY(flags.system, read_text_file(flags.system_file));
   }
   if (flags.model.model_path.empty()) return usage_error("-m: expected a model file");
 
   std::unique_ptr<const Tokenizer> tokenizer;
   {
-    FLOE_TRY(const GgufFile gguf, GgufFile::open(flags.model.model_path));
+    FLOE_TRY(const GgufFile gguf, open_model_file(flags.model.model_path));
     FLOE_TRY(tokenizer, Tokenizer::load(gguf));
   }
   OutputParser::Options parser;
@@ -190,7 +198,7 @@ Result<int> run_run(std::span<const std::string> arguments) {
   request.sampling = flags.sampling.params();
   request.sampling.seed =
       flags.seed >= 0 ? static_cast<uint64_t>(flags.seed) : std::random_device{}();
-  request.stop_tokens = tokenizer->end_of_generation_ids();
+  if (!flags.ignore_eos) request.stop_tokens = tokenizer->end_of_generation_ids();
   const auto events = std::make_shared<EventQueue>();
   request.sink = events;
   const SubmitOutcome outcome = engine->submit(std::move(request));

@@ -13,6 +13,7 @@ struct SamplingFlags {
   double top_p = 0.95;
   double min_p = 0.05;
   double repeat_penalty = 1.0;
+  int64_t repeat_last_n = 64;
   double presence_penalty = 0.0;
   double frequency_penalty = 0.0;
 

@@ -42,6 +42,7 @@ struct ServeFlags {
   int64_t drain_seconds = 30;
   int64_t ping_seconds = 30;
   int64_t verbosity = 2;
+  bool verbose = false;
 
   void add_to(OptionTable& table) {
     model.add_to(table);
@@ -56,7 +57,7 @@ struct ServeFlags {
               "tokens the KV cache holds, shared by all sequences; 0: -c times -np");
     table.add("--max-queue", "N", &n_waiting, 0, 1 << 16,
               "requests that may wait; one more gets 429");
-    table.add("-n,--predict", "N", &n_predict, -1, INT32_MAX,
+    table.add("-n,--n-predict,--predict", "N", &n_predict, -1, INT32_MAX,
               "tokens to generate when a request does not say; -1: until the context is full");
     table.add("-ub,--ubatch-size", "N", &step_rows, 1, 8192, "rows of one forward");
     table.add_choice("--chat-template", {"auto", "floe-nano", "chatml", "glm", "glm-compact"},
@@ -70,13 +71,18 @@ struct ServeFlags {
               "names a Host field may carry besides the addresses");
     table.add("--cors-origins", "LIST", &cors_origins,
               "origins whose pages may read answers; *: all");
-    table.add("--ui", &page, "serve the page at /");
+    table.add("--webui,--ui", &page, "serve the page at /");
     table.add("--drain", "S", &drain_seconds, 0, 86400,
               "seconds that running requests may take after SIGTERM");
     table.add("--sse-ping-interval", "S", &ping_seconds, 1, 3600,
               "seconds of silence in a stream after which a comment is sent");
-    table.add("-lv,--verbosity", "N", &verbosity, 0, 5,
+    table.add("-lv,--log-verbosity,--verbosity", "N", &verbosity, 0, 5,
               "log: 0 errors, 1 warnings, 2 information, 3 debug, 4 trace");
+    table.add("-v,--log-verbose,--verbose", &verbose, "log everything, as -lv 5");
+    // As llama.cpp calls them.
+    table.read_also("-np", "LLAMA_ARG_N_PARALLEL");
+    table.read_also("-ub", "LLAMA_ARG_UBATCH");
+    table.read_also("--api-key", "LLAMA_API_KEY");
   }
 };
 
@@ -97,11 +103,12 @@ struct Resources {
   Speculating speculating;
 };
 
-Result<ServedModel> load_served(const ServeFlags& flags) {
+// chat_off: why the model cannot chat, or empty.
+Result<ServedModel> load_served(const ServeFlags& flags, std::string& chat_off) {
   ServedModel served;
   {
     // Only the metadata is used here, and that is a copy: no tensor is read.
-    FLOE_TRY(const GgufFile gguf, GgufFile::open(flags.model.model_path));
+    FLOE_TRY(const GgufFile gguf, open_model_file(flags.model.model_path));
     FLOE_TRY(served.tokenizer, Tokenizer::load(gguf));
   }
   if (flags.chat_format == "auto") {
@@ -109,7 +116,7 @@ Result<ServedModel> load_served(const ServeFlags& flags) {
     if (format.ok()) {
       served.chat_format = *format;
     } else {
-      spdlog::warn("chat is off: {}", format.error().message);
+      chat_off = format.error().message;
     }
   } else {
     FLOE_TRY(served.chat_format, ChatFormat::by_name(*served.tokenizer, flags.chat_format));
@@ -155,11 +162,10 @@ Result<int> run_serve(std::span<const std::string> arguments) {
   OptionTable table("serve", "-m FILE [options]",
                     "Serves a model through an OpenAI-compatible HTTP API.");
   flags.add_to(table);
-  FLOE_TRY_VOID(table.parse(arguments));
-  if (printed_help(table)) return 0;
-  FLOE_TRY_VOID(no_positionals(table));
+  FLOE_TRY(const bool printed_help, parse_options(table, arguments));
+  if (printed_help) return 0;
   if (flags.model.model_path.empty()) return usage_error("-m: expected a model file");
-  set_verbosity(static_cast<int>(flags.verbosity));
+  set_verbosity(flags.verbose ? 5 : static_cast<int>(flags.verbosity));
 
   ServeOptions options;
   options.http.hosts = split_list(flags.host);
@@ -180,19 +186,28 @@ Result<int> run_serve(std::span<const std::string> arguments) {
   if (flags.n_predict > 0) options.default_max_tokens = static_cast<uint32_t>(flags.n_predict);
   options.build_info = fmt::format("floe {} ({})", kVersion, kBuildCommit);
   std::string address;
+  std::string chat_off;  // written before on_ready is called
   options.on_listening = [&](const std::vector<std::string>& addresses) {
     address = addresses.front();
   };
   options.on_ready = [&] {
     fmt::print("floe is ready: http://{}/\n", address);
-    fmt::print(
-        "curl http://{}/v1/chat/completions -H 'Content-Type: application/json' -d "
-        "'{{\"messages\":[{{\"role\":"
-        "\"user\",\"content\":\"Hello!\"}}]}}'\n",
-        address);
+    if (chat_off.empty()) {
+      fmt::print(
+          "curl http://{}/v1/chat/completions -H 'Content-Type: application/json' -d "
+          "'{{\"messages\":[{{\"role\":"
+          "\"user\",\"content\":\"Hello!\"}}]}}'\n",
+          address);
+    } else {
+      fmt::print("chat is off because {}\n", chat_off);
+      fmt::print(
+          "curl http://{}/v1/completions -H 'Content-Type: application/json' -d "
+          "'{{\"prompt\":\"Once upon a time\",\"max_tokens\":32}}'\n",
+          address);
+    }
     std::fflush(stdout);
   };
-  return run_server(options, [&flags] { return load_served(flags); });
+  return run_server(options, [&] { return load_served(flags, chat_off); });
 }
 
 }  // namespace floe

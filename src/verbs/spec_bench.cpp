@@ -86,16 +86,15 @@ Result<int> run_spec_bench_verb(std::span<const std::string> arguments) {
   table.add("-r,--repetitions", "N", &n_rounds, 1, 1000, "counted rounds over all arms");
   table.add("-ub,--ubatch-size", "N", &chunk_rows, 1, 8192, "rows of one prefill forward");
   table.add_choice("-o,--output", {"md", "json", "jsonl", "csv"}, &output, "output format");
-  FLOE_TRY_VOID(table.parse(arguments));
-  if (printed_help(table)) return 0;
-  FLOE_TRY_VOID(no_positionals(table));
+  FLOE_TRY(const bool printed_help, parse_options(table, arguments));
+  if (printed_help) return 0;
   if (flags.model_path.empty()) return usage_error("-m: expected a model file");
   if (prompts.empty()) return usage_error("--prompts: expected a file or a folder");
 
   SpecBenchOptions options;
   FLOE_TRY(options.arms, parse_arms(arms));
   {
-    FLOE_TRY(const GgufFile gguf, GgufFile::open(flags.model_path, NoTensors::allow));
+    FLOE_TRY(const GgufFile gguf, open_model_file(flags.model_path));
     FLOE_TRY(const auto tokenizer, Tokenizer::load(gguf));
     FLOE_TRY(options.classes, read_classes(prompts, *tokenizer));
     options.stop_tokens = tokenizer->end_of_generation_ids();

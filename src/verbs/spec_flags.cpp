@@ -29,6 +29,7 @@ constexpr NamedSource kSources[] = {
 
 Result<std::vector<DraftSource>> parse_types(std::string_view text) {
   std::vector<DraftSource> sources;
+  if (text == "none") return sources;
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find(',', begin), text.size());
     const std::string_view name = text.substr(begin, end - begin);
@@ -37,7 +38,8 @@ Result<std::vector<DraftSource>> parse_types(std::string_view text) {
                                   [&](const NamedSource& s) { return s.name == name; });
     if (row == std::end(kSources)) {
       return usage_error(
-          "--spec-type: expected auto or a list of ngram, mtp, draft, eagle3, found '{}'", name);
+          "--spec-type: expected auto, none or a list of ngram, mtp, draft, eagle3, found '{}'",
+          name);
     }
     if (std::find(sources.begin(), sources.end(), row->source) != sources.end()) {
       return usage_error("--spec-type: '{}' comes twice", name);
@@ -60,9 +62,10 @@ void SpecFlags::add_to(OptionTable& table) {
 }
 
 void SpecFlags::add_drafters_to(OptionTable& table) {
-  table.add(
-      "--spec-type", "LIST", &types,
-      "drafters in the order they are asked: ngram, mtp, draft, eagle3; auto: those there are");
+  table.add("--spec-type", "LIST", &types,
+            "drafters in the order they are asked: ngram, mtp, draft, eagle3; auto: those there "
+            "are; none: "
+            "no speculation");
   table.add("-md,--model-draft,--spec-draft-model", "FILE", &draft_model_path,
             "GGUF of a smaller model with the same tokenizer, to guess with");
   table.add("--model-mtp", "FILE", &mtp_path,
@@ -114,8 +117,8 @@ Result<std::vector<DraftSource>> choose_sources(const SpecFlags& flags, const Mo
 Result<std::unique_ptr<Model>> load_draft_model(const SpecFlags& flags,
                                                 const ModelFlags& model_flags,
                                                 const LoadedModel& loaded) {
-  FLOE_TRY(const GgufFile trunk, GgufFile::open(model_flags.model_path));
-  FLOE_TRY(const GgufFile draft, GgufFile::open(flags.draft_model_path));
+  FLOE_TRY(const GgufFile trunk, open_model_file(model_flags.model_path));
+  FLOE_TRY(const GgufFile draft, open_model_file(flags.draft_model_path));
   FLOE_TRY(const Vocabulary reference, load_vocabulary(trunk));
   FLOE_TRY(const Vocabulary vocabulary, load_vocabulary(draft));
   FLOE_TRY_VOID(expect_same_tokens(vocabulary, reference));
@@ -139,6 +142,7 @@ Result<Speculating> prepare(const SpecFlags& flags, const ModelFlags& model_flag
   speculating.max_draft_tokens = static_cast<uint32_t>(flags.max_draft_tokens);
   if (speculating.max_draft_tokens == 0) speculating.policy.mode = SpecMode::off;
   FLOE_TRY(const std::vector<DraftSource> sources, choose_sources(flags, loaded.model->info()));
+  if (sources.empty()) speculating.policy.mode = SpecMode::off;
   if (speculating.policy.mode == SpecMode::off) return speculating;
   std::vector<DrafterChoice> choices;
   for (const DraftSource source : sources) {

@@ -31,9 +31,8 @@ Result<int> run_synth(std::span<const std::string> arguments) {
   table.add("-s,--seed", "N", &seed, 0, INT64_MAX, "seed of the weights");
   table.add("-o,--output", "FILE", &options.output_path, "file to write");
   table.add("--progress", &options.show_progress, "show progress on stderr");
-  FLOE_TRY_VOID(table.parse(arguments));
-  if (printed_help(table)) return 0;
-  FLOE_TRY_VOID(no_positionals(table));
+  FLOE_TRY(const bool printed_help, parse_options(table, arguments));
+  if (printed_help) return 0;
   if (options.like.empty())
     return usage_error("--like: expected one of {}", fmt::join(synth_shapes(), ", "));
   if (options.output_path.empty()) return usage_error("-o: expected a file to write");

@@ -25,9 +25,8 @@ Result<int> run_tokenize(std::span<const std::string> arguments) {
   table.add("--special", &special,
             "add the tokens the model puts around a text and parse special tokens in it; "
             "--no-special does neither");
-  FLOE_TRY_VOID(table.parse(arguments));
-  if (printed_help(table)) return 0;
-  FLOE_TRY_VOID(no_positionals(table));
+  FLOE_TRY(const bool printed_help, parse_options(table, arguments));
+  if (printed_help) return 0;
   if (model_path.empty()) return usage_error("-m: expected a model file");
   if (table.given("-p") + table.given("-f") + (from_stdin ? 1 : 0) != 1) {
     return usage_error("expected exactly one of -p, -f and --stdin");

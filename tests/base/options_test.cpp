@@ -90,5 +90,53 @@ TEST(Options, HelpNamesEveryFlagWithItsDefault) {
   }
 }
 
+TEST(Options, UnknownOnesNameTheMostSimilar) {
+  struct Case {
+    const char* typed;
+    const char* meant;  // or "" for none
+  };
+  const Case cases[] = {
+      {"--modle", "--model"},
+      {"--parallell", "--parallel"},
+      {"--paralel", "--parallel"},
+      {"--temperature", ""},
+      {"--tmep", "--temp"},
+      {"--no-mmpa", "--no-mmap"},
+      {"--cache-type", "--cache-type-k"},
+      {"--frobnicate", ""},
+      {"-ctq", "-ctk"},
+      {"-x", ""},
+      {"--row", "--rows"},
+      {"--np", "-np"},
+  };
+  for (const Case& c : cases) {
+    Flags f;
+    OptionTable t = f.table();
+    const auto parsed = t.parse(std::vector<std::string>{c.typed});
+    ASSERT_FALSE(parsed.ok()) << c.typed;
+    const std::string expected =
+        *c.meant == '\0' ? fmt::format("unknown option {}: 'floe help demo' lists them", c.typed)
+                         : fmt::format(
+                               "unknown option {}: did you mean {}? 'floe help demo' lists "
+                               "them",
+                               c.typed, c.meant);
+    EXPECT_EQ(parsed.error().message, expected);
+  }
+}
+
+TEST(Options, EveryLongNameHasItsVariables) {
+  for (const char* name : {"FLOE_ARG_N_PREDICT", "LLAMA_ARG_PREDICT", "LLAMA_N_PREDICT_TOO"}) {
+    int64_t n = 1;
+    OptionTable t("demo", "", "");
+    t.add("-n,--n-predict,--predict", "N", &n, 0, 9, "tokens");
+    t.read_also("-n", "LLAMA_N_PREDICT_TOO");
+    setenv(name, "7", 1);
+    const auto parsed = t.parse({});
+    unsetenv(name);
+    ASSERT_TRUE(parsed.ok());
+    EXPECT_EQ(n, 7) << name;
+  }
+}
+
 }  // namespace
 }  // namespace floe

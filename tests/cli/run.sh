@@ -43,7 +43,17 @@ sys.exit("missing " + ", ".join(missing) if missing else 0)' "$file" "$@"; then 
 "$floe" >/dev/null 2>&1; [ $? -eq 2 ] && pass || fail "floe without a verb: exit code 2"
 expect 0 'floe VERB' "$floe" help
 expect 0 'floe [0-9.]+ \(' "$floe" version
-expect 2 "unknown verb 'frobnicate'" "$floe" frobnicate
+expect 0 'floe version' "$floe" help version
+expect 0 'floe VERB' "$floe" help help
+expect 0 'floe [0-9.]+ \(' "$floe" --version
+expect 2 "unknown verb 'frobnicate': 'floe help' lists them" "$floe" frobnicate
+expect 2 "unknown verb 'srve': did you mean serve\? 'floe help' lists them" "$floe" srve
+expect 2 "unknown option --modle: did you mean --model\? 'floe help run' lists them" "$floe" run --modle x
+expect 2 '^floe: --port: an option of serve, not of bench$' "$floe" bench --port 3
+expect 2 '^floe: -hf a/b: floe downloads nothing' "$floe" serve -hf a/b
+expect 0 '^floe: -ngl 99: ignored: this build has no GPU' "$floe" logits -m "$nano" --tokens 1 -ngl 99 --no-progress
+expect 0 '^floe: -t 999: this process may use [0-9]+ physical cores?; more threads' "$floe" logits -m "$nano" --tokens 1 -t 999 --no-progress
+expect 1 'x.gguf: needs [0-9.]+ GB, its file system has [0-9.]+ GB free$' "$floe" synth --like glm-5.2 --layers 512 --type F32 -o "$scratch/x.gguf" --no-progress
 for verb in run serve bench batched-bench spec-bench logits tokenize synth inflate doctor; do
   expect 0 "environment: FLOE_ARG_" "$floe" help "$verb"
   expect 2 'unknown option --frobnicate' "$floe" "$verb" --frobnicate
@@ -92,6 +102,18 @@ expect 3 'noise.gguf.*magic' "$floe" run -m "$scratch/noise.gguf" -p x
 for cut in 3 24 1000 200000 5000000; do
   head -c "$cut" "$nano" >"$scratch/cut.gguf"
   expect 3 'cut.gguf' "$floe" serve -m "$scratch/cut.gguf" --port 0
+done
+# Another family is named before its vocabulary is looked at: here there is none.
+python3 - "$scratch/family.gguf" <<'EOF'
+import struct, sys
+text = lambda s: struct.pack("<Q", len(s)) + s
+header = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + text(b"general.architecture") + struct.pack("<I", 8) + text(b"mamba9")
+header += text(b"token_embd.weight") + struct.pack("<IQIQ", 1, 32, 0, 0)
+open(sys.argv[1], "wb").write(header + b"\0" * (-len(header) % 32) + b"\0" * 128)
+EOF
+for verb in "run -p x" "serve --port 0" "logits --tokens 1" "bench"; do
+  # shellcheck disable=SC2086
+  expect 3 'family.gguf: general.architecture: expected one of .*, found mamba9$' "$floe" $verb -m "$scratch/family.gguf"
 done
 mkfifo "$scratch/pipe.gguf"
 expect 3 'pipe.gguf' "$floe" logits -m "$scratch/pipe.gguf" --tokens 1
@@ -162,6 +184,7 @@ has_keys "$scratch/out" model_type class np arm tokens_per_second ratio ratios t
   accepted_by_position mean_rows mean_union forward_ms predicted_ms draft_share worst_window_ratio
 expect 0 '\| talk \| 1 \| on:2 \|' "$floe" spec-bench -m "$nano" --prompts "$scratch/none/talk.jsonl" --arms off,on:2,off -n 12 -r 1 --no-progress
 [ "$(grep -c '^| talk | 1 | off |' "$scratch/out")" = 2 ] && pass || fail "spec-bench --arms off,off: not measured twice"
+if command -v script >/dev/null; then expect 0 '^cpu  ' script -qec "$floe doctor" /dev/null; else skipped=$((skipped + 1)); fi
 expect 0 '"read_gb_s"' "$floe" doctor
 has_keys "$scratch/out" cpu isa cores ram_bytes read_gb_s int8_gmac_s hugepages numa warnings
 

@@ -427,6 +427,20 @@ scripted('the API key: asked for, kept for the tab only, sent', async () => {
   await close();
 });
 
+scripted('a model without a chat format: the page says that chat is off, and why', async () => {
+  stub.seen.chat_format = null;
+  try {
+    const { page, box, close } = await visit();
+    await page.getByRole('heading', { name: 'Chat is off' }).waitFor();
+    await page.getByText('no chat format that floe knows').waitFor();
+    assert.equal(await box.isDisabled(), true);
+    assert.equal(await page.getByRole('button', { name: 'Send' }).isDisabled(), true);
+    await close();
+  } finally {
+    stub.seen.chat_format = 'floe-nano';
+  }
+});
+
 scripted('settings reach the request and outlive a reload', async () => {
   const { page, box, close } = await visit();
   await page.getByRole('button', { name: 'Settings' }).click();

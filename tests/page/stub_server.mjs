@@ -59,7 +59,7 @@ export async function startStub(page_dir, policy) {
   }
 
   // What the tests look at afterwards.
-  const seen = { requests: [], bodies: [], n_disconnected: 0, health: 200, model: 'floe-nano' };
+  const seen = { requests: [], bodies: [], n_disconnected: 0, health: 200, model: 'floe-nano', chat_format: 'floe-nano' };
 
   // The scene "held" waits at two places until the test has seen what there is to see.
   let resume = () => undefined;
@@ -165,6 +165,7 @@ export async function startStub(page_dir, policy) {
       return response.end(file.bytes);
     }
     if (path === '/health') return json({ status: seen.health === 200 ? 'ok' : 'loading' }, seen.health);
+    if (path === '/props') return json({ chat_format: seen.chat_format });
     if (path === '/v1/models') {
       return json({ object: 'list', data: [{ id: seen.model, object: 'model', created: 1, owned_by: 'floe' }] });
     }

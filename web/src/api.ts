@@ -117,3 +117,19 @@ export async function readModel(api_key: string): Promise<{ name: string } | 'ke
     return null;
   }
 }
+
+/** Whether the server says that its model has no chat format. Not known counts as no. */
+export async function readChatOff(api_key: string): Promise<boolean> {
+  try {
+    const response = await fetch('/props', {
+      headers: headers(api_key),
+      signal: AbortSignal.timeout(8000),
+      credentials: 'omit',
+      cache: 'no-store',
+    });
+    if (!response.ok) return false;
+    return asObject(parseJson(await response.text()))?.chat_format === null;
+  } catch {
+    return false;
+  }
+}

@@ -2,6 +2,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import {
   announcement,
   busy,
+  chat_off,
   draft,
   failure,
   health,
@@ -97,6 +98,19 @@ function Welcome() {
   );
 }
 
+function ChatOff() {
+  return (
+    <section class="welcome" role="status">
+      <Mark />
+      <h2>Chat is off</h2>
+      <p>
+        because this model has no chat format that floe knows. Programs can have it continue a text: POST
+        /v1/completions.
+      </p>
+    </section>
+  );
+}
+
 function FailureNotice() {
   const current = failure.value;
   const [left_s, setLeft] = useState(0);
@@ -173,7 +187,7 @@ export function App() {
       <main ref={scroller} onScroll={onScroll} tabIndex={-1}>
         <div class="column">
           {list.length === 0 ? (
-            <Welcome />
+            chat_off.value ? <ChatOff /> : <Welcome />
           ) : (
             list.map((message, i) => (
               <MessageView

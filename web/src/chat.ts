@@ -1,6 +1,6 @@
 // The state of the page and everything that changes it.
 import { signal } from '@preact/signals';
-import { chatBody, readHealth, readModel, streamChat, type Health, type Turn } from './api.ts';
+import { chatBody, readChatOff, readHealth, readModel, streamChat, type Health, type Turn } from './api.ts';
 import type { ChunkPart } from './chunks.ts';
 import type { Failure } from './failures.ts';
 import { readMessages, readSettings, type Message, type Settings } from './settings.ts';
@@ -37,6 +37,8 @@ export const failure = signal<Failure | null>(null);
 export const health = signal<Health | 'unknown'>('unknown');
 export const model = signal<string | null>(null);
 export const needs_key = signal(false);
+/** The model has no chat format: nothing can be asked here. */
+export const chat_off = signal(false);
 /** A sentence for screen readers: what just happened. */
 export const announcement = signal('');
 /** The text in the message box. */
@@ -65,11 +67,14 @@ export async function lookAtServer(): Promise<void> {
   if (health.value !== 'ok') return;
   const found = await readModel(api_key.value);
   needs_key.value = found === 'key';
-  if (found !== null && found !== 'key') model.value = found.name;
+  if (found !== null && found !== 'key') {
+    model.value = found.name;
+    chat_off.value = await readChatOff(api_key.value);
+  }
 }
 
 export function send(text: string): void {
-  if (busy.value || text.trim() === '') return;
+  if (busy.value || chat_off.value || text.trim() === '') return;
   messages.value = [...messages.value, blank('user', text)];
   void answer();
 }

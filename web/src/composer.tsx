@@ -1,5 +1,5 @@
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
-import { busy, changeSettings, draft, send, settings, stop } from './chat.ts';
+import { busy, changeSettings, chat_off, draft, send, settings, stop } from './chat.ts';
 import { Icon } from './icons.tsx';
 
 export function Composer() {
@@ -16,7 +16,7 @@ export function Composer() {
   useEffect(() => box.current?.focus(), []);
 
   const submit = () => {
-    if (busy.value || draft.value.trim() === '') return;
+    if (busy.value || chat_off.value || draft.value.trim() === '') return;
     const question = draft.value;
     draft.value = '';
     send(question);
@@ -43,7 +43,8 @@ export function Composer() {
           id="message"
           rows={1}
           value={text}
-          placeholder="Ask something"
+          disabled={chat_off.value}
+          placeholder={chat_off.value ? 'Chat is off' : 'Ask something'}
           aria-label="Message"
           aria-describedby="keys"
           autocomplete="off"
@@ -73,7 +74,7 @@ export function Composer() {
               class="round"
               aria-label="Send"
               title="Send"
-              disabled={text.trim() === ''}
+              disabled={chat_off.value || text.trim() === ''}
               onClick={submit}
             >
               <Icon name="send" />
