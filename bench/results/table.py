@@ -1,11 +1,17 @@
-"""Markdown tables of one machine's results. The newest row of each test counts.
+"""Markdown tables of what was measured, out of the files in this folder. The newest row of each test counts.
 
 table.py FILE.csv [MODEL.gguf ...]     a row per test
 table.py --summary FILE.csv [MODEL.gguf ...]     a row per model
+table.py --update PAGE.md      writes the summaries anew that stand in the page between
+                               <!-- table FILE.csv --> and <!-- end -->
+table.py --check PAGE.md       fails when --update would change the page
 """
 import csv
+import pathlib
 import re
 import sys
+
+HERE = pathlib.Path(__file__).parent
 
 COLUMNS = (("t/s", "median_ts"), ("GB/s", "gb_s"), ("% of floor", "pct_floor"), ("union", "experts_union"),
            ("GMAC/s", "gmac_s"), ("r", "r"), ("r model", "r_model"))
@@ -16,32 +22,67 @@ SUMMARY = (("tg32 t/s", "tg32", "median_ts"), ("GB/s", "tg32", "gb_s"), ("read G
            ("r model (16)", "v16", "r_model"), ("pp512 t/s", "pp512", "median_ts"), ("GMAC/s", "pp512", "gmac_s"))
 
 
-def print_summary(newest, models):
-    print("| model |" + "".join(f" {name} |" for name, _, _ in SUMMARY))
-    print("|---|" + "---:|" * len(SUMMARY))
-    for model in models:
-        cells = [newest.get((model, test), {}).get(key) or "" for _, test, key in SUMMARY]
-        print(f"| {model.removesuffix('.gguf')} | " + " | ".join(cells) + " |")
-
-
-def main():
-    summary = "--summary" in sys.argv[1:2]
-    if summary:
-        del sys.argv[1]
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
+def read(path):
+    """The newest row of each (model, test)."""
     newest = {}
-    with open(sys.argv[1], newline="") as file:
+    with open(path, newline="") as file:
         for row in csv.DictReader(file):
             newest[row["model_filename"], row["test"]] = row
     if not newest:
-        sys.exit(f"{sys.argv[1]}: no rows")
+        sys.exit(f"{path}: no rows")
+    return newest
+
+
+def newest_build():
+    """The build of the last row of all files: rows of others are marked as older."""
+    rows = [row for path in sorted(HERE.glob("*.csv")) for row in read(path).values()]
+    return max(rows, key=lambda row: row["test_time"])["build_commit"]
+
+
+def summary(newest, models):
+    latest = newest_build()
+    lines = ["| model | build |" + "".join(f" {name} |" for name, _, _ in SUMMARY),
+             "|---|---|" + "---:|" * len(SUMMARY)]
+    for model in models:
+        build = next(row["build_commit"] for (name, _), row in newest.items() if name == model)
+        mark = build if build == latest else f"{build} (older)"
+        cells = [newest.get((model, test), {}).get(key) or "" for _, test, key in SUMMARY]
+        lines.append(f"| {model.removesuffix('.gguf')} | {mark} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def update(page):
+    def table(match):
+        newest = read(HERE / match[1])
+        models = dict.fromkeys(model for model, _ in newest)
+        return f"<!-- table {match[1]} -->\n{summary(newest, models)}<!-- end -->"
+    text = pathlib.Path(page).read_text()
+    new, n = re.subn(r"<!-- table (\S+) -->\n.*?<!-- end -->", table, text, flags=re.S)
+    if n == 0:
+        sys.exit(f"{page}: no table to write")
+    return text, new
+
+
+def main():
+    if len(sys.argv) == 3 and sys.argv[1] in ("--update", "--check"):
+        text, new = update(sys.argv[2])
+        if sys.argv[1] == "--update":
+            pathlib.Path(sys.argv[2]).write_text(new)
+        elif text != new:
+            sys.exit(f"{sys.argv[2]}: its tables are not those of bench/results: table.py --update {sys.argv[2]}")
+        return
+    is_summary = "--summary" in sys.argv[1:2]
+    if is_summary:
+        del sys.argv[1]
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    newest = read(sys.argv[1])
     models = sys.argv[2:] or list(dict.fromkeys(model for model, _ in newest))
     missing = [model for model in models if not any(key[0] == model for key in newest)]
     if missing:
         sys.exit(f"{sys.argv[1]}: no rows of {', '.join(missing)}")
-    if summary:
-        print_summary(newest, models)
+    if is_summary:
+        print(summary(newest, models), end="")
         return
 
     def order(test):

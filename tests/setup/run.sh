@@ -103,5 +103,9 @@ expect 'a failed build' '^status 1$' "$scratch/out"
 FAKE_FAULT='fatal: write failed: No space left on device' in_setup build release floe
 expect 'a full disk' 'No space left on device' "$scratch/out"
 
+# Figures in the pages are those of bench/results.
+python3 bench/results/table.py --check docs/performance.md >"$scratch/out" 2>&1
+is "the tables of docs/performance.md ($(cat "$scratch/out"))" 0 $?
+
 printf '%d passed, %d failed, 0 skipped\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]
