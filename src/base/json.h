@@ -13,8 +13,8 @@ using Json = nlohmann::ordered_json;
 
 struct JsonLimits {
   // The library copies, prints and destroys by recursion, so depth is bounded before it sees the
-  // text.
-  size_t max_depth = 64;
+  // text. Two levels to a level of a tool's schema, so that nested ones pass.
+  size_t max_depth = 256;
   size_t max_bytes = size_t{32} << 20;
   // A value takes more memory than the byte or two that it may have as text.
   size_t max_values = size_t{4} << 20;

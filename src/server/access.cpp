@@ -53,11 +53,12 @@ bool ApiKeys::contains(std::string_view key) const {
 
 bool ApiKeys::admits(const HttpRequest& head) const {
   if (empty()) return true;
-  if (head.count_fields("authorization") + head.count_fields("x-api-key") != 1) return false;
-  if (const auto key = head.field("x-api-key")) return contains(*key);
-  const std::string_view value = *head.field("authorization");
-  if (!starts_with_ignoring_case(value, "bearer ")) return false;
-  return contains(value.substr(7));
+  // Of two values under one name nobody knows which one a proxy has looked at.
+  if (head.count_fields("authorization") > 1 || head.count_fields("x-api-key") > 1) return false;
+  const auto key = head.field("x-api-key");
+  if (key && contains(*key)) return true;
+  const auto value = head.field("authorization");
+  return value && starts_with_ignoring_case(*value, "bearer ") && contains(value->substr(7));
 }
 
 bool is_loopback_host(std::string_view host) {
@@ -125,6 +126,18 @@ bool HostList::allows(const HttpRequest& head) const {
   if (!field) return false;
   const std::string name = host_name(*field);
   return !name.empty() && std::find(names_.begin(), names_.end(), name) != names_.end();
+}
+
+std::string allowed_header_names(const HttpRequest& head) {
+  constexpr std::string_view kAlways = "Authorization, Content-Type, X-Api-Key";
+  if (head.count_fields("access-control-request-headers") != 1) return std::string(kAlways);
+  const std::string_view asked = *head.field("access-control-request-headers");
+  // Field names, commas and blanks, and nothing else: it is written into the answer.
+  const bool valid = asked.find_first_not_of(
+                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                         "!#$%&'*+-.^_`|~, \t") == std::string_view::npos;
+  if (asked.empty() || !valid) return std::string(kAlways);
+  return std::string(asked);
 }
 
 OriginVerdict judge_origin(const HttpRequest& head, const std::vector<std::string>& cors_origins) {

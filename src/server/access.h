@@ -16,7 +16,8 @@ class ApiKeys {
   explicit ApiKeys(const std::vector<std::string>& keys);
   bool empty() const { return digests_.empty(); }
   bool contains(std::string_view key) const;
-  // By "Authorization: Bearer KEY" or "X-Api-Key: KEY". A request with several of these is refused.
+  // By "Authorization: Bearer KEY" or "X-Api-Key: KEY". Client libraries send both, one of them
+  // with a placeholder: a valid one is enough. A request with one of them twice is refused.
   bool admits(const HttpRequest& head) const;
 
  private:
@@ -55,5 +56,9 @@ enum class OriginVerdict : uint8_t {
   foreign,  // refused where a request changes or costs something
 };
 OriginVerdict judge_origin(const HttpRequest& head, const std::vector<std::string>& cors_origins);
+
+// What a preflight request is told that it may send: the names that it asks for, since client
+// libraries add their own (x-stainless-...).
+std::string allowed_header_names(const HttpRequest& head);
 
 }  // namespace floe

@@ -12,6 +12,7 @@ ApiError ApiError::of(int status, std::string message, std::string param) {
   switch (status) {
     case 401:
       error.type = "authentication_error";
+      error.code = "invalid_api_key";
       break;
     case 403:
       error.type = "permission_error";
@@ -21,6 +22,7 @@ ApiError ApiError::of(int status, std::string message, std::string param) {
       break;
     case 429:
       error.type = "rate_limit_error";
+      error.code = "rate_limit_exceeded";
       break;
     case 500:
       error.type = "server_error";
@@ -41,7 +43,7 @@ std::string error_body(const ApiError& error) {
   Json object = {{"message", error.message},
                  {"type", error.type},
                  {"param", error.param.empty() ? Json(nullptr) : Json(error.param)},
-                 {"code", error.status}};
+                 {"code", error.code.empty() ? Json(nullptr) : Json(error.code)}};
   if (error.n_prompt_tokens) object["n_prompt_tokens"] = *error.n_prompt_tokens;
   if (error.n_context) object["n_ctx"] = *error.n_context;
   return dump_json(Json{{"error", std::move(object)}});

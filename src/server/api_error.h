@@ -16,19 +16,20 @@ struct ApiError {
   std::string type = "invalid_request_error";
   std::string message;
   std::string param;  // the field at fault; empty: none
+  std::string code;   // a word that programs compare, as OpenAI has it; empty: none
   // exceed_context_size_error only
   std::optional<uint32_t> n_prompt_tokens;
   std::optional<uint32_t> n_context;
   uint32_t retry_after_seconds = 0;  // 0: no Retry-After
 
-  // The type that goes with a status.
+  // The type, and the code where there is one, that go with a status.
   static ApiError of(int status, std::string message, std::string param = {});
   static ApiError invalid(std::string param, std::string message) {
     return of(400, std::move(message), std::move(param));
   }
 };
 
-// {"error":{"message","type","param","code", ...}}
+// {"error":{"message","type","param","code", ...}}; param and code are strings or null.
 std::string error_body(const ApiError& error);
 
 // Either a value or an ApiError.

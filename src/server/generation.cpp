@@ -1,7 +1,10 @@
 #include "server/generation.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 namespace floe {
 namespace {
@@ -34,6 +37,21 @@ uint64_t count_characters(std::string_view bytes) {
   }));
 }
 
+// Text to the token sequences that spell it, at the beginning of a text and behind a blank: what
+// vLLM makes of bad_words.
+void append_bad_word(const Tokenizer& tokenizer, std::string_view text,
+                     std::vector<std::vector<int32_t>>& out) {
+  const size_t begin = text.find_first_not_of(" \t\r\n");
+  const std::string word(begin == std::string_view::npos ? std::string_view() : text.substr(begin));
+  const std::vector<int32_t> bare = tokenizer.encode(word, false, false);
+  if (bare.empty()) return;
+  std::vector<int32_t> behind_blank = tokenizer.encode(" " + word, false, false);
+  // Elsewhere the blank is a token of its own, or the word is spelled alike.
+  const bool differs = behind_blank.size() == bare.size() && behind_blank.front() != bare.front();
+  out.push_back(bare);
+  if (differs) out.push_back(std::move(behind_blank));
+}
+
 }  // namespace
 
 ApiError submit_error(const SubmitOutcome& outcome) {
@@ -44,8 +62,15 @@ ApiError submit_error(const SubmitOutcome& outcome) {
     case SubmitStatus::invalid:
       return ApiError::invalid(outcome.param, outcome.message);
     case SubmitStatus::context_exceeded:
-      error = ApiError::invalid("", "The prompt is longer than the context");
+      // Clients know llama.cpp's words and then shorten their history. A prompt that just fits
+      // leaves no room for an answer: the request is one token longer than the prompt.
+      error = ApiError::invalid(
+          "",
+          fmt::format("request ({} tokens) exceeds the available context size ({} tokens), try "
+                      "increasing it",
+                      std::max(outcome.n_prompt_tokens, outcome.n_context + 1), outcome.n_context));
       error.type = "exceed_context_size_error";
+      error.code = "context_length_exceeded";
       error.n_prompt_tokens = outcome.n_prompt_tokens;
       error.n_context = outcome.n_context;
       return error;
@@ -141,15 +166,28 @@ void Generation::start() {
   // It is plain text: what looks like a marker in it is none.
   const std::vector<int32_t> prediction =
       services_.tokenizer->encode(request_.prediction, false, false);
+  SamplingParams sampling = request_.sampling;
+  for (const std::string& word : request_.bad_words) {
+    append_bad_word(*services_.tokenizer, word, sampling.bad_words);
+  }
+  const bool scores_prompt = echoes_logprobs() || request_.prompt_logprobs.has_value();
   for (uint32_t i = 0; i < prompts_.size() && !ended_; ++i) {
     Request request;
-    request.prompt = std::move(prompts_[i].ids);
+    // Told again beside their probabilities.
+    request.prompt = scores_prompt ? prompts_[i].ids : std::move(prompts_[i].ids);
+    request.prompt_logprobs = scores_prompt;
+    request.top_prompt_logprobs = std::max(echoes_logprobs() ? request_.sampling.top_logprobs : 0,
+                                           request_.prompt_logprobs.value_or(0));
     request.max_tokens = request_.max_tokens;
     request.n = request_.n;
-    request.sampling = request_.sampling;
+    request.sampling = sampling;
     request.prediction = prediction;
     request.max_draft_tokens = request_.max_draft_tokens;
-    if (!request_.ignore_eos) request.stop_tokens = services_.end_tokens;
+    request.stop_tokens = request_.stop_token_ids;
+    if (!request_.ignore_eos) {
+      request.stop_tokens.insert(request.stop_tokens.end(), services_.end_tokens.begin(),
+                                 services_.end_tokens.end());
+    }
     request.sink = std::make_shared<Sink>(shared_from_this(), i);
     const SubmitOutcome outcome = services_.engine->submit(std::move(request));
     if (outcome.status != SubmitStatus::accepted) return fail(submit_error(outcome));
@@ -254,6 +292,9 @@ void Generation::process(uint32_t prompt, TokenEvent& event) {
     out_.clear();
     return fail(finish_error(event));
   }
+  // They come with the first event of the first choice, which may be behind other choices' first:
+  // what needs them waits for them.
+  if (!event.prompt_logprobs.empty()) prompts_[prompt].logprobs = std::move(event.prompt_logprobs);
   if (!choice.begun) begin_choice(prompt, choice);
   if (event.token >= 0 && !choice.stop_sent) {
     ++choice.n_tokens;
@@ -261,6 +302,7 @@ void Generation::process(uint32_t prompt, TokenEvent& event) {
     choice.timings = event.timings;
     choice.telemetry = event.telemetry;
     if (request_.sampling.logprobs) choice.logprobs.push_back(logprob_entry(choice, event));
+    choice.stream->ignore_stops(choice.n_tokens <= request_.sampling.min_tokens);
     OutputDelta delta = choice.stream->push(event.token);
     emit(index, choice, delta);
     const bool enough_calls = !request_.parallel_tool_calls && choice.stream->n_tool_calls() > 0;
@@ -277,20 +319,63 @@ void Generation::process(uint32_t prompt, TokenEvent& event) {
 void Generation::begin_choice(uint32_t prompt, Choice& choice) {
   choice.begun = true;
   const std::string& echo = prompts_[prompt].echo;
+  choice.n_characters = count_characters(echo);
   if (!request_.stream) {
     choice.answer.content = echo;
     return;
   }
   if (request_.chat) writer_.role(choice.answer.index, out_);
-  if (!echo.empty()) writer_.content(choice.answer.index, echo, {}, {}, out_);
+  if (echo.empty()) return;
+  std::vector<TokenLogprobEntry> entries;
+  if (echoes_logprobs()) entries = echo_entries(prompts_[prompt]);
+  writer_.content(choice.answer.index, echo, entries, {}, out_);
+}
+
+TokenText Generation::token_text(int32_t token, float logprob) const {
+  return {std::string(services_.tokenizer->token_bytes(token)), logprob};
+}
+
+std::vector<TokenLogprobEntry> Generation::echo_entries(const GenerationPrompt& prompt) const {
+  std::vector<TokenLogprobEntry> entries(prompt.ids.size());
+  uint64_t n_characters = 0;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    TokenLogprobEntry& entry = entries[i];
+    entry.is_first = i == 0;
+    entry.token = token_text(prompt.ids[i], i == 0 ? 0.0f : prompt.logprobs[i - 1].logprob);
+    entry.text_offset = n_characters;
+    if (i >= prompt.n_before_echo) n_characters += count_characters(entry.token.bytes);
+    if (i == 0) continue;
+    const std::vector<TokenLogprob>& top = prompt.logprobs[i - 1].top;
+    const size_t n_top = std::min<size_t>(top.size(), request_.sampling.top_logprobs);
+    for (size_t k = 0; k < n_top; ++k) {
+      entry.top.push_back(token_text(top[k].token, top[k].logprob));
+    }
+  }
+  return entries;
+}
+
+std::string Generation::prompt_logprobs_of(const GenerationPrompt& prompt) const {
+  std::vector<PromptTokenEntry> entries(prompt.ids.size());
+  for (size_t i = 1; i < entries.size(); ++i) {
+    const PromptLogprob& told = prompt.logprobs[i - 1];
+    const int32_t own = prompt.ids[i];
+    auto& alternatives = entries[i].alternatives;
+    alternatives.push_back({own, told.rank, token_text(own, told.logprob)});
+    const size_t n_top = std::min<size_t>(told.top.size(), *request_.prompt_logprobs);
+    for (size_t k = 0; k < n_top; ++k) {
+      const auto [token, logprob] = told.top[k];
+      if (token == own) continue;
+      alternatives.push_back({token, static_cast<uint32_t>(k + 1), token_text(token, logprob)});
+    }
+  }
+  return prompt_logprobs_json(entries);
 }
 
 TokenLogprobEntry Generation::logprob_entry(Choice& choice, const TokenEvent& event) const {
-  const Tokenizer& tokenizer = *services_.tokenizer;
   TokenLogprobEntry entry;
-  entry.token = {std::string(tokenizer.token_bytes(event.token)), event.logprob};
+  entry.token = token_text(event.token, event.logprob);
   for (const TokenLogprob& top : event.top_logprobs) {
-    entry.top.push_back({std::string(tokenizer.token_bytes(top.token)), top.logprob});
+    entry.top.push_back(token_text(top.token, top.logprob));
   }
   entry.text_offset = choice.n_characters;
   choice.n_characters += count_characters(entry.token.bytes);
@@ -299,6 +384,7 @@ TokenLogprobEntry Generation::logprob_entry(Choice& choice, const TokenEvent& ev
 
 void Generation::emit(uint32_t index, Choice& choice, OutputDelta& delta) {
   if (delta.empty()) return;
+  choice.has_reasoning |= !delta.reasoning_content.empty();
   const auto to_call = [&](ParsedToolCall& parsed) {
     // Unique within the answer, which is all that a reply has to refer to.
     return ToolCallText{"call_" + identity_.id.substr(identity_.id.find('-') + 1) + "_" +
@@ -363,7 +449,16 @@ void Generation::finish_answer() {
   if (ended_.exchange(true)) return;
   if (!request_.stream) {
     std::vector<AnswerChoice> answers;
-    for (Choice& choice : choices_) answers.push_back(std::move(choice.answer));
+    for (size_t i = 0; i < choices_.size(); ++i) {
+      const GenerationPrompt& prompt = prompts_[i / request_.n];
+      AnswerChoice& answer = answers.emplace_back(std::move(choices_[i].answer));
+      if (echoes_logprobs()) {
+        std::vector<TokenLogprobEntry> entries = echo_entries(prompt);
+        answer.logprobs.insert(answer.logprobs.begin(), std::make_move_iterator(entries.begin()),
+                               std::make_move_iterator(entries.end()));
+      }
+      if (request_.prompt_logprobs) answer.prompt_logprobs = prompt_logprobs_of(prompt);
+    }
     exchange_->respond(
         json_response(200, answer_json(identity_, answers, request_.sampling.logprobs, usage(),
                                        figures_json(total_figures()))));
@@ -385,8 +480,11 @@ AnswerUsage Generation::usage() const {
       usage.cached_tokens += choice.counts.cached_tokens;
     }
     usage.completion_tokens += choice.counts.completion_tokens;
-    usage.reasoning_tokens +=
-        std::min<uint64_t>(choice.stream->n_reasoning_tokens(), choice.counts.completion_tokens);
+    // Markers with nothing between them are no reasoning.
+    if (choice.has_reasoning) {
+      usage.reasoning_tokens +=
+          std::min<uint64_t>(choice.stream->n_reasoning_tokens(), choice.counts.completion_tokens);
+    }
     usage.accepted_prediction_tokens += choice.telemetry.n_predicted_accepted;
     usage.rejected_prediction_tokens += choice.telemetry.n_predicted_rejected;
   }

@@ -37,7 +37,10 @@ struct GenerationServices {
 struct GenerationPrompt {
   std::vector<int32_t> ids;
   std::string echo;               // put before the answer
+  uint32_t n_before_echo = 0;     // ids at the beginning that the echo does not show
   bool inside_reasoning = false;  // the answer begins as reasoning
+  // The engine's news of how probable the ids were, where it was asked for.
+  std::vector<PromptLogprob> logprobs;
 };
 
 class Generation final : public std::enable_shared_from_this<Generation> {
@@ -57,6 +60,7 @@ class Generation final : public std::enable_shared_from_this<Generation> {
     bool begun = false;
     bool stop_sent = false;  // the engine was asked to end it; later tokens are not part of it
     bool done = false;
+    bool has_reasoning = false;  // text of it was seen
     uint32_t n_tokens = 0;
     uint32_t n_tool_calls = 0;
     uint64_t n_characters = 0;
@@ -80,6 +84,11 @@ class Generation final : public std::enable_shared_from_this<Generation> {
   // Ends the request with an error object: as a status when nothing was sent yet, else as an event.
   void fail(const ApiError& error);
   TokenLogprobEntry logprob_entry(Choice& choice, const TokenEvent& event) const;
+  TokenText token_text(int32_t token, float logprob) const;
+  bool echoes_logprobs() const { return request_.echo && request_.sampling.logprobs; }
+  // The prompt's tokens as entries before those of the answer, and as vLLM's prompt_logprobs.
+  std::vector<TokenLogprobEntry> echo_entries(const GenerationPrompt& prompt) const;
+  std::string prompt_logprobs_of(const GenerationPrompt& prompt) const;
   AnswerFigures figures(const Choice& choice) const;
   AnswerFigures total_figures() const;
   AnswerUsage usage() const;

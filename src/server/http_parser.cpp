@@ -293,8 +293,13 @@ void HttpParser::finish_request_line() {
       }
       c = static_cast<char>(std::stoi(digits, nullptr, 16));
       i += 2;
-      // An escaped separator would make two readers see two different paths.
-      if ((!is_visible(c) && c != ' ') || c == '/' || c == '\\') {
+      // An escaped slash separates nothing: it stays escaped, as a part of a name. A decoded one
+      // would make two readers see two different paths.
+      if (c == '/') {
+        request_.path += "%2F";
+        continue;
+      }
+      if ((!is_visible(c) && c != ' ') || c == '\\') {
         return fail(400, "The path holds an escape that is not allowed");
       }
     }

@@ -4,250 +4,38 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <limits>
+#include <utility>
 
+#include "server/known_fields.h"
 #include "server/openai_json.h"
 #include "server/openai_messages.h"
-#include "text/detokenizer.h"
+#include "server/openai_sampling.h"
 
 namespace floe {
 namespace {
 
-using Type = RequestField::Type;
-
-constexpr double kMaxExactInteger = 9007199254740992.0;  // 2^53
-constexpr double kInt32Max = 2147483647.0;
-
-uint32_t to_count(double value) {
-  return value >= 4294967295.0 ? UINT32_MAX : static_cast<uint32_t>(value);
-}
-
-constexpr std::array kFields = {
-    RequestField{"stream", Type::boolean, 0, 1, true, true,
-                 [](GenerationRequest& r, double v) { r.stream = v != 0; }},
-    RequestField{"n", Type::integer, 1, kMaxChoices, true, true,
-                 [](GenerationRequest& r, double v) { r.n = to_count(v); }},
-    RequestField{"max_tokens", Type::integer, 1, kMaxExactInteger, true, true,
-                 [](GenerationRequest& r, double v) { r.max_tokens = to_count(v); }},
-    RequestField{"max_completion_tokens", Type::integer, 1, kMaxExactInteger, true, true,
-                 [](GenerationRequest& r, double v) { r.max_tokens = to_count(v); }},
-    RequestField{
-        "n_predict", Type::integer, -1, kMaxExactInteger, true, true,
-        [](GenerationRequest& r, double v) { r.max_tokens = v < 0 ? UINT32_MAX : to_count(v); }},
-    RequestField{
-        "temperature", Type::number, 0, 100, true, true,
-        [](GenerationRequest& r, double v) { r.sampling.temperature = static_cast<float>(v); }},
-    RequestField{"top_p", Type::number, 0, 1, true, true,
-                 [](GenerationRequest& r, double v) { r.sampling.top_p = static_cast<float>(v); }},
-    RequestField{"min_p", Type::number, 0, 1, true, true,
-                 [](GenerationRequest& r, double v) { r.sampling.min_p = static_cast<float>(v); }},
-    RequestField{
-        "top_k", Type::integer, -1, kInt32Max, true, true,
-        [](GenerationRequest& r, double v) { r.sampling.top_k = v < 0 ? 0 : to_count(v); }},
-    RequestField{"frequency_penalty", Type::number, -2, 2, true, true,
-                 [](GenerationRequest& r, double v) {
-                   r.sampling.frequency_penalty = static_cast<float>(v);
-                 }},
-    RequestField{"presence_penalty", Type::number, -2, 2, true, true,
-                 [](GenerationRequest& r, double v) {
-                   r.sampling.presence_penalty = static_cast<float>(v);
-                 }},
-    RequestField{"repeat_penalty", Type::number, 0.01, 100, true, true,
-                 [](GenerationRequest& r, double v) {
-                   r.sampling.repetition_penalty = static_cast<float>(v);
-                 }},
-    RequestField{"repetition_penalty", Type::number, 0.01, 100, true, true,
-                 [](GenerationRequest& r, double v) {
-                   r.sampling.repetition_penalty = static_cast<float>(v);
-                 }},
-    RequestField{
-        "repeat_last_n", Type::integer, -1, kInt32Max, true, true,
-        [](GenerationRequest& r, double v) { r.sampling.repeat_last_n = static_cast<int32_t>(v); }},
-    RequestField{"top_logprobs", Type::integer, 0, kMaxTopLogprobs, true, false,
-                 [](GenerationRequest& r, double v) { r.sampling.top_logprobs = to_count(v); }},
-    // As llama.cpp and ik_llama.cpp have it: one name with a dot. 0: no speculation.
-    RequestField{"speculative.n_max", Type::integer, 0, kInt32Max, true, true,
-                 [](GenerationRequest& r, double v) {
-                   r.max_draft_tokens = std::min(to_count(v), kMaxDraftTokens);
-                 }},
-    RequestField{"ignore_eos", Type::boolean, 0, 1, true, true,
-                 [](GenerationRequest& r, double v) { r.ignore_eos = v != 0; }},
-    RequestField{"timings_per_token", Type::boolean, 0, 1, true, true,
-                 [](GenerationRequest& r, double v) { r.timings_per_token = v != 0; }},
-    RequestField{"parallel_tool_calls", Type::boolean, 0, 1, true, false,
-                 [](GenerationRequest& r, double v) { r.parallel_tool_calls = v != 0; }},
-    RequestField{
-        "add_generation_prompt", Type::boolean, 0, 1, true, false,
-        [](GenerationRequest& r, double v) { r.chat_options.add_generation_prompt = v != 0; }},
-    RequestField{"echo", Type::boolean, 0, 1, false, true,
-                 [](GenerationRequest& r, double v) { r.echo = v != 0; }},
-};
-
-std::string number_text(double value) {
-  return std::abs(value) < 1e15 && value == std::floor(value) ? fmt::format("{:.0f}", value)
-                                                              : fmt::format("{}", value);
-}
-
-// One scalar by its row. An empty message means that the value is fine.
-std::string check_scalar(const RequestField& field, const Json& value, double& out) {
-  if (field.type == Type::boolean) {
-    if (!value.is_boolean()) return fmt::format("{} must be true or false", field.name);
-    out = value.get<bool>() ? 1 : 0;
-    return {};
-  }
-  const bool integer = field.type == Type::integer;
-  const char* kind = integer ? "an integer" : "a number";
-  if (!value.is_number()) return fmt::format("{} must be {}", field.name, kind);
-  out = value.get<double>();
-  if (!std::isfinite(out) || (integer && out != std::floor(out))) {
-    return fmt::format("{} must be {}", field.name, kind);
-  }
-  if (out < field.min || out > field.max) {
-    return fmt::format("{} must be between {} and {}", field.name, number_text(field.min),
-                       number_text(field.max));
-  }
-  return {};
-}
-
-std::optional<ApiError> read_scalars(const Json& body, GenerationRequest& request) {
-  for (const RequestField& field : kFields) {
-    if (!(request.chat ? field.chat : field.completions)) continue;
-    const Json* value = find_member(body, std::string(field.name).c_str());
-    if (value == nullptr) continue;
-    double number = 0;
-    if (std::string fault = check_scalar(field, *value, number); !fault.empty()) {
-      return ApiError::invalid(std::string(field.name), std::move(fault));
-    }
-    field.store(request, number);
-  }
-  if (request.max_tokens == 0) {
-    return ApiError::invalid("n_predict", "n_predict must be -1 or at least 1");
-  }
-  return std::nullopt;
-}
-
-std::optional<ApiError> read_seed(const Json& body, GenerationRequest& request) {
-  const Json* value = find_member(body, "seed");
-  if (value == nullptr) return std::nullopt;
-  if (value->is_number_unsigned()) {
-    request.sampling.seed = value->get<uint64_t>();
-  } else if (value->is_number_integer()) {
-    // -1 asks for a random seed, as elsewhere in this field.
-    if (value->get<int64_t>() == -1) return std::nullopt;
-    request.sampling.seed = static_cast<uint64_t>(value->get<int64_t>());
-  } else {
-    return ApiError::invalid("seed", "seed must be an integer of at most 64 bits");
-  }
-  request.seed_given = true;
-  return std::nullopt;
-}
-
-std::optional<ApiError> read_stop(const Json& body, GenerationRequest& request) {
-  const Json* value = find_member(body, "stop");
-  if (value == nullptr) return std::nullopt;
-  const auto fault = [] {
-    return ApiError::invalid(
-        "stop", fmt::format("stop must be a string or an array of at most {} strings of "
-                            "1 to {} bytes",
-                            kMaxStopStrings, kMaxStopStringBytes));
-  };
-  const auto add = [&](const Json& text) {
-    if (!text.is_string()) return false;
-    const std::string& stop = text.get_ref<const std::string&>();
-    if (stop.empty() || stop.size() > kMaxStopStringBytes) return false;
-    request.stop.push_back(stop);
-    return true;
-  };
-  if (value->is_string()) return add(*value) ? std::nullopt : std::optional(fault());
-  if (!value->is_array() || value->size() > kMaxStopStrings) return fault();
-  for (const Json& text : *value) {
-    if (!add(text)) return fault();
-  }
-  return std::nullopt;
-}
-
-bool read_id(std::string_view text, int64_t limit, int64_t& out) {
-  if (text.empty() || text.size() > 10) return false;
-  out = 0;
-  for (const char c : text) {
-    if (c < '0' || c > '9') return false;
-    out = out * 10 + (c - '0');
-  }
-  return out < limit;
-}
-
-// {"id": bias} as OpenAI has it, or [[id, bias], ...].
-std::optional<ApiError> read_logit_bias(const Json& body, const RequestContext& context,
-                                        GenerationRequest& request) {
-  const Json* value = find_member(body, "logit_bias");
-  if (value == nullptr) return std::nullopt;
-  const auto fault = [&] {
-    return ApiError::invalid(
-        "logit_bias",
-        fmt::format("logit_bias must map at most {} token ids below {} to numbers between "
-                    "-100 and 100",
-                    kMaxLogitBias, context.n_vocab));
-  };
-  if (!value->is_structured() || value->size() > kMaxLogitBias) return fault();
-  const auto add = [&](int64_t id, const Json& bias) {
-    if (id < 0 || id >= context.n_vocab || !bias.is_number()) return false;
-    const double number = bias.get<double>();
-    if (!(number >= -100 && number <= 100)) return false;
-    request.sampling.logit_bias.emplace_back(static_cast<int32_t>(id), static_cast<float>(number));
-    return true;
-  };
-  if (value->is_object()) {
-    for (const auto& [key, bias] : value->items()) {
-      int64_t id = 0;
-      if (!read_id(key, context.n_vocab, id) || !add(id, bias)) return fault();
-    }
-    return std::nullopt;
-  }
-  for (const Json& pair : *value) {
-    if (!pair.is_array() || pair.size() != 2 || !pair[0].is_number_unsigned() ||
-        pair[0].get<uint64_t>() >= static_cast<uint64_t>(context.n_vocab) ||
-        !add(static_cast<int64_t>(pair[0].get<uint64_t>()), pair[1])) {
-      return fault();
-    }
-  }
-  return std::nullopt;
-}
-
-std::optional<ApiError> read_logprobs(const Json& body, GenerationRequest& request) {
-  const Json* value = find_member(body, "logprobs");
-  if (request.chat) {
-    if (value != nullptr && !value->is_boolean()) {
-      return ApiError::invalid("logprobs", "logprobs must be true or false");
-    }
-    request.sampling.logprobs = value != nullptr && value->get<bool>();
-    if (!request.sampling.logprobs && request.sampling.top_logprobs > 0) {
-      return ApiError::invalid("top_logprobs", "top_logprobs needs logprobs to be true");
-    }
-    return std::nullopt;
-  }
-  if (value == nullptr) return std::nullopt;
-  const RequestField rule{"logprobs", Type::integer, 0, kMaxTopLogprobs, false, true, nullptr};
-  double number = 0;
-  if (std::string fault = check_scalar(rule, *value, number); !fault.empty()) {
-    return ApiError::invalid("logprobs", std::move(fault));
-  }
-  request.sampling.logprobs = true;
-  request.sampling.top_logprobs = to_count(number);
-  return std::nullopt;
-}
-
 std::optional<ApiError> read_stream_options(const Json& body, GenerationRequest& request) {
   const Json* value = find_member(body, "stream_options");
   if (value == nullptr) return std::nullopt;
-  if (!value->is_object())
+  if (!value->is_object()) {
     return ApiError::invalid("stream_options", "stream_options must be an object");
-  if (const Json* include = find_member(*value, "include_usage")) {
-    if (!include->is_boolean()) {
+  }
+  bool usage_in_every_chunk = false;
+  const std::pair<const char*, bool*> flags[] = {{"include_usage", &request.include_usage},
+                                                 {"continuous_usage_stats", &usage_in_every_chunk}};
+  for (const auto& [name, out] : flags) {
+    const Json* flag = find_member(*value, name);
+    if (flag == nullptr) continue;
+    if (!flag->is_boolean()) {
       return ApiError::invalid("stream_options",
-                               "stream_options.include_usage must be true or false");
+                               fmt::format("stream_options.{} must be true or false", name));
     }
-    request.include_usage = include->get<bool>();
+    *out = flag->get<bool>();
+  }
+  if (usage_in_every_chunk) {
+    return ApiError::invalid("stream_options",
+                             "stream_options.continuous_usage_stats is not supported: usage comes "
+                             "in the last chunk");
   }
   return std::nullopt;
 }
@@ -280,33 +68,16 @@ std::optional<ApiError> read_prediction(const Json& body, GenerationRequest& req
   return std::nullopt;
 }
 
-// What would change the answer and is not there yet is refused, never quietly dropped.
-std::optional<ApiError> refuse_unsupported(const Json& body, const GenerationRequest& request) {
-  if (const Json* format = find_member(body, "response_format")) {
-    const Json* type = format->is_object() ? find_member(*format, "type") : nullptr;
-    if (type == nullptr || !type->is_string()) {
-      return ApiError::invalid("response_format", "response_format must be an object with a type");
-    }
-    if (type->get_ref<const std::string&>() != "text") {
-      return ApiError::invalid("response_format",
-                               "Only the response_format type \"text\" is supported");
-    }
+std::optional<ApiError> read_response_format(const Json& body) {
+  const Json* format = find_member(body, "response_format");
+  if (format == nullptr) return std::nullopt;
+  if (!format->is_object()) {
+    return ApiError::invalid("response_format", "response_format must be an object with a type");
   }
-  for (const char* name :
-       {"grammar", "json_schema", "guided_json", "guided_regex", "structured_outputs"}) {
-    if (find_member(body, name) != nullptr) {
-      return ApiError::invalid(name, fmt::format("{} is not supported", name));
-    }
-  }
-  if (const Json* best_of = find_member(body, "best_of")) {
-    if (!best_of->is_number_integer() || best_of->get<double>() != request.n) {
-      return ApiError::invalid("best_of", "best_of must equal n");
-    }
-  }
-  if (find_member(body, "chat_template") != nullptr) {
-    return ApiError::invalid("chat_template", "chat_template is not accepted from requests");
-  }
-  return std::nullopt;
+  const Json* type = find_member(*format, "type");
+  if (format->empty() || (type != nullptr && *type == "text")) return std::nullopt;
+  return ApiError::invalid("response_format",
+                           "Only the response_format type \"text\" is supported");
 }
 
 std::optional<ApiError> read_common(const Json& body, const RequestContext& context,
@@ -317,78 +88,152 @@ std::optional<ApiError> read_common(const Json& body, const RequestContext& cont
     if (!model->is_string()) return ApiError::invalid("model", "model must be a string");
     request.model = model->get<std::string>();
   }
-  if (auto fault = read_scalars(body, request)) return fault;
-  if (auto fault = read_seed(body, request)) return fault;
-  if (auto fault = read_stop(body, request)) return fault;
-  if (auto fault = read_logit_bias(body, context, request)) return fault;
-  if (auto fault = read_logprobs(body, request)) return fault;
+  if (auto fault = refuse_fields(body, request.chat ? kChatEndpoint : kCompletionsEndpoint)) {
+    return fault;
+  }
+  if (auto fault = read_sampling(body, context, request)) return fault;
   if (auto fault = read_stream_options(body, request)) return fault;
   if (auto fault = read_prediction(body, request)) return fault;
-  return refuse_unsupported(body, request);
+  const Json* best_of = find_member(body, "best_of");
+  if (best_of != nullptr && *best_of != request.n) {
+    return ApiError::invalid("best_of", "best_of must equal n");
+  }
+  return read_response_format(body);
+}
+
+constexpr std::array<std::string_view, 7> kEfforts = {"none", "minimal", "low", "medium",
+                                                      "high", "xhigh",   "max"};
+
+// How hard to think, as a word: all that can be done with it is to think or not.
+std::optional<ApiError> read_effort(const Json* value, const char* param,
+                                    std::optional<bool>& thinking) {
+  if (value == nullptr || *value == "" || *value == "auto" || *value == "default") {
+    return std::nullopt;
+  }
+  const bool known = value->is_string() && std::find(kEfforts.begin(), kEfforts.end(),
+                                                     value->get<std::string>()) != kEfforts.end();
+  if (!known) {
+    return ApiError::invalid(
+        param, fmt::format("{} must be none, minimal, low, medium, high, xhigh or max", param));
+  }
+  thinking = *value != "none";
+  return std::nullopt;
+}
+
+std::optional<ApiError> read_flag(const Json* value, const char* param, std::optional<bool>& out) {
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_boolean()) {
+    return ApiError::invalid(param, fmt::format("{} must be true or false", param));
+  }
+  out = value->get<bool>();
+  return std::nullopt;
+}
+
+// OpenRouter's object.
+std::optional<ApiError> read_reasoning(const Json& body, std::optional<bool>& thinking) {
+  const Json* reasoning = find_member(body, "reasoning");
+  if (reasoning == nullptr) return std::nullopt;
+  if (!reasoning->is_object()) {
+    return ApiError::invalid("reasoning", "reasoning must be an object");
+  }
+  if (const Json* exclude = find_member(*reasoning, "exclude");
+      find_member(*reasoning, "max_tokens") != nullptr ||
+      (exclude != nullptr && *exclude != false)) {
+    return ApiError::invalid("reasoning",
+                             "reasoning can be switched on and off; max_tokens and exclude are not "
+                             "supported");
+  }
+  if (auto fault = read_flag(find_member(*reasoning, "enabled"), "reasoning.enabled", thinking)) {
+    return fault;
+  }
+  return read_effort(find_member(*reasoning, "effort"), "reasoning.effort", thinking);
+}
+
+// Variables of chat templates that the formats written by hand here have as well.
+std::optional<ApiError> read_template_kwargs(const Json& body, ChatOptions& options) {
+  const Json* kwargs = find_member(body, "chat_template_kwargs");
+  if (kwargs == nullptr) return std::nullopt;
+  if (!kwargs->is_object()) {
+    return ApiError::invalid("chat_template_kwargs", "chat_template_kwargs must be an object");
+  }
+  std::optional<bool> preserve;
+  std::optional<bool> clear;
+  const std::pair<const char*, std::optional<bool>*> flags[] = {
+      {"thinking", &options.enable_thinking},
+      {"enable_thinking", &options.enable_thinking},
+      {"preserve_thinking", &preserve},
+      {"clear_thinking", &clear}};
+  size_t n_known = 0;
+  for (const auto& [name, out] : flags) {
+    const std::string param = fmt::format("chat_template_kwargs.{}", name);
+    n_known += kwargs->contains(name) ? 1 : 0;
+    if (auto fault = read_flag(find_member(*kwargs, name), param.c_str(), *out)) return fault;
+  }
+  n_known += kwargs->contains("reasoning_effort") ? 1 : 0;
+  if (auto fault = read_effort(find_member(*kwargs, "reasoning_effort"),
+                               "chat_template_kwargs.reasoning_effort", options.enable_thinking)) {
+    return fault;
+  }
+  if (preserve || clear) options.preserve_reasoning = preserve.value_or(!clear.value_or(true));
+  if (n_known == kwargs->size()) return std::nullopt;
+  for (const auto& [name, value] : kwargs->items()) {
+    const bool known = name == "reasoning_effort" ||
+                       std::any_of(std::begin(flags), std::end(flags),
+                                   [&](const auto& flag) { return flag.first == name; });
+    if (known || value.is_null()) continue;
+    return ApiError::invalid("chat_template_kwargs",
+                             "chat_template_kwargs may hold enable_thinking, thinking, "
+                             "reasoning_effort, preserve_thinking and clear_thinking");
+  }
+  return std::nullopt;
+}
+
+// {"type": "enabled"}, "disabled", or a bare boolean.
+std::optional<ApiError> read_thinking_object(const Json& body, std::optional<bool>& thinking) {
+  const Json* object = find_member(body, "thinking");
+  if (object == nullptr) return std::nullopt;
+  if (object->is_boolean()) return read_flag(object, "thinking", thinking);
+  const auto fault = [] {
+    return ApiError::invalid("thinking",
+                             "thinking must be an object whose type is enabled or disabled");
+  };
+  if (!object->is_object()) return fault();
+  if (find_member(*object, "budget_tokens") != nullptr) {
+    return ApiError::invalid(
+        "thinking",
+        "thinking.budget_tokens is not supported: reasoning can be switched on "
+        "and off, but not be given a budget");
+  }
+  const Json* type = find_member(*object, "type");
+  if (object->empty() || (type != nullptr && *type == "auto")) return std::nullopt;
+  if (type == nullptr || (*type != "enabled" && *type != "disabled" && *type != "adaptive")) {
+    return fault();
+  }
+  thinking = *type != "disabled";
+  return std::nullopt;
 }
 
 // The many ways to switch thinking off, and back on.
-std::optional<ApiError> read_thinking(const Json& body, GenerationRequest& request) {
-  std::optional<bool>& thinking = request.chat_options.enable_thinking;
-  if (const Json* effort = find_member(body, "reasoning_effort")) {
-    static constexpr std::array<std::string_view, 7> kEfforts = {"none", "minimal", "low", "medium",
-                                                                 "high", "xhigh",   "max"};
-    const bool known =
-        effort->is_string() &&
-        std::find(kEfforts.begin(), kEfforts.end(), effort->get<std::string>()) != kEfforts.end();
-    if (!known) {
-      return ApiError::invalid(
-          "reasoning_effort",
-          "reasoning_effort must be none, minimal, low, medium, high, xhigh or max");
-    }
-    thinking = *effort != "none";
+std::optional<ApiError> read_thinking(const Json& body, ChatOptions& options) {
+  std::optional<bool>& thinking = options.enable_thinking;
+  if (auto fault =
+          read_effort(find_member(body, "reasoning_effort"), "reasoning_effort", thinking)) {
+    return fault;
   }
-  const auto flag = [&](const Json* value, const char* param) -> std::optional<ApiError> {
-    if (value == nullptr) return std::nullopt;
-    if (!value->is_boolean()) {
-      return ApiError::invalid(param, fmt::format("{} must be true or false", param));
-    }
-    thinking = value->get<bool>();
-    return std::nullopt;
-  };
-  if (const Json* kwargs = find_member(body, "chat_template_kwargs")) {
-    if (!kwargs->is_object()) {
-      return ApiError::invalid("chat_template_kwargs", "chat_template_kwargs must be an object");
-    }
-    if (auto fault = flag(find_member(*kwargs, "thinking"), "chat_template_kwargs.thinking"))
-      return fault;
-    if (auto fault =
-            flag(find_member(*kwargs, "enable_thinking"), "chat_template_kwargs.enable_thinking")) {
-      return fault;
-    }
+  if (auto fault = read_reasoning(body, thinking)) return fault;
+  if (auto fault = read_template_kwargs(body, options)) return fault;
+  if (auto fault = read_thinking_object(body, thinking)) return fault;
+  if (auto fault = read_flag(find_member(body, "enable_thinking"), "enable_thinking", thinking)) {
+    return fault;
   }
-  if (const Json* object = find_member(body, "thinking")) {
-    const Json* type = object->is_object() ? find_member(*object, "type") : nullptr;
-    if (type == nullptr || !type->is_string() ||
-        (*type != "enabled" && *type != "disabled" && *type != "adaptive")) {
-      return ApiError::invalid("thinking",
-                               "thinking must be an object whose type is enabled or disabled");
-    }
-    thinking = *type != "disabled";
-  }
-  return flag(find_member(body, "think"), "think");
+  const Json* think = find_member(body, "think");
+  // Ollama also takes a level.
+  if (think != nullptr && think->is_string()) return read_effort(think, "think", thinking);
+  return read_flag(think, "think", thinking);
 }
 
 ApiError body_not_an_object() {
   return ApiError::of(400, "The body must be a JSON object");
-}
-
-std::optional<ApiError> read_token_ids(const Json& array, const RequestContext& context,
-                                       std::vector<int32_t>& out) {
-  out.reserve(array.size());
-  for (const Json& id : array) {
-    if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(context.n_vocab)) {
-      return ApiError::of(
-          400, fmt::format("Token ids must be integers between 0 and {}", context.n_vocab - 1));
-    }
-    out.push_back(static_cast<int32_t>(id.get<uint64_t>()));
-  }
-  return std::nullopt;
 }
 
 // A string, an array of ids, or an array of those.
@@ -409,10 +254,7 @@ std::optional<ApiError> read_prompts(const Json& body, const RequestContext& con
     }
     if (!one.is_array() || one.empty()) return fault();
     std::vector<int32_t> ids;
-    if (auto bad = read_token_ids(one, context, ids)) {
-      bad->param = "prompt";
-      return bad;
-    }
+    if (auto bad = read_token_ids(one, "prompt", context.n_vocab, ids)) return bad;
     request.prompts.emplace_back(std::move(ids));
     return std::nullopt;
   };
@@ -429,10 +271,6 @@ std::optional<ApiError> read_prompts(const Json& body, const RequestContext& con
 
 }  // namespace
 
-std::span<const RequestField> request_fields() {
-  return kFields;
-}
-
 ApiResult<GenerationRequest> parse_chat_request(const Json& body, const RequestContext& context) {
   if (!body.is_object()) return body_not_an_object();
   GenerationRequest request;
@@ -440,7 +278,7 @@ ApiResult<GenerationRequest> parse_chat_request(const Json& body, const RequestC
   if (auto fault = read_common(body, context, request)) return *fault;
   if (auto fault = read_messages(body, request.messages)) return *fault;
   if (auto fault = read_tools(body, request.chat_options.tools)) return *fault;
-  if (auto fault = read_thinking(body, request)) return *fault;
+  if (auto fault = read_thinking(body, request.chat_options)) return *fault;
   return request;
 }
 
@@ -449,12 +287,10 @@ ApiResult<GenerationRequest> parse_completion_request(const Json& body,
   if (!body.is_object()) return body_not_an_object();
   GenerationRequest request;
   if (auto fault = read_common(body, context, request)) return *fault;
-  if (find_member(body, "suffix") != nullptr) {
-    return ApiError::invalid("suffix", "suffix is not supported");
-  }
   if (auto fault = read_prompts(body, context, request)) return *fault;
-  if (request.echo && request.sampling.logprobs) {
-    return ApiError::invalid("echo", "echo together with logprobs is not supported");
+  if (request.echo && request.sampling.logprobs && request.stream && request.n > 1) {
+    // The choices share the prompt, and the first of them brings its probabilities.
+    return ApiError::invalid("echo", "echo with logprobs cannot be streamed with n above 1");
   }
   return request;
 }
@@ -463,9 +299,10 @@ ApiResult<GenerationRequest> parse_template_request(const Json& body) {
   if (!body.is_object()) return body_not_an_object();
   GenerationRequest request;
   request.chat = true;
+  if (auto fault = refuse_fields(body, kPromptEndpoint)) return *fault;
   if (auto fault = read_messages(body, request.messages)) return *fault;
   if (auto fault = read_tools(body, request.chat_options.tools)) return *fault;
-  if (auto fault = read_thinking(body, request)) return *fault;
+  if (auto fault = read_thinking(body, request.chat_options)) return *fault;
   if (const Json* add = find_member(body, "add_generation_prompt")) {
     if (!add->is_boolean()) {
       return ApiError::invalid("add_generation_prompt",
@@ -488,6 +325,9 @@ ApiResult<TokenizeRequest> parse_tokenize_request(const Json& body) {
     return std::nullopt;
   };
   if (auto fault = flag("add_special", request.add_special)) return *fault;
+  if (find_member(body, "messages") == nullptr) {
+    if (auto fault = flag("add_special_tokens", request.add_special)) return *fault;
+  }
   if (auto fault = flag("parse_special", request.parse_special)) return *fault;
   if (auto fault = flag("with_pieces", request.with_pieces)) return *fault;
   if (find_member(body, "messages") != nullptr) {
@@ -513,10 +353,7 @@ ApiResult<std::vector<int32_t>> parse_detokenize_request(const Json& body,
     return ApiError::invalid("tokens", "tokens must be an array of token ids");
   }
   std::vector<int32_t> ids;
-  if (auto fault = read_token_ids(*tokens, context, ids)) {
-    fault->param = "tokens";
-    return *fault;
-  }
+  if (auto fault = read_token_ids(*tokens, "tokens", context.n_vocab, ids)) return *fault;
   return ids;
 }
 

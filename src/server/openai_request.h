@@ -1,11 +1,10 @@
 #pragma once
 // OpenAI request bodies to checked parameters. Pure functions: no engine, no socket, no clock.
 //
-// Every scalar field is one row of a table (request_fields()): its name, type, range and where it
-// is stored. Nothing reaches the engine without having passed a row. Unknown fields are ignored.
+// openai_sampling.h reads what says how tokens are chosen. known_fields.h has every field that an
+// API known here gives a meaning, and refuses what cannot be done.
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -20,6 +19,9 @@ namespace floe {
 
 inline constexpr uint32_t kMaxChoices = 8;
 inline constexpr size_t kMaxLogitBias = 1024;
+inline constexpr size_t kMaxStopTokens = 1024;
+inline constexpr size_t kMaxBadWords = 256;
+inline constexpr size_t kMaxBadWordBytes = 256;
 inline constexpr size_t kMaxPrompts = 64;
 
 struct RequestContext {
@@ -39,6 +41,7 @@ struct GenerationRequest {
   ChatOptions chat_options;
   std::vector<PromptInput> prompts;  // completions, at least one
   bool echo = false;
+  bool add_special_tokens = true;  // completions: as the vocabulary has it
 
   SamplingParams sampling;
   bool seed_given = false;
@@ -47,26 +50,17 @@ struct GenerationRequest {
   std::string prediction;  // text that the answer will probably be like; may be empty
   uint32_t max_draft_tokens = kMaxDraftTokens;
   std::vector<std::string> stop;
+  std::vector<int32_t> stop_token_ids;
+  std::vector<std::string> bad_words;
   bool ignore_eos = false;
+  // How many alternatives to tell at each place of the prompt; nothing: none of it is told.
+  std::optional<uint32_t> prompt_logprobs;
 
   bool stream = false;
   bool include_usage = false;
   bool timings_per_token = false;
   bool parallel_tool_calls = true;
 };
-
-// One scalar field of a generation request.
-struct RequestField {
-  enum class Type : uint8_t { boolean, integer, number };
-  std::string_view name;
-  Type type;
-  double min = 0;  // of numbers
-  double max = 0;
-  bool chat = true;         // valid for /v1/chat/completions
-  bool completions = true;  // valid for /v1/completions
-  void (*store)(GenerationRequest& request, double value);
-};
-std::span<const RequestField> request_fields();
 
 ApiResult<GenerationRequest> parse_chat_request(const Json& body, const RequestContext& context);
 ApiResult<GenerationRequest> parse_completion_request(const Json& body,

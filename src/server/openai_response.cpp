@@ -60,6 +60,26 @@ void append_chat_logprobs(std::span<const TokenLogprobEntry> entries, std::strin
   out += "],\"refusal\":null}";
 }
 
+// {"TEXT": logprob, ...}. Of several tokens with the same text the most probable one counts: a
+// reader would keep one of them only, and it must be the best that is the best.
+void append_top_by_text(const TokenLogprobEntry& entry, std::string& out) {
+  if (entry.is_first) {
+    out += "null";
+    return;
+  }
+  out += '{';
+  std::vector<std::string> written;
+  for (const TokenText& top : entry.top) {
+    std::string text;
+    append_string(top.bytes, text);
+    if (std::find(written.begin(), written.end(), text) != written.end()) continue;
+    if (!written.empty()) out += ',';
+    append_format(out, "{}:{:.6g}", text, json_logprob(top.logprob));
+    written.push_back(std::move(text));
+  }
+  out += '}';
+}
+
 void append_completion_logprobs(std::span<const TokenLogprobEntry> entries, std::string& out) {
   out += "{\"tokens\":[";
   for (size_t i = 0; i < entries.size(); ++i) {
@@ -68,17 +88,17 @@ void append_completion_logprobs(std::span<const TokenLogprobEntry> entries, std:
   }
   out += "],\"token_logprobs\":[";
   for (size_t i = 0; i < entries.size(); ++i) {
-    append_format(out, "{}{:.6g}", i == 0 ? "" : ",", json_logprob(entries[i].token.logprob));
+    if (i != 0) out += ',';
+    if (entries[i].is_first) {
+      out += "null";
+    } else {
+      append_format(out, "{:.6g}", json_logprob(entries[i].token.logprob));
+    }
   }
   out += "],\"top_logprobs\":[";
   for (size_t i = 0; i < entries.size(); ++i) {
-    out += i == 0 ? "{" : ",{";
-    for (size_t k = 0; k < entries[i].top.size(); ++k) {
-      if (k != 0) out += ',';
-      append_string(entries[i].top[k].bytes, out);
-      append_format(out, ":{:.6g}", json_logprob(entries[i].top[k].logprob));
-    }
-    out += '}';
+    if (i != 0) out += ',';
+    append_top_by_text(entries[i], out);
   }
   out += "],\"text_offset\":[";
   for (size_t i = 0; i < entries.size(); ++i) {
@@ -174,6 +194,28 @@ std::string figures_json(const AnswerFigures& f) {
   return out;
 }
 
+std::string prompt_logprobs_json(std::span<const PromptTokenEntry> tokens) {
+  std::string out = "[";
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (i != 0) out += ',';
+    if (tokens[i].alternatives.empty()) {
+      out += "null";
+      continue;
+    }
+    out += '{';
+    for (size_t k = 0; k < tokens[i].alternatives.size(); ++k) {
+      const PromptTokenEntry::Alternative& token = tokens[i].alternatives[k];
+      append_format(out, "{}\"{}\":{{\"logprob\":{:.6g},\"rank\":{},\"decoded_token\":",
+                    k == 0 ? "" : ",", token.id, json_logprob(token.text.logprob), token.rank);
+      append_string(token.text.bytes, out);
+      out += '}';
+    }
+    out += '}';
+  }
+  out += ']';
+  return out;
+}
+
 std::string answer_json(const AnswerIdentity& identity, std::span<const AnswerChoice> choices,
                         bool with_logprobs, const AnswerUsage& usage, std::string_view figures) {
   std::string out = identity_head(identity, identity.chat ? "chat.completion" : "text_completion");
@@ -211,9 +253,16 @@ std::string answer_json(const AnswerIdentity& identity, std::span<const AnswerCh
     } else {
       out += "null";
     }
-    append_format(out, ",\"finish_reason\":\"{}\"}}", choice.finish_reason);
+    append_format(out, ",\"finish_reason\":\"{}\"", choice.finish_reason);
+    if (!identity.chat && !choice.prompt_logprobs.empty()) {
+      out += ",\"prompt_logprobs\":" + choice.prompt_logprobs;
+    }
+    out += '}';
   }
   out += "],\"usage\":" + usage_json(usage);
+  if (identity.chat && !choices.empty() && !choices.front().prompt_logprobs.empty()) {
+    out += ",\"prompt_logprobs\":" + choices.front().prompt_logprobs;
+  }
   if (!figures.empty()) {
     out += ',';
     out += figures;

@@ -33,6 +33,18 @@ struct TokenLogprobEntry {
   TokenText token;
   std::vector<TokenText> top;  // best first
   uint64_t text_offset = 0;    // in characters, of this choice's text
+  bool is_first = false;       // of a prompt: nothing predicts it
+};
+
+// A token of a prompt with the tokens that were expected there, as vLLM tells it.
+struct PromptTokenEntry {
+  struct Alternative {
+    int32_t id = 0;
+    uint32_t rank = 0;  // 1: the most probable
+    TokenText text;
+  };
+  std::vector<Alternative>
+      alternatives;  // the prompt's own token first; empty: nothing predicts it
 };
 
 struct AnswerUsage {
@@ -73,8 +85,16 @@ struct AnswerChoice {
   std::vector<ToolCallText> tool_calls;  // chat only
   std::vector<TokenLogprobEntry> logprobs;
   std::string_view finish_reason = "stop";
+  // Where they were asked for: an array of objects by token id, as prompt_logprobs_json() writes
+  // it. Empty: the answer has no such field.
+  std::string prompt_logprobs;
 };
 
+// [null, {"ID": {"logprob", "rank", "decoded_token"}, ...}, ...], an item for every token.
+std::string prompt_logprobs_json(std::span<const PromptTokenEntry> tokens);
+
+// Prompt log probabilities stand in each choice of a completion, and once beside the choices of a
+// chat: there is one prompt.
 std::string answer_json(const AnswerIdentity& identity, std::span<const AnswerChoice> choices,
                         bool with_logprobs, const AnswerUsage& usage, std::string_view figures);
 

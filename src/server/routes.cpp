@@ -191,13 +191,19 @@ void Service::stop() {
 }
 
 const Service::Route* Service::find_route(std::string_view path) const {
-  for (const Route& route : routes()) {
-    if (!route.is_prefix && path == route.path) return &route;
-    if (route.is_prefix && path.starts_with(route.path) && path.size() > route.path.size()) {
-      return &route;
+  while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
+  const auto find = [](std::string_view wanted) -> const Route* {
+    for (const Route& route : routes()) {
+      if (!route.is_prefix && wanted == route.path) return &route;
+      if (route.is_prefix && wanted.starts_with(route.path) && wanted.size() > route.path.size()) {
+        return &route;
+      }
     }
-  }
-  return nullptr;
+    return nullptr;
+  };
+  const Route* route = find(path);
+  // Clients differ in whether the base address that they are given ends in /v1.
+  return route != nullptr ? route : find("/v1" + std::string(path));
 }
 
 bool Service::is_vital(const HttpRequest& head) {
@@ -223,6 +229,10 @@ std::optional<ApiError> Service::refuse(const HttpRequest& head, const Route* ro
   const std::string_view method = head.method == "HEAD" ? "GET" : std::string_view(head.method);
   if (method != route->method) return ApiError::of(405, "This path does not take this method");
   if (method == "POST") {
+    const auto coding = head.field("content-encoding");
+    if (head.count_fields("content-encoding") > 1 || (coding && *coding != "identity")) {
+      return ApiError::of(415, "Compressed bodies are not accepted");
+    }
     if (judge_origin(head, options_.cors_origins) == OriginVerdict::foreign) {
       return ApiError::of(403, "Requests from this origin are not accepted");
     }
@@ -249,6 +259,7 @@ std::optional<HttpResponse> Service::admit(const HttpRequest& head) {
   if (const std::optional<ApiError> error = refuse(head, route)) {
     response = error_response(*error);
     if (error->status == 401) response->fields.push_back({"WWW-Authenticate", "Bearer"});
+    if (error->status == 415) response->fields.push_back({"Accept-Encoding", "identity"});
     if (error->status == 405) {
       response->fields.push_back({"Allow", std::string(allowed_methods(*route))});
     }
@@ -270,8 +281,7 @@ HttpResponse Service::options_response(const HttpRequest& head, const Route& rou
   if (judge_origin(head, options_.cors_origins) == OriginVerdict::listed) {
     response.fields.push_back(
         {"Access-Control-Allow-Methods", std::string(allowed_methods(route))});
-    response.fields.push_back(
-        {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key"});
+    response.fields.push_back({"Access-Control-Allow-Headers", allowed_header_names(head)});
     response.fields.push_back({"Access-Control-Max-Age", "600"});
   }
   return response;
@@ -348,7 +358,13 @@ void Service::get_models(const HttpRequest&, const Exchange& exchange) {
 }
 
 void Service::get_model(const HttpRequest& request, const Exchange& exchange) {
-  const std::string name = request.path.substr(std::string_view("/v1/models/").size());
+  // A name may hold a slash, escaped or not. Trailing ones are not part of it.
+  constexpr std::string_view kBefore = "/models/";
+  std::string name = request.path.substr(request.path.find(kBefore) + kBefore.size());
+  for (size_t at = name.find("%2F"); at != std::string::npos; at = name.find("%2F", at + 1)) {
+    name.replace(at, 3, "/");
+  }
+  while (name.ends_with('/')) name.pop_back();
   if (const auto error = check_model_name(name))
     return (void)exchange->respond(error_response(*error));
   exchange->respond(json_response(200, model_object()));

@@ -61,6 +61,7 @@ class Service final : public HttpHandler {
   };
   using Exchange = std::shared_ptr<HttpExchange>;
 
+  // Also of a path with a slash too many at its end, or without the /v1 that belongs before it.
   const Route* find_route(std::string_view path) const;
   std::optional<ApiError> refuse(const HttpRequest& head, const Route* route) const;
   HttpResponse options_response(const HttpRequest& head, const Route& route) const;

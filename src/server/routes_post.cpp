@@ -39,6 +39,24 @@ ApiResult<Json> parse_body(const HttpRequest& request) {
   return std::move(*body);
 }
 
+// An entry takes about 100 bytes of the answer.
+constexpr size_t kMaxPromptLogprobs = size_t{1} << 20;
+
+std::optional<ApiError> check_prompt_logprobs(const GenerationRequest& request,
+                                              const std::vector<GenerationPrompt>& prompts) {
+  const bool echoes = request.echo && request.sampling.logprobs;
+  const size_t n_each = (echoes ? 1 + request.sampling.top_logprobs : 0) +
+                        (request.prompt_logprobs ? 1 + *request.prompt_logprobs : 0);
+  size_t n_entries = 0;
+  for (const GenerationPrompt& prompt : prompts)
+    n_entries += prompt.ids.size() * n_each * request.n;
+  if (n_entries <= kMaxPromptLogprobs) return std::nullopt;
+  return ApiError::invalid(
+      request.prompt_logprobs ? "prompt_logprobs" : "logprobs",
+      fmt::format("the prompts' log probabilities would be {} entries, at most {} are told at once",
+                  n_entries, kMaxPromptLogprobs));
+}
+
 }  // namespace
 
 RequestContext Service::request_context() const {
@@ -52,6 +70,7 @@ std::optional<ApiError> Service::check_model_name(const std::string& name) const
   if (name.empty() || name == model.name || name == model.file_name) return std::nullopt;
   ApiError error = ApiError::of(404, "The model does not exist; /v1/models lists what is served");
   error.param = "model";
+  error.code = "model_not_found";
   return error;
 }
 
@@ -97,6 +116,7 @@ void Service::post_chat(const HttpRequest& http, const Exchange& exchange) {
   prompts[0].ids = std::move(prompt->ids);
   prompts[0].inside_reasoning = prompt->inside_reasoning;
   request->messages.clear();
+  if (auto error = check_prompt_logprobs(*request, prompts)) return answer(exchange, *error);
   generate(std::move(*request), std::move(prompts), thinking, exchange);
 }
 
@@ -113,8 +133,11 @@ void Service::post_completion(const HttpRequest& http, const Exchange& exchange)
     GenerationPrompt prompt;
     if (const auto* text = std::get_if<std::string>(&input)) {
       // The caller of this endpoint writes the whole prompt, markers included.
-      prompt.ids = tokenizer.encode(*text, true, true);
-      if (request->echo) prompt.echo = *text;
+      prompt.ids = tokenizer.encode(*text, request->add_special_tokens, true);
+      if (request->echo) {
+        prompt.echo = *text;
+        prompt.n_before_echo = request->add_special_tokens && tokenizer.adds_bos() ? 1 : 0;
+      }
     } else {
       prompt.ids = std::move(std::get<std::vector<int32_t>>(input));
       if (request->echo) prompt.echo = to_valid_utf8(tokenizer.decode(prompt.ids, true));
@@ -122,6 +145,7 @@ void Service::post_completion(const HttpRequest& http, const Exchange& exchange)
     prompts.push_back(std::move(prompt));
   }
   request->prompts.clear();
+  if (auto error = check_prompt_logprobs(*request, prompts)) return answer(exchange, *error);
   generate(std::move(*request), std::move(prompts), false, exchange);
 }
 

@@ -46,7 +46,7 @@ Result<Detokenizer> Detokenizer::create(std::vector<std::string> stop_strings) {
 
 std::string Detokenizer::advance(std::string_view valid_text) {
   if (match_ || valid_text.empty()) return {};
-  if (stops_.empty()) {
+  if (stops_.empty() || ignores_stops_) {
     emitted_bytes_ += valid_text.size();
     return std::string(valid_text);
   }

@@ -41,6 +41,9 @@ class Detokenizer {
   // across.
   std::string release();
 
+  // While on, no stop string is looked for, and none begins in the text of that time.
+  void ignore_stops(bool on) { ignores_stops_ = on; }
+
   bool stopped() const { return match_.has_value(); }
   const std::optional<StopMatch>& stop_match() const { return match_; }
   uint64_t emitted_bytes() const { return emitted_bytes_; }
@@ -56,6 +59,7 @@ class Detokenizer {
       failure_;                    // [n_stops][length]: prefix function of each stop string
   std::vector<uint16_t> matched_;  // [n_stops] length of its prefix that ends the text
   std::optional<StopMatch> match_;
+  bool ignores_stops_ = false;
   uint64_t emitted_bytes_ = 0;
 };
 

@@ -92,6 +92,8 @@ class ResponseStream {
   OutputDelta push(int32_t id);
   OutputDelta finish();
 
+  // While on, no stop string is looked for.
+  void ignore_stops(bool on) { detokenizer_.ignore_stops(on); }
   // A stop string was found; generation should end.
   bool stopped() const { return detokenizer_.stopped(); }
   const std::optional<Detokenizer::StopMatch>& stop_match() const {

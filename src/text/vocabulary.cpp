@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/log.h"
 #include "base/terminal_text.h"
 #include "store/gguf_metadata.h"
 
@@ -15,10 +16,16 @@ namespace {
 
 constexpr int64_t kMaxTokens = 1 << 24;
 
+// Converters write 4294967295 or -1 where a model has no such token. Any id that is none counts as
+// absent: what is left of the vocabulary works without it.
 Result<int32_t> read_id(const GgufMetadata& metadata, std::string_view key, size_t n_vocab) {
-  FLOE_TRY(const std::optional<int64_t> id,
-           metadata.optional_int(key, 0, static_cast<int64_t>(n_vocab) - 1));
-  return id ? static_cast<int32_t>(*id) : -1;
+  constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
+  FLOE_TRY(const std::optional<int64_t> id, metadata.optional_int(key, -kAny, kAny));
+  if (!id) return -1;
+  if (*id >= 0 && *id < static_cast<int64_t>(n_vocab)) return static_cast<int32_t>(*id);
+  spdlog::warn("{}: {}: no token has the id {}; treated as absent",
+               escape_for_terminal(metadata.source()), key, *id);
+  return -1;
 }
 
 Result<Vocabulary::Choice> read_choice(const GgufMetadata& metadata, std::string_view key) {

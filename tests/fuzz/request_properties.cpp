@@ -32,7 +32,16 @@ bool in_range(float value, double min, double max) {
 std::string check_accepted(const GenerationRequest& r) {
   const SamplingParams& s = r.sampling;
   if (r.n < 1 || r.n > kMaxChoices) return "n is out of range";
-  if (r.max_tokens == 0) return "max_tokens is 0";
+  if (s.min_tokens > r.max_tokens) return "min_tokens is above max_tokens";
+  if (r.prompt_logprobs.value_or(0) > kMaxTopLogprobs) return "prompt_logprobs is out of range";
+  if (r.stop_token_ids.size() > kMaxStopTokens) return "there are too many stop tokens";
+  for (const int32_t id : r.stop_token_ids) {
+    if (id < 0 || id >= kContext.n_vocab) return "a stop token is out of range";
+  }
+  if (r.bad_words.size() > kMaxBadWords) return "there are too many bad words";
+  for (const std::string& word : r.bad_words) {
+    if (word.empty() || word.size() > kMaxBadWordBytes) return "a bad word is out of range";
+  }
   if (r.max_draft_tokens > kMaxDraftTokens) return "max_draft_tokens is out of range";
   if (!in_range(s.temperature, 0, 100) || !in_range(s.top_p, 0, 1) || !in_range(s.min_p, 0, 1) ||
       !in_range(s.frequency_penalty, -2, 2) || !in_range(s.presence_penalty, -2, 2) ||
@@ -82,8 +91,9 @@ std::string check_accepted(const GenerationRequest& r) {
 
 bool same(const GenerationRequest& a, const GenerationRequest& b) {
   return a.n == b.n && a.max_tokens == b.max_tokens && a.sampling.seed == b.sampling.seed &&
-         a.stop == b.stop && a.prediction == b.prediction && a.prompts == b.prompts &&
-         a.messages.size() == b.messages.size() && a.stream == b.stream &&
+         a.stop == b.stop && a.stop_token_ids == b.stop_token_ids && a.bad_words == b.bad_words &&
+         a.prompt_logprobs == b.prompt_logprobs && a.prediction == b.prediction &&
+         a.prompts == b.prompts && a.messages.size() == b.messages.size() && a.stream == b.stream &&
          a.sampling.logit_bias == b.sampling.logit_bias &&
          a.chat_options.tools == b.chat_options.tools;
 }

@@ -122,7 +122,7 @@ export async function startStub(page_dir, policy) {
       return request.socket.destroy();
     } else if (last.startsWith('late error')) {
       await say('Half an', 'content', 5);
-      response.write('data: {"error":{"message":"the step failed","type":"server_error","code":500}}\n\n');
+      response.write('data: {"error":{"message":"the step failed","type":"server_error","param":null,"code":null}}\n\n');
       return response.end();
     } else if (last.startsWith('say:')) await say(last.slice(4), 'content', 0);
     else if (last.startsWith('long line')) {

@@ -41,7 +41,27 @@ TEST(Access, KeysByEitherField) {
   }
   EXPECT_FALSE(keys.admits(
       head_with({{"authorization", "Bearer alpha"}, {"authorization", "Bearer alpha"}})));
-  EXPECT_FALSE(keys.admits(head_with({{"authorization", "Bearer alpha"}, {"x-api-key", "alpha"}})));
+  EXPECT_FALSE(keys.admits(head_with({{"x-api-key", "alpha"}, {"x-api-key", "alpha"}})));
+  EXPECT_FALSE(keys.admits(
+      head_with({{"x-api-key", "alpha"}, {"authorization", "Bearer a"}, {"authorization", "b"}})));
+  // Of the two names, one valid value is enough.
+  struct Both {
+    const char* authorization;
+    const char* x_api_key;
+    bool admitted;
+  };
+  for (const Both& both : {Both{"Bearer alpha", "alpha", true}, Both{"Bearer alpha", "none", true},
+                           Both{"Bearer none", "beta-2", true}, Both{"Basic x", "alpha", true},
+                           Both{"", "alpha", true}, Both{"Bearer alpha", "", true},
+                           Both{"Bearer none", "none", false}, Both{"alpha", "", false}}) {
+    for (const bool swapped : {false, true}) {
+      std::vector<HttpField> fields = {{"authorization", both.authorization},
+                                       {"x-api-key", both.x_api_key}};
+      if (swapped) std::swap(fields[0], fields[1]);
+      EXPECT_EQ(keys.admits(head_with(fields)), both.admitted)
+          << both.authorization << " " << both.x_api_key;
+    }
+  }
   EXPECT_TRUE(ApiKeys({}).admits(head_with({})));
 }
 
@@ -205,6 +225,45 @@ TEST(Origins, ListedOriginsMayRead) {
                                       "Origin: https://evil.example\r\n"))
                 .status,
             403);
+}
+
+// Client libraries in a browser send fields of their own.
+TEST(Origins, PreflightAllowsTheNamesThatItAsksFor) {
+  TestServerOptions options;
+  options.serve.cors_origins = {"https://app.example"};
+  options.serve.api_keys = {"secret-key-1"};
+  TestServer server(options);
+  const auto preflight = [&](const char* origin, const std::string& fields) {
+    return server.request("OPTIONS /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nOrigin: " +
+                          std::string(origin) + "\r\nAccess-Control-Request-Method: POST\r\n" +
+                          fields + "\r\n");
+  };
+  const std::string asked = "authorization,content-type,x-stainless-arch,x-stainless-os";
+  const std::string always = "Authorization, Content-Type, X-Api-Key";
+  const auto names = [](const std::string& list) {
+    return "Access-Control-Request-Headers: " + list + "\r\n";
+  };
+  struct Case {
+    const char* origin;
+    std::string fields;
+    std::string allowed;
+  };
+  for (const Case& c :
+       {Case{"https://app.example", names(asked), asked},
+        Case{"https://app.example", names("X-A, x-b"), "X-A, x-b"},
+        Case{"https://app.example", "", always}, Case{"https://app.example", names(""), always},
+        Case{"https://app.example", names("a:b"), always},
+        Case{"https://app.example", names("a;b"), always},
+        Case{"https://app.example", names("a\xff"), always},
+        Case{"https://app.example", names("a") + names("b"), always},
+        Case{"https://evil.example", names(asked), ""}, Case{"null", names(asked), ""}}) {
+    const Response response = preflight(c.origin, c.fields);
+    EXPECT_EQ(response.status, 204);
+    EXPECT_EQ(response.field("access-control-allow-headers"), c.allowed) << c.fields;
+    EXPECT_EQ(response.field("access-control-allow-origin"), c.allowed.empty() ? "" : c.origin);
+    EXPECT_EQ(response.field("access-control-allow-methods"),
+              c.allowed.empty() ? "" : "POST, OPTIONS");
+  }
 }
 
 TEST(Keys, File) {

@@ -1,10 +1,13 @@
 // What clients of the API see: answers, streams, usage, log probabilities, stops, errors.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cmath>
 #include <set>
 #include <thread>
 
+#include "engine/sampler.h"
 #include "server/raw_cases.h"
 #include "server/test_server.h"
 #include "text/unicode.h"
@@ -298,9 +301,225 @@ TEST_F(Api, ContextLimits) {
     EXPECT_EQ(response.status, 400);
     const Json error = response.json()["error"];
     EXPECT_EQ(error["type"], "exceed_context_size_error");
+    EXPECT_EQ(error["code"], "context_length_exceeded");
+    // The words that agents look for before they shorten their history.
+    EXPECT_EQ(error["message"],
+              fmt::format("request ({} tokens) exceeds the available context size (2048 tokens), "
+                          "try increasing it",
+                          std::max<size_t>(n, 2049)));
     EXPECT_EQ(error["n_prompt_tokens"], n);
     EXPECT_EQ(error["n_ctx"], 2048);
   }
+  // A prompt that fills the context can be computed; there is no room for a token behind it.
+  const Json full =
+      server_.post("/v1/completions", text(std::string(2048, 'a'), {{"max_tokens", 0}})).json();
+  EXPECT_EQ(full["usage"]["prompt_tokens"], 2048);
+  EXPECT_EQ(full["usage"]["completion_tokens"], 0);
+  EXPECT_EQ(full["choices"][0]["text"], "");
+  EXPECT_EQ(full["choices"][0]["finish_reason"], "length");
+  EXPECT_EQ(
+      server_.post("/v1/completions", text(std::string(2049, 'a'), {{"max_tokens", 0}})).status,
+      400);
+}
+
+// One row an error: its code is a word or null, never a number.
+TEST_F(Api, ErrorCodes) {
+  struct Case {
+    const char* what;
+    Response response;
+    int status;
+    const char* type;
+    Json code;
+    Json param;
+  };
+  const Case cases[] = {
+      {"an unknown model", server_.post("/v1/chat/completions", chat({{"model", "x"}})), 404,
+       "not_found_error", "model_not_found", "model"},
+      {"an unknown model's page", server_.get("/v1/models/x"), 404, "not_found_error",
+       "model_not_found", "model"},
+      {"an unknown path", server_.get("/nothing"), 404, "not_found_error", nullptr, nullptr},
+      {"another method", server_.get("/v1/completions"), 405, "invalid_request_error", nullptr,
+       nullptr},
+      {"no JSON", server_.request(post_request("/v1/completions", "{")), 400,
+       "invalid_request_error", nullptr, nullptr},
+      {"a bad value", server_.post("/v1/completions", text("a", {{"n", 0}})), 400,
+       "invalid_request_error", nullptr, "n"},
+      {"a refused field", server_.post("/v1/completions", text("a", {{"regex", "a*"}})), 400,
+       "invalid_request_error", "unsupported_parameter", "regex"},
+      {"a long prompt", server_.post("/v1/completions", text(std::string(3000, 'a'))), 400,
+       "exceed_context_size_error", "context_length_exceeded", nullptr},
+  };
+  for (const Case& c : cases) {
+    EXPECT_EQ(c.response.status, c.status) << c.what;
+    EXPECT_EQ(error_object_fault(c.response), "") << c.what;
+    const Json error = c.response.json()["error"];
+    EXPECT_EQ(error["type"], c.type) << c.what;
+    EXPECT_EQ(error["code"], c.code) << c.what;
+    EXPECT_EQ(error["param"], c.param) << c.what;
+  }
+  TestServerOptions options;
+  options.serve.api_keys = {"secret-key-1"};
+  TestServer locked(options);
+  EXPECT_EQ(locked.get("/v1/models").json()["error"]["code"], "invalid_api_key");
+}
+
+TEST_F(Api, TokensAndLengthsThatEndAnAnswer) {
+  const Json base = {{"max_tokens", 30}, {"ignore_eos", true}};
+  const Json whole = server_.post("/v1/completions", text("hello", base)).json();
+  const std::string all = whole["choices"][0]["text"];
+  // A byte of the answer that it has once, so that what stops at it stops there; behind a special
+  // token, whose text is no bytes.
+  size_t at = all.find('>') + 1;
+  while (at < all.size() && (all[at] < 0x20 || all.find(all[at]) != at)) ++at;
+  ASSERT_LT(at, all.size());
+  const int32_t token = static_cast<unsigned char>(all[at]);
+  const auto run = [&](Json extra) {
+    Json body = text("hello", base);
+    body.update(extra);
+    const Json answer = server_.post("/v1/completions", body).json();
+    body["stream"] = true;
+    const Stream stream = read_stream(server_.post("/v1/completions", body));
+    EXPECT_EQ(stream.content[0], answer["choices"][0]["text"]);
+    EXPECT_EQ(stream.finish[0], answer["choices"][0]["finish_reason"]);
+    return answer;
+  };
+  const Json stopped = run({{"stop_token_ids", {token}}});
+  EXPECT_EQ(stopped["choices"][0]["text"], all.substr(0, at));
+  EXPECT_EQ(stopped["choices"][0]["finish_reason"], "stop");
+  // Until then neither the token nor the text ends it.
+  for (const Json& end :
+       {Json{{"stop_token_ids", {token}}}, Json{{"stop", std::string(1, all[at])}}}) {
+    Json extra = end;
+    extra["min_tokens"] = 30;
+    const Json longer = run(extra);
+    EXPECT_EQ(longer["usage"]["completion_tokens"], 30) << end;
+    EXPECT_EQ(longer["choices"][0]["finish_reason"], "length");
+    if (end.contains("stop")) {
+      EXPECT_EQ(longer["choices"][0]["text"], all);
+    } else {
+      EXPECT_EQ(longer["choices"][0]["text"].get<std::string>().find(all[at]), std::string::npos);
+    }
+    extra["min_tokens"] = 2;
+    EXPECT_EQ(run(extra)["choices"][0]["text"], all.substr(0, at));
+  }
+  for (const char* name : {"max_new_tokens", "max_completion_tokens", "n_predict", "num_predict"}) {
+    Json body = text("hello", {{name, 7}, {"ignore_eos", true}});
+    EXPECT_EQ(server_.post("/v1/completions", body).json()["usage"]["completion_tokens"], 7);
+  }
+}
+
+TEST_F(Api, BadWordsDoNotAppear) {
+  Json body = text("hello", {{"max_tokens", 60}, {"ignore_eos", true}});
+  const std::string all = server_.post("/v1/completions", body).json()["choices"][0]["text"];
+  // Words of two tokens, and the letter of one. Special tokens are no words, whatever they spell.
+  std::vector<std::string> words;
+  for (size_t i = all.find('>') + 1; i + 2 < all.size() && words.size() < 3; ++i) {
+    const auto visible = [&](size_t k) { return all[k] > ' ' && all[k] < 0x7F; };
+    if (visible(i) && visible(i + 1)) words.push_back(all.substr(i, 2));
+  }
+  ASSERT_GT(words.size(), 1u);
+  words.back().pop_back();
+  body["bad_words"] = words;
+  const std::string without = server_.post("/v1/completions", body).json()["choices"][0]["text"];
+  EXPECT_NE(without, all);
+  for (const std::string& word : words) {
+    EXPECT_EQ(without.find(word, without.find('>') + 1), std::string::npos) << word;
+  }
+}
+
+// Evaluation harnesses score a text so, with and without an answer behind it.
+TEST_F(Api, EchoWithLogprobsScoresThePrompt) {
+  const std::string prompt = "score h\xc3\xa9re " + std::string(100, 'z') + "!";
+  std::vector<int32_t> ids;
+  for (const unsigned char c : prompt) ids.push_back(c);
+  Sampler sampler(static_cast<uint32_t>(server_.tokenizer().n_vocab()));
+  std::vector<PromptLogprob> expected;
+  FakeModel::State state;
+  std::vector<float> row(static_cast<size_t>(server_.tokenizer().n_vocab()));
+  for (uint32_t p = 0; p + 1 < ids.size(); ++p) {
+    state = server_.model().next(state, ids[p], p);
+    server_.model().logits(state, row);
+    ASSERT_TRUE(sampler.score(row, ids[p + 1], 3, expected.emplace_back()));
+  }
+  const auto close = [](const Json& told, float logprob) {
+    return std::abs(told.get<double>() - static_cast<double>(logprob)) < 1e-4;
+  };
+  for (const uint32_t max_tokens : {0u, 4u}) {
+    for (const bool as_ids : {false, true}) {
+      for (const uint32_t n : {1u, 2u}) {
+        Json body = {{"prompt", as_ids ? Json(ids) : Json(prompt)},
+                     {"max_tokens", max_tokens},
+                     {"echo", true},
+                     {"logprobs", 3},
+                     {"n", n},
+                     {"ignore_eos", true}};
+        const Json answer = server_.post("/v1/completions", body).json();
+        ASSERT_EQ(answer["choices"].size(), n);
+        for (const Json& choice : answer["choices"]) {
+          const Json& told = choice["logprobs"];
+          const size_t n_tokens = ids.size() + max_tokens;
+          for (const char* name : {"tokens", "token_logprobs", "top_logprobs", "text_offset"}) {
+            ASSERT_EQ(told[name].size(), n_tokens) << name;
+          }
+          EXPECT_TRUE(choice["text"].get<std::string>().starts_with(prompt));
+          EXPECT_TRUE(told["token_logprobs"][0].is_null());
+          EXPECT_TRUE(told["top_logprobs"][0].is_null());
+          for (size_t i = 1; i < ids.size(); ++i) {
+            EXPECT_TRUE(close(told["token_logprobs"][i], expected[i - 1].logprob)) << i;
+            double best = -1e9;
+            for (const auto& [token, logprob] : told["top_logprobs"][i].items()) {
+              best = std::max(best, logprob.get<double>());
+            }
+            EXPECT_TRUE(close(best, expected[i - 1].top[0].logprob)) << i;
+          }
+          EXPECT_EQ(told["text_offset"][8], 8);
+          // The two bytes of a letter are two tokens and one character.
+          EXPECT_EQ(told["text_offset"][11], 10);
+          EXPECT_EQ(answer["usage"]["completion_tokens"], max_tokens * n);
+        }
+        if (n > 1) continue;
+        body["stream"] = true;
+        const Response streamed = server_.post("/v1/completions", body);
+        const Json first = Json::parse(sse_data(streamed.body).front());
+        EXPECT_EQ(first["choices"][0]["text"], prompt);
+        EXPECT_EQ(first["choices"][0]["logprobs"]["token_logprobs"].size(), ids.size());
+        EXPECT_EQ(read_stream(streamed).logprobs[0].size(), ids.size() + max_tokens);
+      }
+    }
+  }
+  // The answer is the one without.
+  const Json plain = server_.post("/v1/completions", text(prompt, {{"max_tokens", 9}})).json();
+  Json body = text(prompt, {{"max_tokens", 9}, {"prompt_logprobs", 2}});
+  const Json scored = server_.post("/v1/completions", body).json();
+  EXPECT_EQ(scored["choices"][0]["text"], plain["choices"][0]["text"]);
+  EXPECT_FALSE(plain["choices"][0].contains("prompt_logprobs"));
+  const Json& told = scored["choices"][0]["prompt_logprobs"];
+  ASSERT_EQ(told.size(), ids.size());
+  EXPECT_TRUE(told[0].is_null());
+  for (size_t i = 1; i < ids.size(); ++i) {
+    const Json& own = told[i][std::to_string(ids[i])];
+    EXPECT_TRUE(close(own["logprob"], expected[i - 1].logprob)) << i;
+    EXPECT_EQ(own["rank"], expected[i - 1].rank);
+    EXPECT_TRUE(own["decoded_token"].is_string());
+    EXPECT_EQ(told[i].size(), expected[i - 1].rank <= 2 ? 2u : 3u);
+    const Json& best = told[i][std::to_string(expected[i - 1].top[0].token)];
+    EXPECT_EQ(best["rank"], 1);
+  }
+  const Json said =
+      server_.post("/v1/chat/completions", chat({{"prompt_logprobs", 0}, {"max_tokens", 2}}))
+          .json();
+  EXPECT_EQ(said["prompt_logprobs"].size(), chat_ids().size());
+  EXPECT_FALSE(said["choices"][0].contains("prompt_logprobs"));
+}
+
+TEST_F(Api, PromptLogprobsAreBounded) {
+  // 64 prompts of 1,500 tokens with 21 figures each.
+  Json body = {{"prompt", Json::array()}, {"max_tokens", 0}, {"prompt_logprobs", 20}};
+  for (int i = 0; i < 64; ++i) body["prompt"].push_back(std::string(1500, 'a'));
+  const Response refused = server_.post("/v1/completions", body);
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_EQ(refused.json()["error"]["param"], "prompt_logprobs");
+  EXPECT_EQ(error_object_fault(refused), "");
 }
 
 TEST_F(Api, StopStringsNeverAppear) {
@@ -453,6 +672,64 @@ TEST_F(Api, ThinkingAndToolCallsAreTakenApart) {
           .json();
   EXPECT_EQ(thinking["choices"][0]["message"]["content"], "");
   EXPECT_GT(thinking["usage"]["completion_tokens_details"]["reasoning_tokens"], 0);
+  // The end of a reasoning that nobody began, or began and left empty.
+  for (const bool enabled : {true, false}) {
+    const Json none =
+        server_
+            .post("/v1/chat/completions", chat({{"max_tokens", 4},
+                                                {"enable_thinking", enabled},
+                                                {"logit_bias", {{id_of("</think>"), 100}}}}))
+            .json();
+    EXPECT_FALSE(none["choices"][0]["message"].contains("reasoning_content"));
+    EXPECT_EQ(none["usage"]["completion_tokens_details"]["reasoning_tokens"], 0);
+  }
+}
+
+// A tool whose schema nests 32 objects, and what stands around it.
+TEST_F(Api, DeepToolSchemasPass) {
+  Json schema = {{"type", "string"}};
+  for (int i = 0; i < 32; ++i) {
+    schema = {{"type", "object"}, {"properties", {{"deeper", schema}}}};
+  }
+  const Json tool = {{"type", "function"},
+                     {"function", {{"name", "nest"}, {"parameters", schema}}}};
+  const Response response =
+      server_.post("/v1/chat/completions", chat({{"max_tokens", 2}, {"tools", {tool}}}));
+  EXPECT_EQ(response.status, 200) << response.body;
+}
+
+TEST(ApiNames, AModelsNameMayHoldASlash) {
+  TestServerOptions options;
+  options.name = "qwen/qwen3";
+  TestServer server(options);
+  for (const char* path : {"/v1/models/qwen/qwen3", "/v1/models/qwen%2Fqwen3",
+                           "/v1/models/qwen%2fqwen3/", "/models/qwen%2Fqwen3"}) {
+    const Response response = server.get(path);
+    EXPECT_EQ(response.status, 200) << path;
+    EXPECT_EQ(response.json()["id"], "qwen/qwen3") << path;
+  }
+  for (const char* path :
+       {"/v1/models/qwen", "/v1/models/qwen%252Fqwen3/x", "/v1/models/%2Fqwen3"}) {
+    EXPECT_EQ(server.get(path).status, 404) << path;
+  }
+}
+
+// One row a path: what it answers, with and without a base address that ends in /v1.
+TEST_F(Api, PathsWithSlashesAndWithoutVersion) {
+  for (const char* path : {"/v1/chat/completions", "/v1/chat/completions/", "/chat/completions",
+                           "/chat/completions/"}) {
+    const Json answer = server_.post(path, chat({{"max_tokens", 2}})).json();
+    EXPECT_EQ(answer["object"], "chat.completion") << path;
+  }
+  for (const char* path :
+       {"/v1/completions", "/v1/completions//", "/completions", "/completions/"}) {
+    const Json answer = server_.post(path, text("a", {{"max_tokens", 2}})).json();
+    EXPECT_EQ(answer["object"], "text_completion") << path;
+  }
+  for (const char* path : {"/v1/models", "/v1/models/", "/models", "/models/"}) {
+    EXPECT_EQ(server_.get(path).json()["object"], "list") << path;
+  }
+  EXPECT_EQ(server_.get("/models/fake").json()["id"], "fake");
 }
 
 TEST_F(Api, TokenizeDetokenizeTemplate) {
@@ -604,7 +881,8 @@ TEST(ApiStates, NumericFailureInMidStreamIsAnEvent) {
     const Stream stream = read_stream(response);
     if (stream.done) continue;
     ++n_events;
-    EXPECT_EQ(stream.error["code"], 500);
+    EXPECT_EQ(stream.error["type"], "server_error");
+    EXPECT_TRUE(stream.error["code"].is_null());
     EXPECT_EQ(stream.finish[0], "");
     EXPECT_EQ(response.field("transfer-encoding"), "chunked");
   }
@@ -662,6 +940,32 @@ TEST(ApiStates, PingsKeepASilentStreamAlive) {
   hold = false;
   const Response response = client.read_response();
   EXPECT_TRUE(read_stream(response).done);
+}
+
+TEST(ApiStates, PingsStandBetweenTokens) {
+  TestServerOptions options;
+  options.serve.http.ping_interval = std::chrono::milliseconds(150);
+  std::atomic<int> n_left{4};  // forwards before one that takes long
+  std::atomic<bool> hold{true};
+  options.model.after_forward = [&](size_t) {
+    if (--n_left != 0) return;
+    while (hold) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  TestServer server(options);
+  RawClient client(server.port());
+  client.send(post_request(
+      "/v1/completions",
+      dump_json(text("hello", {{"max_tokens", 8}, {"stream", true}, {"ignore_eos", true}}))));
+  // A comment line, which readers of event streams skip.
+  ASSERT_TRUE(client.read_until("3\r\n:\n\n\r\n"));
+  EXPECT_NE(client.buffer().find("data: {"), std::string::npos);
+  EXPECT_LT(client.buffer().find("data: {"), client.buffer().find("3\r\n:\n\n\r\n"));
+  hold = false;
+  const Response response = client.read_response();
+  EXPECT_NE(response.body.find("\n\n:\n\ndata: {"), std::string::npos);
+  const Stream stream = read_stream(response);
+  EXPECT_TRUE(stream.done);
+  EXPECT_EQ(stream.content[0], server.expected_text({'h', 'e', 'l', 'l', 'o'}, 8));
 }
 
 // 32 streams at once, each equal to its run alone.

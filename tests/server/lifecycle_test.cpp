@@ -435,7 +435,7 @@ TEST(Drain, AtTheDeadlineStreamsEndWithAnError) {
   EXPECT_EQ(response.body.find("[DONE]"), std::string::npos);
   const std::vector<std::string> events = sse_data(response.body);
   ASSERT_FALSE(events.empty());
-  EXPECT_EQ(parse_json(events.back())->at("error")["code"], 503);
+  EXPECT_EQ(parse_json(events.back())->at("error")["type"], "unavailable_error");
   EXPECT_EQ(process.wait_exit(milliseconds(2000)), 0);
 }
 

@@ -193,15 +193,35 @@ std::vector<RawCase> limit_cases() {
 
 std::vector<RawCase> routing_cases() {
   std::vector<RawCase> cases;
-  for (const char* path :
-       {"/nothing", "/v1", "/v1/", "/health/", "//health", "/v1//models", "/HEALTH",
-        "/v1/models/x/y", "/%2e%2e/health", "/..", "/../etc/passwd", "/assets/../../etc/passwd",
-        "/v1/chat/completions/", "/assets/nothing.js", "/v1/models/nothing", "/metrics/", "/slots",
-        "/completion"}) {
+  for (const char* path : {"/nothing",
+                           "/v1",
+                           "/v1/",
+                           "//health",
+                           "/v1//models",
+                           "/HEALTH",
+                           "/v1/models/x/y",
+                           "/v1/models/x%2Fy",
+                           "/models/x",
+                           "/%2e%2e/health",
+                           "/v1/..%2fhealth",
+                           "/%2f",
+                           "/%2Fhealth",
+                           "/..",
+                           "/../etc/passwd",
+                           "/assets/../../etc/passwd",
+                           "/assets/nothing.js",
+                           "/v1/models/nothing",
+                           "/v1/v1/models",
+                           "/slots",
+                           "/completion",
+                           "/chat"}) {
     add(cases, std::string("path ") + path, get_request(path), 404, false);
   }
-  for (const char* path : {"/v1/..%2fhealth", "/%00", "/health%0a", "/%5c", "/%2f", "/%", "/%1",
-                           "/%zz", "/%ff", "/%c3%a9"}) {
+  for (const char* path :
+       {"/health/", "/health///", "/metrics/", "/v1/models/", "/models", "/models/"}) {
+    add(cases, std::string("path ") + path, get_request(path), 200, false);
+  }
+  for (const char* path : {"/%00", "/health%0a", "/%5c", "/%", "/%1", "/%zz", "/%ff", "/%c3%a9"}) {
     add(cases, std::string("escape ") + path, get_request(path), 400, true);
   }
   for (const char* target : {"http://localhost/health", "*", "health", "localhost:80", "?x"}) {
@@ -209,7 +229,8 @@ std::vector<RawCase> routing_cases() {
   }
   add(cases, "escaped letter", get_request("/he%61lth"), 200, false);
   add(cases, "query is ignored", get_request("/health?a=b&c=%00"), 200, false);
-  for (const char* path : {kChat, kText, "/tokenize", "/detokenize", "/apply-template"}) {
+  for (const char* path : {kChat, kText, "/tokenize", "/detokenize", "/apply-template",
+                           "/v1/chat/completions/", "/chat/completions", "/completions/"}) {
     add(cases, std::string("GET ") + path, get_request(path), 405, false);
     add(cases, std::string("DELETE ") + path,
         std::string("DELETE ") + path + " HTTP/1.1\r\nHost: localhost\r\n\r\n", 405, false);
@@ -233,6 +254,14 @@ std::vector<RawCase> routing_cases() {
         typed("Content-Type: " + std::string(type) + "\r\n"), 415, true);
   }
   add(cases, "no content type", typed(""), 415, true);
+  for (const char* coding : {"gzip", "br", "deflate", "zstd", "x", "identity, gzip"}) {
+    add(cases, std::string("content coding ") + coding,
+        typed("Content-Type: application/json\r\nContent-Encoding: " + std::string(coding) +
+              "\r\n"),
+        415, true);
+  }
+  add(cases, "no content coding",
+      typed("Content-Type: application/json\r\nContent-Encoding: identity\r\n"), 200, false);
   add(cases, "two content types",
       typed("Content-Type: application/json\r\nContent-Type: application/json\r\n"), 415, true);
   for (const char* type : {"application/json", "Application/JSON",
@@ -291,7 +320,7 @@ std::vector<RawCase> json_cases() {
   }
   post("zero byte", std::string("{\"content\":\"a\0b\"}", 17));
   post("zero byte after", std::string("{\"content\":\"a\"}\0x", 17));
-  for (const size_t depth : {65, 3000, 100000}) {
+  for (const size_t depth : {257, 3000, 100000}) {
     post("arrays in an unknown field " + std::to_string(depth),
          "{\"content\":\"a\",\"x\":" + repeat("[", depth) + repeat("]", depth) + "}");
     post("objects in an unknown field " + std::to_string(depth),
@@ -299,7 +328,7 @@ std::vector<RawCase> json_cases() {
     post("open arrays " + std::to_string(depth), repeat("[", depth));
     post("open objects " + std::to_string(depth), repeat("{\"a\":", depth));
   }
-  post("depth 64", "{\"content\":\"a\",\"x\":" + repeat("[", 63) + repeat("]", 63) + "}", 200);
+  post("depth 256", "{\"content\":\"a\",\"x\":" + repeat("[", 255) + repeat("]", 255) + "}", 200);
   post("unknown fields", "{\"content\":\"a\",\"x\":1,\"y\":[1,2,{}]}", 200);
   post("a long number", "{\"content\":\"a\",\"x\":" + repeat("1", 100000) + "}", 400);
   post("escapes", "{\"content\":\"\\u00e9\\ud83d\\ude00\\n\"}", 200);
@@ -361,9 +390,9 @@ std::vector<RawCase> field_cases() {
   chat(hi + ",\"top_logprobs\":1");
   chat(hi + ",\"logprobs\":1");
   chat(hi + ",\"stop\":1");
-  chat(hi + ",\"stop\":\"\"");
+  chat(hi + ",\"stop\":\"\"", 200);
   chat(hi + ",\"stop\":[1]");
-  chat(hi + ",\"stop\":[\"a\",\"\"]");
+  chat(hi + ",\"stop\":[\"a\",\"\"]", 200);
   chat(hi + ",\"stop\":[" + repeat("\"a\",", 16) + "\"a\"]");
   chat(hi + ",\"stop\":[" + repeat("\"a\",", 15) + "\"a\"]", 200);
   chat(hi + ",\"stop\":\"" + repeat("a", 257) + "\"");
@@ -399,9 +428,11 @@ std::vector<RawCase> field_cases() {
   chat(hi + ",\"reasoning_effort\":\"huge\"");
   chat(hi + ",\"reasoning_effort\":\"none\"", 200);
   chat(hi + ",\"chat_template_kwargs\":{\"enable_thinking\":\"no\"}");
-  chat(hi + ",\"chat_template_kwargs\":{\"enable_thinking\":false,\"tokenize\":true}", 200);
+  chat(hi + ",\"chat_template_kwargs\":{\"enable_thinking\":false,\"tokenize\":true}");
   chat(hi + ",\"thinking\":{\"type\":\"disabled\"}", 200);
-  chat(hi + ",\"thinking\":true");
+  chat(hi + ",\"thinking\":true", 200);
+  chat(hi + ",\"thinking\":1");
+  chat(hi + ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":100}");
   chat(hi + ",\"think\":0");
   chat(hi + ",\"seed\":1.5");
   chat(hi + ",\"seed\":\"a\"");
@@ -430,10 +461,18 @@ std::vector<RawCase> field_cases() {
   text(prompt + ",\"suffix\":\"x\"");
   text(prompt + ",\"logprobs\":21");
   text(prompt + ",\"logprobs\":true");
-  text(prompt + ",\"logprobs\":2,\"echo\":true");
+  text(prompt + ",\"logprobs\":2,\"echo\":true", 200);
+  text(prompt + ",\"logprobs\":2,\"echo\":true,\"stream\":true,\"n\":2");
+  text(prompt + ",\"prompt_logprobs\":2", 200);
+  text(prompt + ",\"prompt_logprobs\":2,\"stream\":true");
+  text(prompt + ",\"prompt_logprobs\":-1");
+  text(prompt + ",\"stop_token_ids\":[99999999]");
+  text(prompt + ",\"stop_token_ids\":[" + repeat("1,", 1024) + "1]");
+  text(prompt + ",\"min_tokens\":2");
+  text(prompt + ",\"bad_words\":[" + repeat("\"a\",", 256) + "\"a\"]");
   text(prompt + ",\"logprobs\":2", 200);
   text(prompt + ",\"echo\":true", 200);
-  text("\"n_predict\":0," + prompt);
+  text("\"n_predict\":0," + prompt, 200);
   add(cases, "n_predict -1 with a stop",
       post_request(
           kText, "{\"prompt\":\"hi\",\"n_predict\":-1,\"logit_bias\":{\"1\":1},\"max_tokens\":2}"),

@@ -7,6 +7,7 @@
 
 #include "fuzz/request_properties.h"
 #include "server/openai_request.h"
+#include "server/openai_sampling.h"
 
 namespace floe {
 namespace {
@@ -43,15 +44,7 @@ TEST(RequestSchema, EveryFieldAtItsBounds) {
   for (const RequestField& field : request_fields()) {
     const std::string name(field.name);
     for (const bool chat : {true, false}) {
-      if (!(chat ? field.chat : field.completions)) {
-        // Not a field here: ignored, whatever it holds.
-        Json body = chat ? chat_body() : text_body();
-        body[name] = "nonsense";
-        if (name != "logprobs") {
-          EXPECT_TRUE(parse(chat, body).ok()) << name;
-        }
-        continue;
-      }
+      if (!(chat ? field.chat : field.completions)) continue;
       const auto expect = [&](const Json& value, bool fine) {
         EXPECT_EQ(accepted(chat, name, value), fine) << name << " = " << value.dump();
         ++n_checks;
@@ -69,8 +62,6 @@ TEST(RequestSchema, EveryFieldAtItsBounds) {
       }
       expect(true, false);
       const bool integer = field.type == RequestField::Type::integer;
-      // Zero means nothing to n_predict.
-      const bool hole_at_zero = name == "n_predict";
       // More top_logprobs than none needs logprobs as well.
       const bool needs_more = name == "top_logprobs";
       expect(integer ? Json(static_cast<int64_t>(field.min)) : Json(field.min), true);
@@ -80,10 +71,8 @@ TEST(RequestSchema, EveryFieldAtItsBounds) {
       // Beyond 2^53 the next number is not the next integer.
       expect(integer ? Json(static_cast<int64_t>(field.max) + 2) : Json(field.max + 0.1), false);
       if (integer) expect(field.min + 0.5, false);
-      if (hole_at_zero) expect(0, false);
       const auto in_range = [&](double v) {
-        return v >= field.min && v <= field.max && !(hole_at_zero && v == 0) &&
-               !(needs_more && v > 0);
+        return v >= field.min && v <= field.max && !(needs_more && v > 0);
       };
       for (const double huge : {2147483648.0, -2147483648.0, 9.3e18, -9.3e18, 1e308, -1e308}) {
         expect(huge, in_range(huge));
@@ -189,7 +178,11 @@ TEST(RequestSchema, Aliases) {
   };
   EXPECT_EQ(with(R"({"max_completion_tokens":5})").max_tokens, 5u);
   EXPECT_EQ(with(R"({"n_predict":5})").max_tokens, 5u);
-  EXPECT_EQ(with(R"({"n_predict":-1})").max_tokens, UINT32_MAX);
+  EXPECT_EQ(with(R"({"max_new_tokens":5})").max_tokens, 5u);
+  EXPECT_EQ(with(R"({"num_predict":5})").max_tokens, 5u);
+  EXPECT_EQ(with(R"({"max_output_tokens":5})").max_tokens, 5u);
+  EXPECT_EQ(with(R"({"max_tokens":0})").max_tokens, 0u);
+  EXPECT_EQ(with(R"({"n_cmpl":3})").n, 3u);
   EXPECT_EQ(with(R"({"max_tokens":9007199254740992})").max_tokens, UINT32_MAX);
   EXPECT_EQ(with(R"({"repetition_penalty":1.5})").sampling.repetition_penalty, 1.5f);
   EXPECT_EQ(with(R"({"top_k":-1})").sampling.top_k, 0u);
@@ -197,15 +190,215 @@ TEST(RequestSchema, Aliases) {
   for (const char* off :
        {R"({"reasoning_effort":"none"})", R"({"chat_template_kwargs":{"enable_thinking":false}})",
         R"({"chat_template_kwargs":{"thinking":false}})", R"({"thinking":{"type":"disabled"}})",
-        R"({"think":false})"}) {
+        R"({"think":false})", R"({"think":"none"})", R"({"enable_thinking":false})",
+        R"({"thinking":false})", R"({"reasoning":{"effort":"none"}})",
+        R"({"reasoning":{"enabled":false}})",
+        R"({"chat_template_kwargs":{"reasoning_effort":"none"}})"}) {
     EXPECT_EQ(with(off).chat_options.enable_thinking, false) << off;
   }
   for (const char* on :
        {R"({"reasoning_effort":"low"})", R"({"chat_template_kwargs":{"enable_thinking":true}})",
-        R"({"thinking":{"type":"enabled","budget_tokens":100}})", R"({"think":true})"}) {
+        R"({"thinking":{"type":"enabled"}})", R"({"thinking":{"type":"enabled","x":null}})",
+        R"({"think":true})", R"({"think":"high"})", R"({"enable_thinking":true})",
+        R"({"reasoning":{"effort":"high"}})"}) {
     EXPECT_EQ(with(on).chat_options.enable_thinking, true) << on;
   }
   EXPECT_EQ(with("{}").chat_options.enable_thinking, std::nullopt);
+  EXPECT_FALSE(with("{}").chat_options.preserve_reasoning);
+  EXPECT_TRUE(with(R"({"chat_template_kwargs":{"preserve_thinking":true}})")
+                  .chat_options.preserve_reasoning);
+  EXPECT_TRUE(
+      with(R"({"chat_template_kwargs":{"clear_thinking":false}})").chat_options.preserve_reasoning);
+  EXPECT_FALSE(
+      with(R"({"chat_template_kwargs":{"clear_thinking":true}})").chat_options.preserve_reasoning);
+}
+
+// Everything that the rest of the server reads of a request.
+Json summary(const GenerationRequest& r) {
+  const SamplingParams& s = r.sampling;
+  Json messages = Json::array();
+  for (const ChatMessage& message : r.messages) {
+    messages.push_back({message.role, message.content, message.tool_calls.size()});
+  }
+  return {{"model", r.model},
+          {"messages", messages},
+          {"prompts", r.prompts.size()},
+          {"tools", r.chat_options.tools},
+          {"thinking",
+           r.chat_options.enable_thinking ? Json(*r.chat_options.enable_thinking) : Json(nullptr)},
+          {"preserve", r.chat_options.preserve_reasoning},
+          {"generation", r.chat_options.add_generation_prompt},
+          {"echo", r.echo},
+          {"special", r.add_special_tokens},
+          {"temperature", s.temperature},
+          {"top", {s.top_k, s.top_p, s.min_p}},
+          {"penalties",
+           {s.repetition_penalty, s.frequency_penalty, s.presence_penalty, s.repeat_last_n}},
+          {"bias", s.logit_bias},
+          {"logprobs", {s.logprobs, s.top_logprobs}},
+          {"prompt_logprobs", r.prompt_logprobs ? Json(*r.prompt_logprobs) : Json(nullptr)},
+          {"seed", {r.seed_given, s.seed}},
+          {"max_tokens", {r.max_tokens, s.min_tokens}},
+          {"n", r.n},
+          {"prediction", r.prediction},
+          {"drafts", r.max_draft_tokens},
+          {"stop", {r.stop, r.stop_token_ids, r.bad_words, r.ignore_eos}},
+          {"stream", {r.stream, r.include_usage, r.timings_per_token, r.parallel_tool_calls}}};
+}
+
+// One row a field: values that ask for nothing give the request that the field's absence gives.
+TEST(RequestSchema, ValuesThatAskForNothing) {
+  struct Case {
+    const char* name;
+    std::vector<const char*> values;
+    bool chat = true;
+    bool completions = true;
+  };
+  const Case cases[] = {
+      {"model", {R"("")"}},
+      {"n", {"1", "1.0"}},
+      {"n_cmpl", {"1"}},
+      {"best_of", {"1", "1.0"}},
+      {"max_tokens", {"-1", "-1.0"}},
+      {"max_completion_tokens", {"-1"}},
+      {"max_output_tokens", {"-1"}},
+      {"max_new_tokens", {"-1"}},
+      {"n_predict", {"-1"}},
+      {"num_predict", {"-1"}},
+      {"min_tokens", {"0", "0.0"}},
+      {"temperature", {"1", "1.0"}},
+      {"top_p", {"1", "1.0"}},
+      {"top_k", {"0", "-1", "0.0"}},
+      {"min_p", {"0", "0.0"}},
+      {"frequency_penalty", {"0"}},
+      {"presence_penalty", {"0"}},
+      {"repeat_penalty", {"1"}},
+      {"repetition_penalty", {"1"}},
+      {"seed", {"-1", "-1.0"}},
+      {"stop", {R"("")", "[]", R"([""])", "[null]"}},
+      {"stop_token_ids", {"[]"}},
+      {"bad_words", {"[]", R"("")", R"([""])"}},
+      {"logit_bias", {"{}", "[]"}},
+      {"logprobs", {"false"}},
+      {"logprobs", {"0"}, true, false},
+      {"top_logprobs", {"0"}},
+      {"prompt_logprobs", {"false"}},
+      {"stream", {"false"}},
+      {"stream_options",
+       {"{}", R"({"include_usage":false})", R"({"include_usage":null})",
+        R"({"continuous_usage_stats":false})", R"({"include_obfuscation":false})"}},
+      {"echo", {"false"}},
+      {"suffix", {R"("")"}},
+      {"ignore_eos", {"false"}},
+      {"add_special_tokens", {"true"}, false, true},
+      {"add_special_tokens", {"false"}, true, false},
+      {"timings_per_token", {"false"}},
+      {"speculative.n_max", {"-1", "32", "1000"}},
+      {"prediction", {R"({"type":"content","content":""})", R"({"type":"content","content":[]})"}},
+      {"response_format", {"{}", R"({"type":"text"})"}},
+      {"tools", {"[]"}},
+      {"tool_choice",
+       {R"("auto")", R"("none")", R"({"type":"auto"})", R"({"type":"none"})"},
+       true,
+       false},
+      {"tool_choice", {R"("auto")", R"("none")"}, false, true},
+      {"parallel_tool_calls", {"true"}},
+      {"add_generation_prompt", {"true"}},
+      {"reasoning_effort", {R"("")", R"("auto")", R"("default")"}},
+      {"reasoning", {"{}"}},
+      {"reasoning", {R"({"effort":null})", R"({"exclude":false})"}, true, false},
+      {"thinking", {"{}"}},
+      {"thinking", {R"({"type":"auto"})"}, true, false},
+      {"chat_template_kwargs", {"{}"}},
+      {"chat_template_kwargs", {R"({"enable_thinking":null})", R"({"x":null})"}, true, false},
+      {"functions", {"[]"}, true, false},
+      {"function_call", {R"("none")", R"("auto")"}, true, false},
+      {"modalities", {R"(["text"])", "[]"}, true, false},
+      {"verbosity", {R"("medium")"}, true, false},
+      {"reasoning_format", {R"("auto")", R"("deepseek")"}, true, false},
+      {"truncation", {R"("disabled")"}},
+      {"typical_p", {"1", "1.0"}},
+      {"mirostat", {"0"}},
+      {"top_n_sigma", {"-1", "0"}},
+      {"thinking_token_budget", {"-1"}},
+      {"skip_special_tokens", {"true"}},
+      {"structured_outputs", {"{}"}},
+      {"guided_choice", {"[]"}},
+      {"grammar", {R"("")"}},
+  };
+  for (const Case& c : cases) {
+    for (const bool chat : {true, false}) {
+      if (!(chat ? c.chat : c.completions)) continue;
+      const Json base = chat ? chat_body() : text_body();
+      const Json absent = summary(parse(chat, base).value());
+      std::vector<const char*> values = c.values;
+      values.push_back("null");
+      for (const char* value : values) {
+        Json body = base;
+        body[c.name] = Json::parse(value);
+        const auto result = parse(chat, body);
+        ASSERT_TRUE(result.ok()) << c.name << " = " << value << ": " << result.error().message;
+        EXPECT_EQ(summary(result.value()), absent) << c.name << " = " << value;
+      }
+    }
+  }
+  // An absent value of one field does not undo another.
+  Json body = text_body();
+  body.update(Json::parse(R"({"max_tokens":5,"n_predict":-1,"max_completion_tokens":null})"));
+  EXPECT_EQ(parse(false, body).value().max_tokens, 5u);
+  // Nor the server's own default.
+  RequestContext context = kContext;
+  context.default_max_tokens = 99;
+  body = text_body();
+  body["n_predict"] = -1;
+  EXPECT_EQ(parse_completion_request(body, context).value().max_tokens, 99u);
+}
+
+TEST(RequestSchema, SeedsAreIntegersHoweverWritten) {
+  for (const auto& [text, seed] :
+       std::vector<std::pair<const char*, uint64_t>>{{"1", 1},
+                                                     {"1.0", 1},
+                                                     {"0", 0},
+                                                     {"0.0", 0},
+                                                     {"-5", static_cast<uint64_t>(-5)},
+                                                     {"-5.0", static_cast<uint64_t>(-5)},
+                                                     {"18446744073709551615", UINT64_MAX}}) {
+    Json body = text_body();
+    body["seed"] = Json::parse(text);
+    const auto result = parse(false, body);
+    ASSERT_TRUE(result.ok()) << text;
+    EXPECT_TRUE(result.value().seed_given) << text;
+    EXPECT_EQ(result.value().sampling.seed, seed) << text;
+  }
+  for (const char* text : {"1.5", "1e300", "\"1\"", "true", "[]"}) {
+    EXPECT_FALSE(accepted(false, "seed", Json::parse(text))) << text;
+  }
+}
+
+TEST(RequestSchema, TokensThatEndAndWordsThatAreBanned) {
+  Json body = text_body();
+  body.update(Json::parse(
+      R"({"stop_token_ids":[1,299,7.0],"bad_words":["a","b c"],"min_tokens":3,"max_new_tokens":9,
+          "prompt_logprobs":4,"add_special_tokens":false})"));
+  const auto result = parse(false, body);
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  EXPECT_EQ(result.value().stop_token_ids, (std::vector<int32_t>{1, 299, 7}));
+  EXPECT_EQ(result.value().bad_words, (std::vector<std::string>{"a", "b c"}));
+  EXPECT_EQ(result.value().sampling.min_tokens, 3u);
+  EXPECT_EQ(result.value().max_tokens, 9u);
+  EXPECT_EQ(result.value().prompt_logprobs, 4u);
+  EXPECT_FALSE(result.value().add_special_tokens);
+  for (const char* ids : {"[300]", "[-1]", "[1.5]", R"(["1"])", "1", R"("a")", "{}"}) {
+    EXPECT_FALSE(accepted(false, "stop_token_ids", Json::parse(ids))) << ids;
+  }
+  for (const char* words : {"[1]", "1", "{}", R"(["a",[]])"}) {
+    EXPECT_FALSE(accepted(false, "bad_words", Json::parse(words))) << words;
+  }
+  EXPECT_FALSE(accepted(false, "prompt_logprobs", true));
+  EXPECT_FALSE(accepted(false, "prompt_logprobs", -1));
+  EXPECT_FALSE(accepted(false, "prompt_logprobs", 21));
+  body["min_tokens"] = 10;
+  EXPECT_EQ(parse(false, body).error().param, "min_tokens");
 }
 
 TEST(RequestSchema, PromptsInAllTheirForms) {

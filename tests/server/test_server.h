@@ -59,6 +59,7 @@ struct TestServerOptions {
   bool load = true;  // false: stays "Loading model"
   bool chat = true;  // false: a vocabulary without chat markers
   double stall_seconds = 60.0;
+  std::string name = "fake";
 
   TestServerOptions();
 };

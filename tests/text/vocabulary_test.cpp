@@ -1,6 +1,7 @@
 // Vocabularies as model files state them.
 #include "text/vocabulary.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -91,6 +92,32 @@ TEST(LoadVocabulary, FilesWithoutVocabularySayHowToGoOn) {
   expect_refused(file, "tokenizer.ggml.model is absent");
 }
 
+TEST(LoadVocabulary, IdsOfNoTokenAreAbsent) {
+  for (const char* name : {"bos", "eos", "eot", "eom", "unknown", "padding"}) {
+    const std::string key = fmt::format("tokenizer.ggml.{}_token_id", name);
+    using Add = std::function<void(GgufHeaderBuilder&)>;
+    const Add writers[] = {
+        [&](GgufHeaderBuilder& header) { header.add_u32(key, 4294967295u); },
+        [&](GgufHeaderBuilder& header) { header.add_i32(key, -1); },
+        [&](GgufHeaderBuilder& header) { header.add_i32(key, -5); },
+        [&](GgufHeaderBuilder& header) { header.add_u32(key, 100000); },
+    };
+    for (const Add& write : writers) {
+      FileSays file;
+      file.more = write;
+      const auto tokenizer = file.load();
+      ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+      EXPECT_EQ((*tokenizer)->bos_id(), -1);
+      EXPECT_EQ((*tokenizer)->eos_id(), -1);
+      // Found by what it spells.
+      EXPECT_TRUE((*tokenizer)->is_end_of_generation((*tokenizer)->eot_id()));
+      EXPECT_EQ((*tokenizer)->unknown_id(), -1);
+      EXPECT_EQ((*tokenizer)->pad_id(), -1);
+      EXPECT_EQ((*tokenizer)->encode("hello", true, false).size(), 1u);
+    }
+  }
+}
+
 TEST(LoadVocabulary, RefusesWrongTypesAndRanges) {
   FileSays file;
   file.vocabulary.model = "bert";
@@ -99,14 +126,6 @@ TEST(LoadVocabulary, RefusesWrongTypesAndRanges) {
   file.with_merges = false;
   expect_refused(file, "tokenizer.ggml.merges");
   file = {};
-  file.more = [](GgufHeaderBuilder& header) {
-    header.add_u32("tokenizer.ggml.bos_token_id", 100000);
-  };
-  expect_refused(file, "tokenizer.ggml.bos_token_id");
-  file.more = [](GgufHeaderBuilder& header) {
-    header.add_i32("tokenizer.ggml.padding_token_id", -5);
-  };
-  expect_refused(file, "tokenizer.ggml.padding_token_id");
   file.more = [](GgufHeaderBuilder& header) {
     header.add_string("tokenizer.ggml.eos_token_id", "x");
   };
