@@ -83,7 +83,7 @@ Result<void> run(Model& model, const SpecPrompt& prompt, RouterHistory& history,
   const uint32_t n_all = n_prompt + kNewTokens;
   ForwardLimits limits{n_prompt, 1, n_all};
   FLOE_TRY_VOID(model.reserve(limits));
-  FLOE_TRY(KvCache cache, KvCache::create(model.kv_layout(), n_all, KvType::F16));
+  FLOE_TRY(const std::unique_ptr<KvCache> cache, model.make_cache({n_all, KvType::F16}));
   std::vector<uint32_t> slots(n_all);
   for (uint32_t i = 0; i < n_all; ++i) slots[i] = i;
   const SequenceSlots sequence{slots};
@@ -99,7 +99,7 @@ Result<void> run(Model& model, const SpecPrompt& prompt, RouterHistory& history,
       rows.push_back({tokens[p], p, 0, p + 1 == tokens.size()});
     }
     routing.clear();
-    const ForwardOutput output = model.forward({rows, {&sequence, 1}, 0, &routing}, cache);
+    const ForwardOutput output = model.forward({rows, {&sequence, 1}, *cache, 0, &routing});
     const auto n_rows = static_cast<uint32_t>(rows.size());
     choices.append(routing, n_rows);
     if (first != 0) history.commit(memory, routing, n_rows, 0, n_rows);

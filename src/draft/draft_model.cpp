@@ -13,8 +13,12 @@ Result<std::unique_ptr<Drafter>> ModelDrafter::create(Model& model, const Model&
   forward_limits.max_logit_rows = limits.max_sequences;
   forward_limits.max_context = limits.max_context;
   FLOE_TRY_VOID(model.reserve(forward_limits));
-  const std::vector<KvLayerSpec> layout = model.kv_layout();
-  FLOE_TRY(KvCache cache, KvCache::create(layout, n_slots, limits.kv_types));
+  if (model.cache_bytes(limits.kv_types).per_state != 0) {
+    return model_error(
+        "{}: expected a draft model without recurrent layers, which take no guess back",
+        model.info().name);
+  }
+  FLOE_TRY(std::unique_ptr<KvCache> cache, model.make_cache({n_slots, limits.kv_types}));
   return std::unique_ptr<Drafter>(new ModelDrafter(model, std::move(cache), limits));
 }
 

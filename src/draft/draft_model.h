@@ -21,16 +21,16 @@ class ModelDrafter final : public LayerDrafter {
   DraftSource source() const override { return DraftSource::draft_model; }
 
  private:
-  ModelDrafter(Model& model, KvCache cache, const DraftLimits& limits)
-      : LayerDrafter(limits, {}, model.info().n_vocab, {}),
+  ModelDrafter(Model& model, std::unique_ptr<KvCache> cache, const DraftLimits& limits)
+      : LayerDrafter(limits, {}, *cache, model.info().n_vocab, {}),
         model_(model),
         cache_(std::move(cache)) {}
   ForwardOutput forward(const ForwardBatch& batch, const float*, bool) override {
-    return model_.forward(batch, cache_);
+    return model_.forward(batch);
   }
 
   Model& model_;
-  KvCache cache_;
+  std::unique_ptr<KvCache> cache_;
 };
 
 }  // namespace floe

@@ -9,17 +9,16 @@ Result<std::unique_ptr<Drafter>> Eagle3Drafter::create(Eagle3Head& head, uint32_
   forward_limits.max_logit_rows = limits.max_sequences;
   forward_limits.max_context = limits.max_context;
   FLOE_TRY_VOID(head.reserve(forward_limits));
-  const std::vector<KvLayerSpec> layout = head.kv_layout();
-  FLOE_TRY(KvCache cache, KvCache::create(layout, n_slots, limits.kv_types));
+  FLOE_TRY(std::unique_ptr<KvCache> cache, head.make_cache({n_slots, limits.kv_types}));
   const RowFeatures features{head.taps_dim(), head.hidden_dim(), 1};
   FLOE_TRY(HugeBuffer memory, HugeBuffer::allocate(memory_bytes(limits, features)));
   return std::unique_ptr<Drafter>(
       new Eagle3Drafter(head, std::move(cache), limits, std::move(memory)));
 }
 
-Eagle3Drafter::Eagle3Drafter(Eagle3Head& head, KvCache cache, const DraftLimits& limits,
-                             HugeBuffer memory)
-    : LayerDrafter(limits, {head.taps_dim(), head.hidden_dim(), 1}, head.n_vocab(),
+Eagle3Drafter::Eagle3Drafter(Eagle3Head& head, std::unique_ptr<KvCache> cache,
+                             const DraftLimits& limits, HugeBuffer memory)
+    : LayerDrafter(limits, {head.taps_dim(), head.hidden_dim(), 1}, *cache, head.n_vocab(),
                    std::move(memory)),
       head_(head),
       cache_(std::move(cache)) {
@@ -37,8 +36,8 @@ ForwardOutput Eagle3Drafter::forward(const ForwardBatch& batch, const float* hid
   for (ForwardRow& row : rows_) --row.position;
   slots_.assign(batch.sequences.begin(), batch.sequences.end());
   for (SequenceSlots& sequence : slots_) sequence.slots = sequence.slots.subspan(1);
-  return head_.forward({rows_, slots_}, hidden,
-                       chained ? Eagle3Head::Features::own : Eagle3Head::Features::taps, cache_);
+  return head_.forward({rows_, slots_, batch.cache}, hidden,
+                       chained ? Eagle3Head::Features::own : Eagle3Head::Features::taps);
 }
 
 }  // namespace floe

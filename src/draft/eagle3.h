@@ -26,12 +26,13 @@ class Eagle3Drafter final : public LayerDrafter {
   DraftSource source() const override { return DraftSource::eagle3; }
 
  private:
-  Eagle3Drafter(Eagle3Head& head, KvCache cache, const DraftLimits& limits, HugeBuffer memory);
+  Eagle3Drafter(Eagle3Head& head, std::unique_ptr<KvCache> cache, const DraftLimits& limits,
+                HugeBuffer memory);
   const float* features_of(const CommittedRows& rows) const override;
   ForwardOutput forward(const ForwardBatch& batch, const float* hidden, bool chained) override;
 
   Eagle3Head& head_;
-  KvCache cache_;
+  std::unique_ptr<KvCache> cache_;
   std::vector<ForwardRow> rows_;  // of a batch, as the head counts positions
   std::vector<SequenceSlots> slots_;
 };

@@ -25,9 +25,10 @@ uint64_t LayerDrafter::memory_bytes(const DraftLimits& limits, const RowFeatures
          sizeof(float);
 }
 
-LayerDrafter::LayerDrafter(const DraftLimits& limits, const RowFeatures& features,
+LayerDrafter::LayerDrafter(const DraftLimits& limits, const RowFeatures& features, KvCache& cache,
                            uint32_t n_logits, HugeBuffer memory)
     : features_(features),
+      cache_(cache),
       n_logits_(n_logits),
       max_batch_rows_(limits.max_step_rows),
       sequences_(limits.max_sequences),
@@ -210,7 +211,7 @@ void LayerDrafter::run_staged(TokenChooser* chooser, bool chained) {
     const std::span<const ForwardRow> batch =
         std::span(rows_).subspan(begin, std::min<size_t>(max_batch_rows_, rows_.size() - begin));
     const ForwardOutput output =
-        forward({batch, slots_, n_logits_},
+        forward({batch, slots_, cache_, n_logits_},
                 takes_hidden() ? staged_ + begin * staged_dim(chained) : nullptr, chained);
     count_reads(output.ledger);
     for (size_t i = 0; i < output.n_logit_rows; ++i) {

@@ -50,9 +50,10 @@ class LayerDrafter : public Drafter {
   uint32_t n_settled(SequenceId id, uint32_t n_cached) const override;
 
  protected:
-  // n_logits: of one row of forward()'s logits. memory: memory_bytes() of it.
-  LayerDrafter(const DraftLimits& limits, const RowFeatures& features, uint32_t n_logits,
-               HugeBuffer memory);
+  // cache: where the layers cache, with the trunk's slot numbers. n_logits: of one row of
+  // forward()'s logits. memory: memory_bytes() of it.
+  LayerDrafter(const DraftLimits& limits, const RowFeatures& features, KvCache& cache,
+               uint32_t n_logits, HugeBuffer memory);
   static uint64_t memory_bytes(const DraftLimits& limits, const RowFeatures& features);
 
   // The features that committed rows give to the rows after them: f32 [n_rows][trunk_dim].
@@ -104,6 +105,7 @@ class LayerDrafter : public Drafter {
   void count_reads(const ByteLedger& ledger);
 
   const RowFeatures features_;
+  KvCache& cache_;
   const uint32_t n_logits_;
   const uint32_t max_batch_rows_;
   std::vector<Sequence> sequences_;  // [max_sequences]

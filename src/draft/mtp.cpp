@@ -18,7 +18,7 @@ Result<std::unique_ptr<Drafter>> MtpDrafter::create(Model& trunk, KvCache& cache
 }
 
 ForwardOutput MtpDrafter::forward(const ForwardBatch& batch, const float* hidden, bool) {
-  return trunk_.forward_mtp(batch, hidden, cache_);
+  return trunk_.forward_mtp(batch, hidden);
 }
 
 }  // namespace floe

@@ -5,7 +5,7 @@
 // trunk's hidden state of p - 1 and predicts the token of p + 1; in a chain it takes the hidden
 // state that it gave itself. Where the hidden state is not at hand (position 0, and the first
 // position behind a shared prefix) it is zeros. The head works in the trunk's workspace and caches
-// in its planes of the trunk's cache.
+// in the trunk's cache, whose slots have room for what the head keeps of a token.
 #include <memory>
 #include <utility>
 
@@ -28,9 +28,7 @@ class MtpDrafter final : public LayerDrafter {
  private:
   MtpDrafter(Model& trunk, KvCache& cache, const DraftLimits& limits, uint32_t n_vocab,
              HugeBuffer memory)
-      : LayerDrafter(limits, features(trunk), n_vocab, std::move(memory)),
-        trunk_(trunk),
-        cache_(cache) {}
+      : LayerDrafter(limits, features(trunk), cache, n_vocab, std::move(memory)), trunk_(trunk) {}
   static RowFeatures features(const Model& trunk) {
     return {trunk.info().hidden_dim, trunk.info().hidden_dim};
   }
@@ -38,7 +36,6 @@ class MtpDrafter final : public LayerDrafter {
   bool shares_head() const override { return true; }
 
   Model& trunk_;
-  KvCache& cache_;
 };
 
 }  // namespace floe

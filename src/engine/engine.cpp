@@ -178,8 +178,8 @@ ForwardOutput Engine::Impl::forward(std::span<const PlannedRows> plan) {
     n_logit_rows += planned.n_logit_rows();
   }
   const int64_t begin_ns = clock_.now_ns();
-  const ForwardBatch batch{rows_, slots_, 0, verify_.active() ? &routing_ : nullptr};
-  const ForwardOutput output = model_.forward(batch, *cache_);
+  const ForwardBatch batch{rows_, slots_, *cache_, 0, verify_.active() ? &routing_ : nullptr};
+  const ForwardOutput output = model_.forward(batch);
   now_ns_ = clock_.now_ns();
   FLOE_CHECK(output.n_logit_rows == n_logit_rows);
   count_step(output, plan, begin_ns);
@@ -431,8 +431,11 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options, Mod
   }
   const auto n_slots = static_cast<uint32_t>(n_blocks * kKvBlockTokens);
   n_context = std::min(n_context, n_slots);
-  FLOE_TRY(KvCache created, KvCache::create(model.kv_layout(), n_slots, options.kv_types));
-  auto cache = std::make_unique<KvCache>(std::move(created));
+  if (model.cache_bytes(options.kv_types).per_state != 0) {
+    return model_error("{}: expected a model without recurrent layers, whose states are not kept",
+                       model.info().name);
+  }
+  FLOE_TRY(std::unique_ptr<KvCache> cache, model.make_cache({n_slots, options.kv_types}));
   ForwardLimits limits{Scheduler::max_rows(options),
                        options.max_sequences + options.max_prompt_logit_rows, n_context};
   std::vector<std::unique_ptr<Drafter>> drafters;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/packed_matrix.h"
+#include "quant/kv_type.h"
 
 namespace floe {
 
@@ -43,14 +44,6 @@ struct ActivationRows {
             q8 == nullptr ? nullptr : q8 + first_row * (stride / kActivationBlockCols)};
   }
 };
-
-// How the cache keeps a vector. Q8_0: per 32 values an f16 scale and 32 signed bytes, 34 bytes as
-// in GGUF; the last block of a vector whose length is no multiple of 32 is filled up with zeros.
-enum class KvType : uint8_t { F32, F16, Q8_0 };
-inline constexpr size_t kv_vector_bytes(KvType type, uint32_t dim) {
-  if (type == KvType::Q8_0) return size_t{(dim + 31) / 32} * 34;
-  return size_t{dim} * (type == KvType::F32 ? 4 : 2);
-}
 
 // Cached vectors of one head: vector of slot s starts at base + s * stride_bytes.
 struct KvPlane {

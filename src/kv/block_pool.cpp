@@ -1,5 +1,7 @@
 #include "kv/block_pool.h"
 
+#include "base/error.h"
+
 namespace floe {
 
 KvBlockPool::KvBlockPool(uint32_t n_blocks) : blocks_(n_blocks) {

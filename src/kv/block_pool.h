@@ -1,5 +1,5 @@
 #pragma once
-// Who owns which slots of a KvCache: blocks of 32 consecutive slots, counted by reference.
+// Who owns which blocks of a KvCache, counted by reference.
 //
 // A block is in one of three states:
 //   free      nobody refers to it;
@@ -17,9 +17,6 @@
 
 namespace floe {
 
-inline constexpr uint32_t kKvBlockTokens = 32;  // slots of one block
-
-using KvBlockId = uint32_t;
 using KvOwnerId = uint64_t;  // 0 means nobody
 
 inline constexpr uint32_t kv_blocks_of(uint64_t n_tokens) {

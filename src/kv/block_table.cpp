@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+
 namespace floe {
 
 KvBlockTable::KvBlockTable(KvBlockPool& pool, KvOwnerId owner, uint32_t max_tokens)

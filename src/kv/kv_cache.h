@@ -1,84 +1,97 @@
 #pragma once
-// Where keys and values of all layers live: a fixed number of slots, one per cached token.
+// What a model remembers of the tokens it has seen, as everybody but the model sees it: slots,
+// blocks, states and bytes, no addresses. The memory may be this process's own (HostKvCache), a
+// device's, or spread over several machines.
 //
-// A slot holds, for every layer, the key and value vectors of each KV head (or the one latent
-// vector that MLA keeps) and the indexer key where the layer has an indexer. Which sequence owns
-// which slot is the block pool's business; this class only knows addresses.
+// A slot holds what all layers keep of one cached token (keys, values, latent vectors). A block is
+// kKvBlockTokens consecutive slots; which sequence owns which block is the business of KvBlockPool.
+//
+// A state holds what layers keep of a whole sequence, whatever its length: the recurrent state of a
+// linear-attention layer. Models without such layers have none (state_bytes() is 0) and ignore all
+// of it. Where a model has them, every sequence it runs owns a state, and the caller deals them
+// out. A state stands behind a certain number of tokens and moves forward only: it cannot be cut
+// back to an earlier position as a block table can. To go back, copy it before (copy_state) and
+// copy it back.
+//
+// A cache belongs to the model that made it (Model::make_cache) and does not outlive it. It is not
+// thread-safe, and no forward runs beside its calls.
+#include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string_view>
-#include <vector>
 
-#include "base/error.h"
-#include "base/memory.h"
-#include "kernels/kernel_table.h"
+#include "quant/kv_type.h"
 
 namespace floe {
 
-// What one layer stores per token. Widths in values, not bytes.
-struct KvLayerSpec {
-  uint32_t n_heads = 0;      // KV heads; 1 for MLA
-  uint32_t key_dim = 0;      // per head; MLA: kv_lora + rope
-  uint32_t value_dim = 0;    // per head; 0: values are the first columns of the keys (MLA)
-  uint32_t indexer_dim = 0;  // 0: no indexer keys in this layer
+inline constexpr uint32_t kKvBlockTokens = 32;  // slots of one block
+using KvBlockId = uint32_t;                     // slots [id * kKvBlockTokens, + kKvBlockTokens)
+
+// A sequence of a model that keeps no states.
+inline constexpr uint32_t kNoState = UINT32_MAX;
+
+// How much a cache holds, fixed when it is made.
+struct KvCacheLimits {
+  uint32_t n_slots = 0;
+  KvTypes types;
+  uint32_t n_states = 0;  // running sequences and snapshots; ignored where the model keeps none
 };
 
-// "f32", "f16", "q8_0", as llama.cpp calls them.
-const char* to_string(KvType type);
-// F16 for a name that is none of them.
-KvType parse_kv_type(std::string_view name);
-
-// A latent of MLA is a key: its type is keys, and so is that of indexer keys.
-struct KvTypes {
-  KvType keys = KvType::F16;
-  KvType values = KvType::F16;
-
-  KvTypes() = default;
-  KvTypes(KvType key_type, KvType value_type) : keys(key_type), values(value_type) {}
-  KvTypes(KvType both) : KvTypes(both, both) {}
+// What a cache needs of memory.
+struct KvCacheBytes {
+  uint64_t per_slot = 0;   // of one cached token, over all layers
+  uint64_t per_state = 0;  // of one sequence, over all layers; 0: the model keeps no states
 };
 
 class KvCache {
  public:
-  KvCache() = default;
+  virtual ~KvCache() = default;
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
 
-  // Fails with ErrorKind::memory, naming the bytes needed, when the machine cannot hold it.
-  static Result<KvCache> create(std::span<const KvLayerSpec> layers, uint32_t n_slots,
-                                KvTypes types);
-  static uint64_t bytes_per_slot(std::span<const KvLayerSpec> layers, KvTypes types);
+  uint32_t n_slots() const { return limits_.n_slots; }
+  KvTypes types() const { return limits_.types; }
+  uint64_t slot_bytes() const { return bytes_.per_slot; }
+  uint64_t size_bytes() const {
+    return n_slots() * bytes_.per_slot + n_states() * bytes_.per_state;
+  }
 
-  uint32_t n_slots() const { return n_slots_; }
-  KvTypes types() const { return types_; }
-  uint64_t size_bytes() const { return buffer_.size_bytes(); }
+  // The bytes of a block, in an order that does not depend on where the block lies: what is read
+  // from one block may be written to another, of this cache or of one whose model gives the same
+  // Model::cache_fingerprint(). For blocks on disk and for sequences that make room for others.
+  uint64_t block_bytes() const { return kKvBlockTokens * bytes_.per_slot; }
+  virtual void read_block(KvBlockId block, std::span<std::byte> out) const = 0;
+  virtual void write_block(KvBlockId block, std::span<const std::byte> bytes) = 0;
 
-  KvPlane keys(uint32_t layer, uint32_t head) const;
-  // Only where value_dim is not 0.
-  KvPlane values(uint32_t layer, uint32_t head) const;
-  KvPlane indexer_keys(uint32_t layer) const;
+  // For tests: fills every vector of slots [begin, end) with NaN, so that the logits show when one
+  // is read that nobody has written since.
+  virtual void poison(uint32_t begin, uint32_t end) = 0;
 
-  std::byte* key_slot(uint32_t layer, uint32_t head, uint32_t slot);
-  std::byte* value_slot(uint32_t layer, uint32_t head, uint32_t slot);
-  std::byte* indexer_slot(uint32_t layer, uint32_t slot);
+  // States, by index below n_states().
+  uint32_t n_states() const { return bytes_.per_state != 0 ? limits_.n_states : 0; }
+  uint64_t state_bytes() const { return bytes_.per_state; }
+  // How many tokens of its sequence the state has taken in.
+  virtual uint32_t state_tokens(uint32_t state) const = 0;
+  // The state of a sequence that has seen no token.
+  virtual void clear_state(uint32_t state) = 0;
+  // Takes a snapshot, and restores one.
+  virtual void copy_state(uint32_t from, uint32_t to) = 0;
+  // As read_block() and write_block(), of state_bytes(). n_tokens: as state_tokens() gave it.
+  virtual void read_state(uint32_t state, std::span<std::byte> out) const = 0;
+  virtual void write_state(uint32_t state, uint32_t n_tokens, std::span<const std::byte> bytes) = 0;
+  // Makes the state that of the first n_tokens of its sequence. False, and the state stays as it
+  // is, unless that is what it is already or n_tokens is 0: the tokens behind cannot be taken out.
+  [[nodiscard]] bool truncate_state(uint32_t state, uint32_t n_tokens) {
+    if (n_tokens == 0) clear_state(state);
+    return state_tokens(state) == n_tokens;
+  }
 
-  // Fills every vector of the slots with NaN, so that a stale read shows in the logits. Test builds
-  // call it on every freed block.
-  void poison(uint32_t slot_begin, uint32_t slot_end);
+ protected:
+  KvCache(const KvCacheLimits& limits, const KvCacheBytes& bytes)
+      : limits_(limits), bytes_(bytes) {}
 
  private:
-  struct LayerPlanes {
-    KvLayerSpec spec;
-    size_t keys_offset = 0;  // head-major: [n_heads][n_slots][dim]
-    size_t values_offset = 0;
-    size_t indexer_offset = 0;
-  };
-
-  KvPlane plane(size_t offset, uint32_t head, uint32_t dim, KvType type) const;
-  std::byte* slot_address(size_t offset, uint32_t head, uint32_t slot, size_t stride_bytes);
-
-  HugeBuffer buffer_;
-  std::vector<LayerPlanes> layers_;
-  uint32_t n_slots_ = 0;
-  KvTypes types_;
+  const KvCacheLimits limits_;
+  const KvCacheBytes bytes_;
 };
 
 }  // namespace floe

@@ -96,7 +96,7 @@ class Batch {
  private:
   // Runs rows_ and puts the best token of every row with logits into next_.
   ByteLedger forward() {
-    const ForwardOutput output = model_.forward({rows_, sequences_}, cache_);
+    const ForwardOutput output = model_.forward({rows_, sequences_, cache_});
     logit_rows_.clear();
     for (const ForwardRow& row : rows_) {
       if (row.wants_logits) logit_rows_.push_back(row.sequence);
@@ -201,8 +201,8 @@ Result<BatchedBenchReport> run_batched_bench(Model& model, ThreadPool& pool,
     return usage_error("-npl: {} sequences of {} tokens are more than a cache can hold",
                        max_sequences, max_context);
   }
-  FLOE_TRY(KvCache cache,
-           KvCache::create(model.kv_layout(), static_cast<uint32_t>(n_slots), options.kv_types));
+  FLOE_TRY(const std::unique_ptr<KvCache> cache,
+           model.make_cache({static_cast<uint32_t>(n_slots), options.kv_types}));
   FLOE_TRY(ReadProbe probe, ReadProbe::over(pool, model.weights()));
   probe.calibrate(kCalibrationSeconds);
 
@@ -225,12 +225,12 @@ Result<BatchedBenchReport> run_batched_bench(Model& model, ThreadPool& pool,
   BatchedBenchRow warm_up = report.rows.front();
   warm_up.n_prompt = std::min(warm_up.n_prompt, 16u);
   warm_up.n_decode = 1;
-  Batch first(model, pool, cache, options, warm_up);
+  Batch first(model, pool, *cache, options, warm_up);
   first.prefill();
   first.decode(1);
   for (uint32_t round = 0; round < options.n_repetitions; ++round) {
     for (BatchedBenchRow& row : report.rows) {
-      Batch batch(model, pool, cache, options, row);
+      Batch batch(model, pool, *cache, options, row);
       const Clock::time_point prefill_start = Clock::now();
       batch.prefill();
       row.samples_prefill_ns.push_back(ns_since(prefill_start));

@@ -66,7 +66,7 @@ class Runner {
       rows_.push_back({token, position + i, 0, all_logits || (last_logits && i + 1 == n_rows)});
     }
     const SequenceSlots sequence{slots_};
-    ledger += model_.forward({rows_, {&sequence, 1}}, cache_).ledger;
+    ledger += model_.forward({rows_, {&sequence, 1}, cache_}).ledger;
   }
 
   Model& model_;
@@ -159,8 +159,9 @@ Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions
                        max_tokens, model.info().context_length);
   }
   FLOE_TRY_VOID(model.reserve(limits));
-  FLOE_TRY(KvCache cache, KvCache::create(model.kv_layout(), limits.max_context, options.kv_types));
-  Runner runner(model, cache, options.max_chunk_rows);
+  FLOE_TRY(const std::unique_ptr<KvCache> cache,
+           model.make_cache({limits.max_context, options.kv_types}));
+  Runner runner(model, *cache, options.max_chunk_rows);
 
   BenchReport report;
   report.n_threads = pool.size();

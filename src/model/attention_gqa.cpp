@@ -64,8 +64,8 @@ SharedHeads shared_heads(Pass& pass, const GqaAttention& a, uint32_t layer, uint
   const uint32_t kv_head = head / (a.n_heads / a.n_kv_heads);
   SharedHeads heads;
   heads.n_heads = n_heads;
-  heads.keys = pass.cache.keys(layer, kv_head);
-  heads.values = pass.cache.values(layer, kv_head);
+  heads.keys = pass.cache.plane(layer, GqaAttention::kKeyPlane, kv_head);
+  heads.values = pass.cache.plane(layer, GqaAttention::kValuePlane, kv_head);
   heads.key_dim = a.key_dim;
   heads.value_dim = a.value_dim;
   heads.scale = a.scale;
@@ -146,8 +146,10 @@ void cache_head(Pass& pass, const GqaAttention& a, uint32_t layer, uint32_t row,
   float* key = pass.ws.keys + size_t{row} * a.k.n_rows + size_t{kv_head} * a.key_dim;
   const float* value = pass.ws.values + size_t{row} * a.v.n_rows + size_t{kv_head} * a.value_dim;
   norm_and_rotate(pass, a, row, a.k_norm, key);
-  pass.kernels.store_kv(key, types.keys, pass.cache.key_slot(layer, kv_head, slot), a.key_dim);
-  pass.kernels.store_kv(value, types.values, pass.cache.value_slot(layer, kv_head, slot),
+  pass.kernels.store_kv(
+      key, types.keys, pass.cache.vector(layer, GqaAttention::kKeyPlane, kv_head, slot), a.key_dim);
+  pass.kernels.store_kv(value, types.values,
+                        pass.cache.vector(layer, GqaAttention::kValuePlane, kv_head, slot),
                         a.value_dim);
 }
 

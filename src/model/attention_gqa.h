@@ -40,7 +40,12 @@ struct GqaAttention {
     return window != 0 ? std::min(window, n_visible) : n_visible;
   }
   bool input_reads_q8() const { return reads_q8(q) || reads_q8(k) || reads_q8(v); }
-  KvLayerSpec kv_spec() const { return {n_kv_heads, key_dim, value_dim, 0}; }
+  // What it caches of a token.
+  static constexpr uint32_t kKeyPlane = 0;
+  static constexpr uint32_t kValuePlane = 1;
+  KvLayerSpec kv_spec() const {
+    return {{{n_kv_heads, key_dim, &KvTypes::keys}, {n_kv_heads, value_dim, &KvTypes::values}}};
+  }
 };
 
 // Dimensions and scale from the hyperparameters, tensors PREFIX.attn_{q,k,v,output}.weight.

@@ -61,7 +61,8 @@ void cache_row(Pass& pass, const MlaAttention& a, uint32_t layer, uint32_t row) 
   float* latent = pass.ws.keys + size_t{row} * latent_dim_of(a);
   kernels.rms_norm(latent, a.kv_a_norm, a.norm_eps, latent, a.kv_lora_dim);
   kernels.rope(latent + a.kv_lora_dim, pass.cos_sin(row), pass.n_rope_pairs, a.rope_interleaved);
-  kernels.store_kv(latent, pass.cache.types().keys, pass.cache.key_slot(layer, 0, pass.slot(row)),
+  kernels.store_kv(latent, pass.cache.types().keys,
+                   pass.cache.vector(layer, MlaAttention::kLatentPlane, 0, pass.slot(row)),
                    latent_dim_of(a));
   if (a.has_indexer()) store_indexer_key(pass, a.indexer, layer, row);
 }
@@ -167,7 +168,7 @@ struct MlaItems {
 SharedHeads latent_heads(Pass& pass, const MlaAttention& a, uint32_t layer, uint32_t n_heads) {
   SharedHeads heads;
   heads.n_heads = n_heads;
-  heads.keys = pass.cache.keys(layer, 0);
+  heads.keys = pass.cache.plane(layer, MlaAttention::kLatentPlane);
   heads.key_dim = latent_dim_of(a);
   heads.value_dim = a.kv_lora_dim;
   heads.scale = a.scale;

@@ -46,8 +46,13 @@ struct MlaAttention {
     return reads_q8(q_a) || (q_lora_dim == 0 && reads_q8(q_b)) || reads_q8(kv_a) ||
            (has_indexer() && (reads_q8(indexer.k) || reads_q8(indexer.weights)));
   }
+  // What it caches of a token: the latent with its rotary part, and the indexer's key.
+  static constexpr uint32_t kLatentPlane = 0;
   KvLayerSpec kv_spec() const {
-    return {1, kv_lora_dim + rope_dim, 0, has_indexer() ? indexer.key_dim : 0};
+    KvLayerSpec spec;
+    spec.planes[kLatentPlane].dim = kv_lora_dim + rope_dim;
+    if (has_indexer()) spec.planes[Indexer::kKeyPlane].dim = indexer.key_dim;
+    return spec;
   }
 };
 

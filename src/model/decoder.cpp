@@ -2,6 +2,9 @@
 
 #include <cstring>
 
+#include "base/version.h"
+#include "model/fingerprint.h"
+
 namespace floe {
 
 namespace {
@@ -18,13 +21,39 @@ bool ffn_reads_q8(const Layer& layer) {
 
 }  // namespace
 
-std::vector<KvLayerSpec> Decoder::kv_layout() const {
-  std::vector<KvLayerSpec> specs;
-  for (const Layer& layer : network_->layers) {
-    specs.push_back(
-        std::visit([](const auto& attention) { return attention.kv_spec(); }, layer.attention));
+KvCacheBytes Decoder::cache_bytes(KvTypes types) const {
+  return HostKvCache::bytes_of(cache_layout(*network_), types);
+}
+
+Result<std::unique_ptr<KvCache>> Decoder::make_cache(const KvCacheLimits& limits) {
+  FLOE_TRY(std::unique_ptr<KvCache> cache, HostKvCache::create(cache_layout(*network_), limits));
+  return cache;
+}
+
+uint64_t Decoder::cache_fingerprint(KvTypes types) const {
+  if (!weights_hash_) weights_hash_ = hash_of_weights(weights(), pool_);
+  const uint64_t parts[] = {*weights_hash_, hyperparameters_hash_,
+                            hash_of_layout(cache_layout(*network_), types),
+                            hash_of(std::as_bytes(std::span(kVersion, std::strlen(kVersion))))};
+  return hash_of(std::as_bytes(std::span(parts)));
+}
+
+void Decoder::check_states(const ForwardBatch& batch) const {
+  if (batch.cache.state_bytes() == 0) return;
+  for (const uint32_t first : ws_.first_rows) {
+    const ForwardRow& row = batch.rows[first];
+    FLOE_CHECK(batch.cache.state_tokens(batch.sequences[row.sequence].state) == row.position);
   }
-  return specs;
+}
+
+void Decoder::advance_states(const ForwardBatch& batch) {
+  if (batch.cache.state_bytes() == 0) return;
+  HostKvCache& cache = host_cache(batch, *network_);
+  for (size_t i = 0; i < ws_.last_rows.size(); ++i) {
+    const ForwardRow& last = batch.rows[ws_.last_rows[i]];
+    const ForwardRow& first = batch.rows[ws_.first_rows[i]];
+    cache.advance_state(batch.sequences[last.sequence].state, last.position - first.position + 1);
+  }
 }
 
 Result<void> Decoder::reserve(const ForwardLimits& limits) {
@@ -45,7 +74,8 @@ Result<void> Decoder::reserve(const ForwardLimits& limits) {
 }
 
 template <typename Walk>
-void Decoder::run(const ForwardBatch& batch, KvCache& cache, ByteLedger* ledger, const Walk& walk) {
+void Decoder::run(const ForwardBatch& batch, ByteLedger* ledger, const Walk& walk) {
+  HostKvCache& cache = host_cache(batch, *network_);
   pool_.run([&](Worker& worker) {
     Pass pass{kernels_,
               worker,
@@ -61,12 +91,14 @@ void Decoder::run(const ForwardBatch& batch, KvCache& cache, ByteLedger* ledger,
   });
 }
 
-ForwardOutput Decoder::forward(const ForwardBatch& batch, KvCache& cache) {
+ForwardOutput Decoder::forward(const ForwardBatch& batch) {
   ForwardOutput output;
   if (batch.rows.empty()) return output;
   FLOE_CHECK(batch.n_logits <= network_->n_vocab);
   output.n_logit_rows = ws_.prepare(batch, network_->n_vocab);
-  run(batch, cache, &output.ledger, [&](Pass& pass) { walk_trunk(pass, output.n_logit_rows); });
+  check_states(batch);
+  run(batch, &output.ledger, [&](Pass& pass) { walk_trunk(pass, output.n_logit_rows); });
+  advance_states(batch);
   output.logits = ws_.logits;
   output.hidden = ws_.output_hidden;
   output.taps = ws_.taps;
@@ -75,14 +107,14 @@ ForwardOutput Decoder::forward(const ForwardBatch& batch, KvCache& cache) {
 
 // Nobody reads what the head's one layer makes of a row without logits, so that such rows end with
 // their keys and values.
-ForwardOutput Decoder::forward_mtp(const ForwardBatch& batch, const float* hidden, KvCache& cache) {
+ForwardOutput Decoder::forward_mtp(const ForwardBatch& batch, const float* hidden) {
   FLOE_CHECK(info_.has_mtp && hidden != nullptr && batch.routing_log == nullptr);
   ForwardOutput output;
   if (batch.rows.empty()) return output;
   FLOE_CHECK(batch.n_logits <= network_->n_vocab);
   output.n_logit_rows = ws_.prepare(batch, network_->n_vocab);
   const bool all_wanted = output.n_logit_rows == batch.rows.size();
-  run(batch, cache, &output.ledger, [&](Pass& pass) {
+  run(batch, &output.ledger, [&](Pass& pass) {
     const Stage joined = join_mtp(pass, hidden);
     if (all_wanted) {
       finish_mtp(pass, {joined}, output.n_logit_rows);
@@ -92,8 +124,7 @@ ForwardOutput Decoder::forward_mtp(const ForwardBatch& batch, const float* hidde
   });
   if (output.n_logit_rows != 0 && !all_wanted) {
     const ForwardBatch wanted = ws_.keep_wanted(batch, network_->n_vocab);
-    run(wanted, cache, &output.ledger,
-        [&](Pass& pass) { finish_mtp(pass, {}, output.n_logit_rows); });
+    run(wanted, &output.ledger, [&](Pass& pass) { finish_mtp(pass, {}, output.n_logit_rows); });
   }
   output.ledger = as_draft(output.ledger);
   output.logits = ws_.logits;

@@ -15,29 +15,35 @@ namespace floe {
 
 class Decoder : public Model {
  public:
-  Decoder(ModelInfo info, std::unique_ptr<Network> network, HugeBuffer weights, ThreadPool& pool,
-          const KernelTable& kernels)
+  // hyperparameters_hash: of all that shapes the forward beside the weights.
+  Decoder(ModelInfo info, std::unique_ptr<Network> network, uint64_t hyperparameters_hash,
+          HugeBuffer weights, ThreadPool& pool, const KernelTable& kernels)
       : info_(std::move(info)),
         network_(std::move(network)),
+        hyperparameters_hash_(hyperparameters_hash),
         weights_(std::move(weights)),
         pool_(pool),
         kernels_(kernels) {}
 
   const ModelInfo& info() const override { return info_; }
-  std::vector<KvLayerSpec> kv_layout() const override;
   Result<void> reserve(const ForwardLimits& limits) override;
-  ForwardOutput forward(const ForwardBatch& batch, KvCache& cache) override;
-  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
-                            KvCache& cache) override;
+  KvCacheBytes cache_bytes(KvTypes types) const override;
+  Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits) override;
+  uint64_t cache_fingerprint(KvTypes types) const override;
+  ForwardOutput forward(const ForwardBatch& batch) override;
+  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden) override;
   void embed(int32_t token, float* out) const override;
   std::span<const std::byte> weights() const override {
     return {weights_.data(), weights_.size_bytes()};
   }
 
  private:
+  // Takes the states of the prepared batch's sequences from its first rows to behind its last ones.
+  void check_states(const ForwardBatch& batch) const;
+  void advance_states(const ForwardBatch& batch);
   // walk(pass) on every worker.
   template <typename Walk>
-  void run(const ForwardBatch& batch, KvCache& cache, ByteLedger* ledger, const Walk& walk);
+  void run(const ForwardBatch& batch, ByteLedger* ledger, const Walk& walk);
   void walk_trunk(Pass& pass, uint32_t n_logit_rows);
   Stage join_mtp(Pass& pass, const float* previous_hidden);
   void cache_mtp(Pass& pass, Stages joined);
@@ -55,10 +61,12 @@ class Decoder : public Model {
 
   ModelInfo info_;
   std::unique_ptr<Network> network_;
+  const uint64_t hyperparameters_hash_;
   HugeBuffer weights_;
   ThreadPool& pool_;
   const KernelTable& kernels_;
   Workspace ws_;
+  mutable std::optional<uint64_t> weights_hash_;  // once somebody has asked
 };
 
 }  // namespace floe

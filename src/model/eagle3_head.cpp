@@ -7,8 +7,9 @@
 
 namespace floe {
 
-std::vector<KvLayerSpec> Eagle3Head::kv_layout() const {
-  return {std::get<GqaAttention>(network_->layers.front().attention).kv_spec()};
+Result<std::unique_ptr<KvCache>> Eagle3Head::make_cache(const KvCacheLimits& limits) {
+  FLOE_TRY(std::unique_ptr<KvCache> cache, HostKvCache::create(cache_layout(*network_), limits));
+  return cache;
 }
 
 Result<void> Eagle3Head::reserve(const ForwardLimits& limits) {
@@ -24,8 +25,8 @@ Result<void> Eagle3Head::reserve(const ForwardLimits& limits) {
 }
 
 template <typename Walk>
-void Eagle3Head::run(const ForwardBatch& batch, KvCache& cache, ByteLedger* ledger,
-                     const Walk& walk) {
+void Eagle3Head::run(const ForwardBatch& batch, ByteLedger* ledger, const Walk& walk) {
+  HostKvCache& cache = host_cache(batch, *network_);
   pool_.run([&](Worker& worker) {
     Pass pass{kernels_,
               worker,
@@ -42,14 +43,13 @@ void Eagle3Head::run(const ForwardBatch& batch, KvCache& cache, ByteLedger* ledg
 }
 
 // As Decoder::forward_mtp().
-ForwardOutput Eagle3Head::forward(const ForwardBatch& batch, const float* features, Features kind,
-                                  KvCache& cache) {
+ForwardOutput Eagle3Head::forward(const ForwardBatch& batch, const float* features, Features kind) {
   ForwardOutput output;
   if (batch.rows.empty()) return output;
   FLOE_CHECK(features != nullptr);
   output.n_logit_rows = ws_.prepare(batch, n_vocab_);
   const bool all_wanted = output.n_logit_rows == batch.rows.size();
-  run(batch, cache, &output.ledger, [&](Pass& pass) {
+  run(batch, &output.ledger, [&](Pass& pass) {
     const Stage fused = fuse(pass, features, kind);
     if (all_wanted) {
       finish(pass, {fused}, output.n_logit_rows);
@@ -59,7 +59,7 @@ ForwardOutput Eagle3Head::forward(const ForwardBatch& batch, const float* featur
   });
   if (output.n_logit_rows != 0 && !all_wanted) {
     const ForwardBatch wanted = ws_.keep_wanted(batch, n_vocab_);
-    run(wanted, cache, &output.ledger, [&](Pass& pass) { finish(pass, {}, output.n_logit_rows); });
+    run(wanted, &output.ledger, [&](Pass& pass) { finish(pass, {}, output.n_logit_rows); });
   }
   output.ledger = as_draft(output.ledger);
   output.logits = reinterpret_cast<const float*>(logits_.data());

@@ -56,7 +56,8 @@ class Eagle3Head {
   uint32_t n_vocab() const { return n_vocab_; }                    // the trunk's
   uint32_t n_draft_vocab() const { return network_->n_vocab; }     // what lm_head knows
   uint64_t weight_bytes() const { return weights_.size_bytes(); }  // packed
-  std::vector<KvLayerSpec> kv_layout() const;
+  // As of a Model; nothing is kept but by slots.
+  Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits);
 
   Result<void> reserve(const ForwardLimits& limits);
 
@@ -67,8 +68,7 @@ class Eagle3Head {
   // A row's token is the one behind its position. Rows that want no logits are cached and no more.
   // output.logits f32 [n_logit_rows][n_vocab], output.hidden f32 [n_logit_rows][hidden_dim] before
   // the norm. Valid until the next forward.
-  ForwardOutput forward(const ForwardBatch& batch, const float* features, Features kind,
-                        KvCache& cache);
+  ForwardOutput forward(const ForwardBatch& batch, const float* features, Features kind);
 
  private:
   friend struct Eagle3Loader;
@@ -76,7 +76,7 @@ class Eagle3Head {
       : trunk_(trunk), pool_(pool), kernels_(kernels) {}
   // walk(pass) on every worker.
   template <typename Walk>
-  void run(const ForwardBatch& batch, KvCache& cache, ByteLedger* ledger, const Walk& walk);
+  void run(const ForwardBatch& batch, ByteLedger* ledger, const Walk& walk);
   Stage fuse(Pass& pass, const float* features, Features kind);
   void cache_rows(Pass& pass, Stages fused);
   void finish(Pass& pass, Stages fused, uint32_t n_logit_rows);

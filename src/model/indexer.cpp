@@ -76,7 +76,8 @@ void store_indexer_key(Pass& pass, const Indexer& indexer, uint32_t layer, uint3
                           indexer.key_dim);
   pass.kernels.rope(key, pass.cos_sin(row), pass.n_rope_pairs, indexer.rope_interleaved);
   pass.kernels.store_kv(key, pass.cache.types().keys,
-                        pass.cache.indexer_slot(layer, pass.slot(row)), indexer.key_dim);
+                        pass.cache.vector(layer, Indexer::kKeyPlane, 0, pass.slot(row)),
+                        indexer.key_dim);
   // One factor for the scale of the dot products and the mean over heads.
   const double n_values = static_cast<double>(indexer.n_heads) * indexer.key_dim;
   const float scale = static_cast<float>(1.0 / std::sqrt(n_values));
@@ -163,7 +164,7 @@ void score_piece(Pass& pass, const Indexer& indexer, uint32_t layer, const Score
   Workspace& ws = pass.ws;
   const ScoreGroup::Piece piece = group.piece(index);
   const std::span<const uint32_t> rows = ws.row_blocks[piece.block];
-  const KvPlane keys = pass.cache.indexer_keys(layer);
+  const KvPlane keys = pass.cache.plane(layer, Indexer::kKeyPlane);
   const uint32_t* slots = pass.slots(rows.front()).data();
   float* tile = ws.attend_scratch(pass.worker.index()).tile;
   const uint32_t n_most = pass.n_visible(rows.back());

@@ -11,6 +11,7 @@
 namespace floe {
 
 struct Indexer {
+  static constexpr uint32_t kKeyPlane = 1;  // of the layer's cached vectors
   uint32_t n_heads = 0;
   uint32_t key_dim = 0;
   uint32_t top_k = 0;

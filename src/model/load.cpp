@@ -8,6 +8,7 @@
 #include "base/terminal_text.h"
 #include "model/architecture.h"
 #include "model/decoder.h"
+#include "model/fingerprint.h"
 #include "model/model.h"
 
 namespace floe {
@@ -165,8 +166,10 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   FLOE_TRY(HugeBuffer weights, loader.pack(pool, options.show_progress));
   info.weight_bytes = weights.size_bytes();
   const KernelTable& table = options.kernels != nullptr ? *options.kernels : kernels();
-  return std::unique_ptr<Model>(std::make_unique<Decoder>(std::move(info), std::move(network),
-                                                          std::move(weights), pool, table));
+  // Of a head in a file of its own only tensors are read.
+  const uint64_t hyperparameters = hash_of_hyperparameters(file, hparams.architecture);
+  return std::unique_ptr<Model>(std::make_unique<Decoder>(
+      std::move(info), std::move(network), hyperparameters, std::move(weights), pool, table));
 }
 
 }  // namespace floe

@@ -5,6 +5,9 @@
 // are the same thing: rows. The bits of a row's logits depend on its token, its position and the
 // cached tokens before it, and on nothing else: not on its neighbours, the chunk, the threads or
 // the cache's history.
+//
+// The model makes its caches and knows where their bytes are; its callers know slots, blocks and
+// states (kv/kv_cache.h).
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -49,15 +52,20 @@ struct ForwardRow {
   bool wants_logits = false;
 };
 
-// slots[p] is the cache slot of position p. Covers every position up to the sequence's last row.
+// Where a sequence lies in the batch's cache.
 struct SequenceSlots {
+  // slots[p] is the slot of position p. Covers every position up to the sequence's last row.
   std::span<const uint32_t> slots;
+  // The sequence's state, which stands behind exactly the tokens before its first row; the forward
+  // takes it behind the last one. kNoState where the model keeps none.
+  uint32_t state = kNoState;
 };
 
 // Rows of one sequence appear in ascending position order and extend what is cached without a hole.
 struct ForwardBatch {
   std::span<const ForwardRow> rows;
   std::span<const SequenceSlots> sequences;
+  KvCache& cache;  // made by this model
   // Logits of the first n_logits tokens alone, for a drafter that guesses no others: the rest of
   // the lm_head is not read. 0: of all.
   uint32_t n_logits = 0;
@@ -99,23 +107,31 @@ class Model {
 
   virtual const ModelInfo& info() const = 0;
 
-  // Trunk layers in order; the MTP layer, where there is one, comes last.
-  virtual std::vector<KvLayerSpec> kv_layout() const = 0;
-
   // Workspace for forwards within the limits, in place of the one before. Fails with
   // ErrorKind::memory, naming the bytes.
   virtual Result<void> reserve(const ForwardLimits& limits) = 0;
 
-  // Runs the trunk and stores the rows' keys and values. Every token id is below n_vocab, every
-  // position below max_context: the caller has checked.
-  virtual ForwardOutput forward(const ForwardBatch& batch, KvCache& cache) = 0;
+  // What a cache of these types takes of memory, the draft head's share included.
+  virtual KvCacheBytes cache_bytes(KvTypes types) const = 0;
+  // A cache for forwards of this model, where the model's layers can read it: in this process's
+  // memory, on a device, or spread over machines. It does not outlive the model. A model may have
+  // several; slots and states of one mean nothing in another. Fails with ErrorKind::memory, naming
+  // the bytes.
+  virtual Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits) = 0;
+  // A hash of all that decides which bytes a token leaves in a cache of these types: weights,
+  // hyperparameters, layout, version of the program. Where it is equal, blocks and states of one
+  // cache may be written to another, in another process too. The first call reads all weights.
+  virtual uint64_t cache_fingerprint(KvTypes types) const = 0;
+
+  // Runs the trunk and stores what the cache keeps of the rows. Every token id is below n_vocab,
+  // every position below max_context: the caller has checked.
+  virtual ForwardOutput forward(const ForwardBatch& batch) = 0;
 
   // The MTP layer: row i takes its token and hidden[i], the hidden state of the position before it
   // (f32 [n_rows][hidden_dim]); its logits predict the token after its own. Rows that want no
   // logits are cached and no more. output.hidden f32 [n_logit_rows][hidden_dim] is what a chained
   // draft feeds back. Only when info().has_mtp.
-  virtual ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
-                                    KvCache& cache) = 0;
+  virtual ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden) = 0;
 
   // out f32 [hidden_dim]: the embedding of a token below n_vocab, as layers read it.
   virtual void embed(int32_t token, float* out) const = 0;

@@ -62,4 +62,9 @@ struct Network {
   const PackedMatrix& lm_head() const { return tied_output ? token_embedding : output; }
 };
 
+// What each layer keeps in the cache.
+std::vector<KvLayerSpec> cache_layout(const Network& network);
+// The batch's cache. Stops the process unless it was made for this network.
+HostKvCache& host_cache(const ForwardBatch& batch, const Network& network);
+
 }  // namespace floe

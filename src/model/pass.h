@@ -9,7 +9,7 @@
 
 #include "base/thread_pool.h"
 #include "kernels/kernel_table.h"
-#include "kv/kv_cache.h"
+#include "kv/host_cache.h"
 #include "model/ledger.h"
 #include "model/model.h"
 #include "model/workspace.h"
@@ -25,7 +25,7 @@ struct Pass {
   Workspace& ws;
   std::span<const ForwardRow> rows;
   std::span<const SequenceSlots> sequences;
-  KvCache& cache;
+  HostKvCache& cache;
   uint32_t n_rope_pairs;
   ByteLedger* ledger;                  // null but for one worker, which counts for all
   std::vector<uint32_t>* routing_log;  // of all layers, in order; null where nobody asked

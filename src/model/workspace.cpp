@@ -250,7 +250,7 @@ ForwardBatch Workspace::keep_wanted(const ForwardBatch& batch, uint32_t n_vocab)
     }
     wanted_rows.push_back(batch.rows[i]);
   }
-  const ForwardBatch wanted{wanted_rows, batch.sequences, batch.n_logits};
+  const ForwardBatch wanted{wanted_rows, batch.sequences, batch.cache, batch.n_logits};
   prepare(wanted, n_vocab);
   return wanted;
 }

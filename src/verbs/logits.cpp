@@ -22,7 +22,7 @@ Result<LogitsOutput> compute(Model& model, const std::vector<int64_t>& tokens, u
                              KvTypes kv_types) {
   const auto n_tokens = static_cast<uint32_t>(tokens.size());
   FLOE_TRY_VOID(model.reserve({chunk_rows, chunk_rows, n_tokens}));
-  FLOE_TRY(KvCache cache, KvCache::create(model.kv_layout(), n_tokens, kv_types));
+  FLOE_TRY(const std::unique_ptr<KvCache> cache, model.make_cache({n_tokens, kv_types}));
   std::vector<uint32_t> slots(n_tokens);
   std::iota(slots.begin(), slots.end(), 0u);
   const SequenceSlots sequence{slots};
@@ -35,7 +35,7 @@ Result<LogitsOutput> compute(Model& model, const std::vector<int64_t>& tokens, u
     for (uint32_t i = begin; i < std::min(begin + chunk_rows, n_tokens); ++i) {
       rows.push_back({static_cast<int32_t>(tokens[i]), i, 0, true});
     }
-    const ForwardOutput forward = model.forward({rows, {&sequence, 1}}, cache);
+    const ForwardOutput forward = model.forward({rows, {&sequence, 1}, *cache});
     hash.add(forward.logits, rows.size(), n_vocab);
     for (size_t i = 0; i < rows.size(); ++i) {
       const float* row = forward.logits + i * n_vocab;

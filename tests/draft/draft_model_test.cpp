@@ -153,7 +153,7 @@ TEST_F(DraftModel, AllThatItReadsIsItsOwn) {
   const std::vector<uint32_t> slots = trunk.take_slots(1);
   const SequenceSlots sequence{slots};
   const std::vector<ForwardRow> rows{{5, 0, 0, true}};
-  const ByteLedger one_row = trunk.model->forward({rows, {&sequence, 1}}, trunk.cache).ledger;
+  const ByteLedger one_row = trunk.model->forward({rows, {&sequence, 1}, *trunk.cache}).ledger;
   EXPECT_EQ(reads.weight_bytes, one_row.total_bytes() - one_row.kv_bytes);
   EXPECT_EQ(reads.head_bytes, 0u);
   EXPECT_GT(reads.kv_bytes, one_row.kv_bytes);
@@ -182,7 +182,7 @@ TEST_F(DraftModel, WhatDoesNotFitIsRefused) {
       << other.error().message;
   EXPECT_NE(other.error().message.find("found 48"), std::string::npos) << other.error().message;
 
-  const auto headless = make_drafter({DraftSource::mtp}, **tiny, driver_->trunk().cache, limits);
+  const auto headless = make_drafter({DraftSource::mtp}, **tiny, *driver_->trunk().cache, limits);
   ASSERT_FALSE(headless.ok());
   EXPECT_EQ(headless.error().kind, ErrorKind::model);
 }

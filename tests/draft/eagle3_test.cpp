@@ -46,7 +46,7 @@ class Eagle3 : public testing::Test {
     ForwardLimits limits;
     limits.max_rows = limits.max_logit_rows = limits.max_context = 512;
     FLOE_CHECK(head->reserve(limits).ok());
-    auto cache = KvCache::create(head->kv_layout(), 512, driver_->limits().kv_types);
+    auto cache = head->make_cache({512, driver_->limits().kv_types});
     FLOE_CHECK(cache.ok());
     std::vector<uint32_t> slots(512);
     for (uint32_t i = 0; i < slots.size(); ++i) slots[i] = i;
@@ -60,7 +60,7 @@ class Eagle3 : public testing::Test {
       rows.push_back({s.tokens[i + 1], i, 0, true});
     }
     ForwardOutput output =
-        head->forward({rows, {&sequence, 1}}, taps.data(), Eagle3Head::Features::taps, *cache);
+        head->forward({rows, {&sequence, 1}, **cache}, taps.data(), Eagle3Head::Features::taps);
     std::vector<float> hidden(output.hidden + (rows.size() - 1) * head->hidden_dim(),
                               output.hidden + rows.size() * head->hidden_dim());
     const float* last = output.logits + (rows.size() - 1) * head->n_vocab();
@@ -68,8 +68,8 @@ class Eagle3 : public testing::Test {
     while (guesses.size() < n_guesses) {
       const ForwardRow row{guesses.back(), rows.back().position + uint32_t(guesses.size()), 0,
                            true};
-      output = head->forward({{&row, 1}, {&sequence, 1}}, hidden.data(), Eagle3Head::Features::own,
-                             *cache);
+      output = head->forward({{&row, 1}, {&sequence, 1}, **cache}, hidden.data(),
+                             Eagle3Head::Features::own);
       hidden.assign(output.hidden, output.hidden + head->hidden_dim());
       guesses.push_back(static_cast<int32_t>(argmax({output.logits, head->n_vocab()})));
     }
@@ -201,7 +201,7 @@ TEST(Eagle3Choice, NeedsAHead) {
   const auto driver = LayerDriver::start();
   ASSERT_NE(driver, nullptr);
   const auto drafter = make_drafter({DraftSource::eagle3}, *driver->trunk().model,
-                                    driver->trunk().cache, driver->limits());
+                                    *driver->trunk().cache, driver->limits());
   ASSERT_FALSE(drafter.ok());
   EXPECT_EQ(drafter.error().kind, ErrorKind::usage);
 }

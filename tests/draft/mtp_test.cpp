@@ -54,7 +54,7 @@ class Mtp : public testing::Test {
       const ForwardRow row{guesses.back(), n_tokens - 1 + static_cast<uint32_t>(guesses.size()), 0,
                            true};
       const ForwardOutput output =
-          trunk.model->forward_mtp({{&row, 1}, {&sequence, 1}}, hidden.data(), trunk.cache);
+          trunk.model->forward_mtp({{&row, 1}, {&sequence, 1}, *trunk.cache}, hidden.data());
       hidden.assign(output.hidden, output.hidden + rows.hidden_dim);
       guesses.push_back(static_cast<int32_t>(argmax({output.logits, rows.n_vocab})));
     }
@@ -117,10 +117,11 @@ TEST_F(Mtp, WrongGuessesLeaveNothingInTheCache) {
   Rows rows;
   const std::vector<uint32_t> slots = fill(s, n_settled, {}, rows);
   const uint32_t layer = trunk.model->info().n_layers;
-  const size_t key_bytes = trunk.model->kv_layout()[layer].key_dim * sizeof(float);
+  auto& cache = dynamic_cast<HostKvCache&>(*trunk.cache);
+  const size_t key_bytes = cache.plane(layer, 0).stride_bytes;
   for (uint32_t p = 0; p < n_settled; ++p) {
-    EXPECT_EQ(std::memcmp(trunk.cache.key_slot(layer, 0, slots[p]),
-                          trunk.cache.key_slot(layer, 0, s.slots[p]), key_bytes),
+    EXPECT_EQ(std::memcmp(cache.vector(layer, 0, 0, slots[p]),
+                          cache.vector(layer, 0, 0, s.slots[p]), key_bytes),
               0)
         << "position " << p;
   }
@@ -183,7 +184,7 @@ TEST_F(Mtp, ReadsItsLayerAndTheTrunksHead) {
   const std::vector<ForwardRow> rows{{5, 0, 0, true}};
   const std::vector<float> hidden(trunk.model->info().hidden_dim, 0.5f);
   const ByteLedger one_row =
-      trunk.model->forward_mtp({rows, {&sequence, 1}}, hidden.data(), trunk.cache).ledger;
+      trunk.model->forward_mtp({rows, {&sequence, 1}, *trunk.cache}, hidden.data()).ledger;
   EXPECT_EQ(reads.weight_bytes, one_row.draft_bytes);
   EXPECT_EQ(reads.head_bytes, one_row.head_bytes);
   EXPECT_EQ(reads.kv_bytes, (prompts_[1].size() + 2) * one_row.kv_bytes);

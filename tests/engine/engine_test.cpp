@@ -836,5 +836,25 @@ TEST_F(EngineTest, ContradictoryOptionsAreRefused) {
   EXPECT_EQ(Engine::create(options, model, clock_).error().kind, ErrorKind::usage);
 }
 
+// Sequences have no states here: neither a model nor a draft model may need them.
+TEST_F(EngineTest, ModelsThatKeepStatesAreRefused) {
+  FakeModelOptions recurrent_options;
+  recurrent_options.state_bytes = 64;
+  FakeModel recurrent(recurrent_options);
+  const auto engine = Engine::create({}, recurrent, clock_);
+  ASSERT_FALSE(engine.ok());
+  EXPECT_EQ(engine.error().kind, ErrorKind::model);
+  EXPECT_NE(engine.error().message.find("recurrent"), std::string::npos) << engine.error().message;
+
+  FakeModel trunk;
+  auto cache = trunk.make_cache({32, KvType::F16});
+  ASSERT_TRUE(cache.ok());
+  DrafterChoice choice{DraftSource::draft_model};
+  choice.draft_model = &recurrent;
+  const auto drafter = make_drafter(choice, trunk, **cache, {1, 32, 8, KvType::F16});
+  ASSERT_FALSE(drafter.ok());
+  EXPECT_EQ(drafter.error().kind, ErrorKind::model);
+}
+
 }  // namespace
 }  // namespace floe

@@ -96,7 +96,7 @@ std::string check_run(Eagle3Head& head, uint32_t n_trunk_layers) {
   if (const auto reserved = head.reserve(limits); !reserved.ok()) {
     return check_error(reserved.error());
   }
-  auto cache = KvCache::create(head.kv_layout(), 8, KvType::F16);
+  auto cache = head.make_cache({8, KvType::F16});
   if (!cache.ok()) return check_error(cache.error());
   const std::vector<uint32_t> slots{5, 3, 1, 7, 0, 2, 4, 6};
   const SequenceSlots sequence{slots};
@@ -105,13 +105,13 @@ std::string check_run(Eagle3Head& head, uint32_t n_trunk_layers) {
     rows.push_back({static_cast<int32_t>(i * 7 % head.n_vocab()), i, 0, true});
   }
   const std::vector<float> taps(size_t{4} * head.taps_dim(), 0.25f);
-  ForwardOutput output = head.forward({std::span(rows).first(4), {&sequence, 1}}, taps.data(),
-                                      Eagle3Head::Features::taps, *cache);
+  ForwardOutput output = head.forward({std::span(rows).first(4), {&sequence, 1}, **cache},
+                                      taps.data(), Eagle3Head::Features::taps);
   if (output.n_logit_rows != 4) return "a forward returned another number of rows";
   for (uint32_t i = 4; i < 6; ++i) {
     const std::vector<float> own(output.hidden, output.hidden + head.hidden_dim());
-    output = head.forward({std::span(rows).subspan(i, 1), {&sequence, 1}}, own.data(),
-                          Eagle3Head::Features::own, *cache);
+    output = head.forward({std::span(rows).subspan(i, 1), {&sequence, 1}, **cache}, own.data(),
+                          Eagle3Head::Features::own);
   }
   uint32_t n_known = 0;
   for (uint32_t i = 0; i < head.n_vocab(); ++i) {

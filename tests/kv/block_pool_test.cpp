@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "kv/block_table.h"
+#include "kv/host_cache.h"
 
 namespace floe {
 namespace {
@@ -82,27 +83,29 @@ TEST(KvBlockPoolDeathTest, BreachesStopTheProcess) {
 }
 
 TEST(KvBlockPool, FreedBlocksArePoisoned) {
-  const KvLayerSpec layer{2, 4, 4, 3};
+  const KvLayerSpec layer{
+      {{2, 4, &KvTypes::keys}, {2, 4, &KvTypes::values}, {1, 3, &KvTypes::keys}}};
   for (const KvType type : {KvType::F32, KvType::F16, KvType::Q8_0}) {
-    auto cache = KvCache::create({&layer, 1}, 64, type);
-    ASSERT_TRUE(cache.ok());
+    auto made = HostKvCache::create({&layer, 1}, {64, type});
+    ASSERT_TRUE(made.ok());
+    HostKvCache& cache = **made;
     KvBlockPool pool(2);
-    pool.poison_on_free(*cache);
+    pool.poison_on_free(cache);
     const auto is_nan = [&](uint32_t slot) {
       if (type == KvType::F32) {
         float value = 0.0f;
-        std::memcpy(&value, cache->value_slot(0, 1, slot), sizeof value);
+        std::memcpy(&value, cache.vector(0, 1, 1, slot), sizeof value);
         return std::isnan(value);
       }
       uint16_t bits = 0;
-      std::memcpy(&bits, cache->value_slot(0, 1, slot), sizeof bits);
+      std::memcpy(&bits, cache.vector(0, 1, 1, slot), sizeof bits);
       return (bits & 0x7c00) == 0x7c00 && (bits & 0x3ff) != 0;
     };
     KvBlockId block = 0;
     ASSERT_TRUE(pool.allocate(1, block));
     const uint32_t slot = block * kKvBlockTokens + 5;
     EXPECT_TRUE(is_nan(slot)) << "poisoned from the start";
-    std::memset(cache->value_slot(0, 1, slot), 0, kv_vector_bytes(type, 4));
+    std::memset(cache.vector(0, 1, 1, slot), 0, kv_vector_bytes(type, 4));
     EXPECT_FALSE(is_nan(slot));
     pool.seal(block, 1);
     pool.share(block);

@@ -22,20 +22,25 @@ class RecordingModel final : public Model {
 
   explicit RecordingModel(Model& model) : model_(model) {}
   const ModelInfo& info() const override { return model_.info(); }
-  std::vector<KvLayerSpec> kv_layout() const override { return model_.kv_layout(); }
+  KvCacheBytes cache_bytes(KvTypes types) const override { return model_.cache_bytes(types); }
+  Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits) override {
+    return model_.make_cache(limits);
+  }
+  uint64_t cache_fingerprint(KvTypes types) const override {
+    return model_.cache_fingerprint(types);
+  }
   Result<void> reserve(const ForwardLimits& limits) override { return model_.reserve(limits); }
-  ForwardOutput forward(const ForwardBatch& batch, KvCache& cache) override {
+  ForwardOutput forward(const ForwardBatch& batch) override {
     Step& step = steps.emplace_back();
     step.rows.assign(batch.rows.begin(), batch.rows.end());
     for (const SequenceSlots& sequence : batch.sequences) {
       step.slots.emplace_back(sequence.slots.begin(), sequence.slots.end());
     }
-    n_slots = std::max(n_slots, cache.n_slots());
-    return model_.forward(batch, cache);
+    n_slots = std::max(n_slots, batch.cache.n_slots());
+    return model_.forward(batch);
   }
-  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
-                            KvCache& cache) override {
-    return model_.forward_mtp(batch, hidden, cache);
+  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden) override {
+    return model_.forward_mtp(batch, hidden);
   }
   void embed(int32_t token, float* out) const override { model_.embed(token, out); }
   std::span<const std::byte> weights() const override { return model_.weights(); }
@@ -81,7 +86,7 @@ class BatchedBench : public testing::Test {
 TEST_F(BatchedBench, TheUnionIsThatOfTheRowsRunAlone) {
   RecordingModel recording(*model_);
   const BatchedBenchRow row = run(recording, small());
-  auto cache = KvCache::create(model_->kv_layout(), recording.n_slots, KvType::F32);
+  auto cache = model_->make_cache({recording.n_slots, KvType::F32});
   ASSERT_TRUE(cache.ok());
   std::vector<uint32_t> log;
   const uint32_t k = model_->info().n_active_experts;
@@ -95,7 +100,7 @@ TEST_F(BatchedBench, TheUnionIsThatOfTheRowsRunAlone) {
       const SequenceSlots sequence{step.slots[one.sequence]};
       one.sequence = 0;
       log.clear();
-      model_->forward({{&one, 1}, {&sequence, 1}, 0, &log}, *cache);
+      model_->forward({{&one, 1}, {&sequence, 1}, **cache, 0, &log});
       ASSERT_EQ(log.size() % k, 0u);
       chosen.resize(log.size() / k);
       for (size_t j = 0; j < log.size(); ++j) chosen[j / k].insert(log[j]);

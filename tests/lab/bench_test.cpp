@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/json.h"
+#include "kv/host_cache.h"
 
 namespace floe {
 namespace {
@@ -18,12 +19,19 @@ class CountingModel final : public Model {
     info_.context_length = 4096;
   }
   const ModelInfo& info() const override { return info_; }
-  std::vector<KvLayerSpec> kv_layout() const override { return {{1, 8, 8, 0}}; }
+  KvCacheBytes cache_bytes(KvTypes types) const override {
+    return HostKvCache::bytes_of({&layer_, 1}, types);
+  }
+  Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits) override {
+    FLOE_TRY(std::unique_ptr<KvCache> cache, HostKvCache::create({&layer_, 1}, limits));
+    return cache;
+  }
+  uint64_t cache_fingerprint(KvTypes) const override { return 0; }
   Result<void> reserve(const ForwardLimits& limits) override {
     limits_ = limits;
     return {};
   }
-  ForwardOutput forward(const ForwardBatch& batch, KvCache&) override {
+  ForwardOutput forward(const ForwardBatch& batch) override {
     FLOE_CHECK(batch.rows.size() <= limits_.max_rows);
     uint32_t n_logits = 0;
     for (const ForwardRow& row : batch.rows) {
@@ -40,7 +48,7 @@ class CountingModel final : public Model {
     output.ledger.n_moe_layers = 2;
     return output;
   }
-  ForwardOutput forward_mtp(const ForwardBatch&, const float*, KvCache&) override { return {}; }
+  ForwardOutput forward_mtp(const ForwardBatch&, const float*) override { return {}; }
   void embed(int32_t, float*) const override {}
   std::span<const std::byte> weights() const override { return {}; }
 
@@ -49,6 +57,7 @@ class CountingModel final : public Model {
   uint64_t n_logit_rows = 0;
 
  private:
+  const KvLayerSpec layer_{{{1, 8}}};
   ModelInfo info_;
   ForwardLimits limits_;
 };

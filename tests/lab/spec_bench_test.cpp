@@ -100,10 +100,16 @@ class UnsteadyModel final : public Model {
  public:
   explicit UnsteadyModel(Model& model) : model_(model) {}
   const ModelInfo& info() const override { return model_.info(); }
-  std::vector<KvLayerSpec> kv_layout() const override { return model_.kv_layout(); }
+  KvCacheBytes cache_bytes(KvTypes types) const override { return model_.cache_bytes(types); }
+  Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits) override {
+    return model_.make_cache(limits);
+  }
+  uint64_t cache_fingerprint(KvTypes types) const override {
+    return model_.cache_fingerprint(types);
+  }
   Result<void> reserve(const ForwardLimits& limits) override { return model_.reserve(limits); }
-  ForwardOutput forward(const ForwardBatch& batch, KvCache& cache) override {
-    ForwardOutput output = model_.forward(batch, cache);
+  ForwardOutput forward(const ForwardBatch& batch) override {
+    ForwardOutput output = model_.forward(batch);
     if (output.n_logit_rows < 2 || ++n_wide_ < 5) return output;
     const size_t n = size_t{output.n_logit_rows} * info().n_vocab;
     logits_.assign(output.logits, output.logits + n);
@@ -111,9 +117,8 @@ class UnsteadyModel final : public Model {
     output.logits = logits_.data();
     return output;
   }
-  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
-                            KvCache& cache) override {
-    return model_.forward_mtp(batch, hidden, cache);
+  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden) override {
+    return model_.forward_mtp(batch, hidden);
   }
   void embed(int32_t token, float* out) const override { model_.embed(token, out); }
   std::span<const std::byte> weights() const override { return model_.weights(); }

@@ -208,7 +208,7 @@ class Eagle3Heads : public testing::Test {
     limits.max_rows = limits.max_logit_rows = 8;
     limits.max_context = 16;
     EXPECT_TRUE((*head)->reserve(limits).ok());
-    auto cache = KvCache::create((*head)->kv_layout(), 16, KvType::F32);
+    auto cache = (*head)->make_cache({16, KvType::F32});
     EXPECT_TRUE(cache.ok());
     const std::vector<uint32_t> slots{9, 3, 7, 1, 0, 15, 4, 8, 2, 11, 12, 13};
     const SequenceSlots sequence{slots};
@@ -243,8 +243,8 @@ class Eagle3Heads : public testing::Test {
         rows.push_back({tokens[p], p, 0, true});
       }
       const ForwardOutput output =
-          (*head)->forward({rows, {&sequence, 1}}, taps.data() + first * kTaps * kHidden,
-                           Eagle3Head::Features::taps, *cache);
+          (*head)->forward({rows, {&sequence, 1}, **cache}, taps.data() + first * kTaps * kHidden,
+                           Eagle3Head::Features::taps);
       EXPECT_EQ(output.n_logit_rows, rows.size());
       for (uint32_t i = 0; i < rows.size(); ++i) {
         const float* tap = taps.data() + (first + i) * kTaps * kHidden;
@@ -256,8 +256,8 @@ class Eagle3Heads : public testing::Test {
     }
     for (uint32_t p = 5; p < 8; ++p) {
       const ForwardRow row{tokens[p], p, 0, true};
-      const ForwardOutput output = (*head)->forward({{&row, 1}, {&sequence, 1}}, own.data(),
-                                                    Eagle3Head::Features::own, *cache);
+      const ForwardOutput output = (*head)->forward({{&row, 1}, {&sequence, 1}, **cache},
+                                                    own.data(), Eagle3Head::Features::own);
       compare(output, 0, reference.step(tokens[p], last));
       own.assign(output.hidden, output.hidden + (*head)->hidden_dim());
     }
@@ -329,10 +329,10 @@ TEST_F(Eagle3Heads, HalfPrecisionIsReadAsItIs) {
   std::vector<std::vector<float>> logits;
   for (Eagle3Head* head : {half->get(), full->get()}) {
     ASSERT_TRUE(head->reserve({.max_rows = 1, .max_logit_rows = 1, .max_context = 4}).ok());
-    auto cache = KvCache::create(head->kv_layout(), 4, KvType::F32);
+    auto cache = head->make_cache({4, KvType::F32});
     ASSERT_TRUE(cache.ok());
-    const ForwardOutput output =
-        head->forward({{&row, 1}, {&sequence, 1}}, taps.data(), Eagle3Head::Features::taps, *cache);
+    const ForwardOutput output = head->forward({{&row, 1}, {&sequence, 1}, **cache}, taps.data(),
+                                               Eagle3Head::Features::taps);
     logits.emplace_back(output.logits, output.logits + kTinyVocab);
   }
   EXPECT_EQ(logits[0], logits[1]);

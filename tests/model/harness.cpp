@@ -27,12 +27,11 @@ Result<LoadedModel> LoadedModel::load(const std::string& path, const RunSetup& s
   limits.max_context = setup.max_context;
   limits.tap_layers = setup.tap_layers;
   FLOE_TRY_VOID(loaded.model->reserve(limits));
-  const std::vector<KvLayerSpec> layout = loaded.model->kv_layout();
-  FLOE_TRY(loaded.cache, KvCache::create(layout, setup.n_slots, setup.kv_types));
+  FLOE_TRY(loaded.cache, loaded.model->make_cache({setup.n_slots, setup.kv_types}));
   loaded.free_slots.resize(setup.n_slots);
   std::iota(loaded.free_slots.begin(), loaded.free_slots.end(), 0u);
   if (setup.slot_seed != 0) {
-    loaded.cache.poison(0, setup.n_slots);
+    loaded.cache->poison(0, setup.n_slots);
     std::mt19937_64 random(setup.slot_seed);
     std::shuffle(loaded.free_slots.begin(), loaded.free_slots.end(), random);
   }
@@ -64,11 +63,11 @@ Rows run_rows(LoadedModel& loaded, std::span<const uint32_t> slots, std::span<co
     for (size_t i = begin; i < end; ++i) {
       batch_rows.push_back({tokens[i], first + static_cast<uint32_t>(i), 0, true});
     }
-    const ForwardBatch batch{batch_rows, {&sequence, 1}};
+    const ForwardBatch batch{batch_rows, {&sequence, 1}, *loaded.cache};
     const ForwardOutput output =
         mtp_hidden == nullptr
-            ? loaded.model->forward(batch, loaded.cache)
-            : loaded.model->forward_mtp(batch, mtp_hidden + begin * rows.hidden_dim, loaded.cache);
+            ? loaded.model->forward(batch)
+            : loaded.model->forward_mtp(batch, mtp_hidden + begin * rows.hidden_dim);
     rows.logits.insert(rows.logits.end(), output.logits,
                        output.logits + size_t{output.n_logit_rows} * rows.n_vocab);
     rows.hidden.insert(rows.hidden.end(), output.hidden,

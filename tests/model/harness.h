@@ -32,7 +32,7 @@ struct RunSetup {
 struct LoadedModel {
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<Model> model;
-  KvCache cache;
+  std::unique_ptr<KvCache> cache;
   std::vector<uint32_t> free_slots;
 
   static Result<LoadedModel> load(const std::string& path, const RunSetup& setup);

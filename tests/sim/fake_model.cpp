@@ -1,5 +1,6 @@
 #include "sim/fake_model.h"
 
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -19,10 +20,19 @@ FakeModel::FakeModel(FakeModelOptions options) : options_(std::move(options)) {
   info_.n_active_experts = 4;
 }
 
-std::vector<KvLayerSpec> FakeModel::kv_layout() const {
+KvLayerSpec FakeModel::layer() const {
   // 16 values hold a Slot in both cache types.
   static_assert(sizeof(Slot) <= 16 * sizeof(uint16_t));
-  return {KvLayerSpec{1, 16, 0, 0}};
+  return {{{1, 16}}, options_.state_bytes};
+}
+
+KvCacheBytes FakeModel::cache_bytes(KvTypes types) const {
+  return HostKvCache::bytes_of(std::array{layer()}, types);
+}
+
+Result<std::unique_ptr<KvCache>> FakeModel::make_cache(const KvCacheLimits& limits) {
+  FLOE_TRY(std::unique_ptr<KvCache> cache, HostKvCache::create(std::array{layer()}, limits));
+  return cache;
 }
 
 Result<void> FakeModel::reserve(const ForwardLimits& limits) {
@@ -67,7 +77,8 @@ void FakeModel::logits(const State& state, std::span<float> out) const {
   }
 }
 
-ForwardOutput FakeModel::forward(const ForwardBatch& batch, KvCache& cache) {
+ForwardOutput FakeModel::forward(const ForwardBatch& batch) {
+  auto& cache = dynamic_cast<HostKvCache&>(batch.cache);
   ForwardOutput output;
   if (batch.rows.empty() || batch.rows.size() > limits_.max_rows) {
     violate(fmt::format("forward of {} rows, at most {}", batch.rows.size(), limits_.max_rows));
@@ -92,7 +103,7 @@ ForwardOutput FakeModel::forward(const ForwardBatch& batch, KvCache& cache) {
     }
     for (; prefix.n_positions < row.position; ++prefix.n_positions) {
       Slot slot;
-      std::memcpy(&slot, cache.key_slot(0, 0, slots[prefix.n_positions]), sizeof slot);
+      std::memcpy(&slot, cache.vector(0, 0, 0, slots[prefix.n_positions]), sizeof slot);
       prefix.state = next(prefix.state, slot.token, prefix.n_positions);
       if (slot.position != prefix.n_positions || slot.hash != prefix.state.hash ||
           slot.checksum != checksum(slot)) {
@@ -107,7 +118,7 @@ ForwardOutput FakeModel::forward(const ForwardBatch& batch, KvCache& cache) {
     hidden_.push_back(hidden(prefix.state));
     Slot slot{prefix.state.hash, row.position, row.token, 0};
     slot.checksum = checksum(slot);
-    std::memcpy(cache.key_slot(0, 0, slots[row.position]), &slot, sizeof slot);
+    std::memcpy(cache.vector(0, 0, 0, slots[row.position]), &slot, sizeof slot);
     if (!row.wants_logits) continue;
     if (output.n_logit_rows >= limits_.max_logit_rows) {
       violate("more rows want logits than were announced");
@@ -128,7 +139,7 @@ ForwardOutput FakeModel::forward(const ForwardBatch& batch, KvCache& cache) {
   return output;
 }
 
-ForwardOutput FakeModel::forward_mtp(const ForwardBatch&, const float*, KvCache&) {
+ForwardOutput FakeModel::forward_mtp(const ForwardBatch&, const float*) {
   panic(__FILE__, __LINE__, "the fake model has no MTP layer");
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "kv/host_cache.h"
 #include "model/model.h"
 
 namespace floe {
@@ -29,7 +30,8 @@ struct FakeModelOptions {
   uint32_t context_length = 4096;
   // A prompt that starts with this token belongs to a request whose logits may be NaN; -1: none.
   int32_t nan_marker = -1;
-  uint32_t nan_one_in = 8;  // of such a request's rows
+  uint32_t nan_one_in = 8;   // of such a request's rows
+  uint64_t state_bytes = 0;  // that the cache keeps of a sequence
   // Runs after each forward with its number of rows: moves a virtual clock, or sleeps.
   std::function<void(size_t n_rows)> after_forward;
 };
@@ -39,11 +41,12 @@ class FakeModel final : public Model {
   explicit FakeModel(FakeModelOptions options = {});
 
   const ModelInfo& info() const override { return info_; }
-  std::vector<KvLayerSpec> kv_layout() const override;
+  KvCacheBytes cache_bytes(KvTypes types) const override;
+  Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits) override;
+  uint64_t cache_fingerprint(KvTypes) const override { return 0; }
   Result<void> reserve(const ForwardLimits& limits) override;
-  ForwardOutput forward(const ForwardBatch& batch, KvCache& cache) override;
-  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden,
-                            KvCache& cache) override;
+  ForwardOutput forward(const ForwardBatch& batch) override;
+  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden) override;
   void embed(int32_t, float*) const override {}
   std::span<const std::byte> weights() const override { return {}; }
 
@@ -76,6 +79,7 @@ class FakeModel final : public Model {
     uint32_t n_positions = 0;
   };
   static uint64_t checksum(const Slot& slot);
+  KvLayerSpec layer() const;
   void violate(std::string what);
 
   FakeModelOptions options_;

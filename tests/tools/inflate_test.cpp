@@ -269,7 +269,7 @@ std::vector<float> head_logits(LoadedModel& trunk, const std::string& head_folde
   limits.max_rows = limits.max_logit_rows = kRows;
   limits.max_context = 16;
   EXPECT_TRUE((*head)->reserve(limits).ok());
-  auto cache = KvCache::create((*head)->kv_layout(), 16, KvType::F16);
+  auto cache = (*head)->make_cache({16, KvType::F16});
   EXPECT_TRUE(cache.ok());
   const std::vector<uint32_t> slots{0, 1, 2, 3, 4, 5, 6, 7};
   const SequenceSlots sequence{slots};
@@ -285,13 +285,13 @@ std::vector<float> head_logits(LoadedModel& trunk, const std::string& head_folde
     rows.push_back({static_cast<int32_t>(100 + 31 * i), i, 0, true});
   }
   ForwardOutput output =
-      (*head)->forward({rows, {&sequence, 1}}, taps.data(), Eagle3Head::Features::taps, *cache);
+      (*head)->forward({rows, {&sequence, 1}, **cache}, taps.data(), Eagle3Head::Features::taps);
   std::vector<float> logits(output.logits, output.logits + kRows * (*head)->n_vocab());
   const std::vector<float> own(output.hidden + (kRows - 1) * size_t{(*head)->hidden_dim()},
                                output.hidden + kRows * size_t{(*head)->hidden_dim()});
   const ForwardRow next{7, kRows, 0, true};
-  output =
-      (*head)->forward({{&next, 1}, {&sequence, 1}}, own.data(), Eagle3Head::Features::own, *cache);
+  output = (*head)->forward({{&next, 1}, {&sequence, 1}, **cache}, own.data(),
+                            Eagle3Head::Features::own);
   logits.insert(logits.end(), output.logits, output.logits + (*head)->n_vocab());
   return logits;
 }
