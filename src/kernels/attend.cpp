@@ -148,7 +148,8 @@ void attend_positions(const KernelTable& kernels, const SharedHeads& heads, cons
                       uint32_t end, uint32_t fetch_end, const AttendScratch& scratch) {
   const uint32_t n_heads = heads.n_heads;
   const uint32_t n_queries = static_cast<uint32_t>(rows.size()) * n_heads;
-  // Many queries hide the memory behind their work, and the kernels order all heads better.
+  // With many queries a block is used so often that reading it ahead gains nothing, and the kernels
+  // order all heads better themselves.
   const uint32_t call_heads = n_queries <= kDirectQueries ? kCallHeads : n_heads;
   const bool values_in_keys = heads.values.base == nullptr;
   while (begin < end) {

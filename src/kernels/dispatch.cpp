@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "kernels/kernel_table.h"
+#include "kernels/kernel_hook.h"
 #include "kernels/reference.h"
 #if defined(FLOE_HAVE_AVX2)
 #include <cpuid.h>
@@ -13,9 +13,6 @@
 #include "kernels/avx2.h"
 #include "kernels/avx512.h"
 #include "kernels/avxvnni.h"
-#endif
-#if defined(FLOE_HAVE_FREE_ORDER)
-#include "free_order.h"
 #endif
 #if defined(FLOE_HAVE_NEON_DOTPROD)
 #include <sys/auxv.h>
@@ -99,40 +96,16 @@ const KernelTable& choose() {
   return *tables.front();
 }
 
-#if defined(FLOE_PER_ROW_EXPERTS)
-// The experiment: a weight block is unpacked again for each row.
-void matmul_row_by_row(const PackedMatrix& weights, uint32_t plane, uint32_t group_begin,
-                       uint32_t group_end, const ActivationRows& x, const uint32_t* ids,
-                       uint32_t n_ids, float* out, size_t out_stride) {
-  static const auto matmul = choose().matmul;
-  for (uint32_t i = 0; i < n_ids; ++i) {
-    const uint32_t id = ids != nullptr ? ids[i] : i;
-    matmul(weights, plane, group_begin, group_end, x, &id, 1, out + i * out_stride, out_stride);
-  }
-}
-#endif
-
-#if defined(FLOE_PER_ROW_EXPERTS) || defined(FLOE_HAVE_FREE_ORDER)
-#define FLOE_EXPERIMENT
-KernelTable with_experiment(KernelTable table) {
-#if defined(FLOE_HAVE_FREE_ORDER)
-  if (std::strcmp(table.isa, "avx512") == 0) table.matmul = free_order_matmul;
-#endif
-#if defined(FLOE_PER_ROW_EXPERTS)
-  table.matmul = matmul_row_by_row;
-#endif
-  return table;
-}
-#endif
+constinit KernelHook kernel_hook = nullptr;
 
 }  // namespace
 
+void set_kernel_hook(KernelHook hook) {
+  kernel_hook = hook;
+}
+
 const KernelTable& kernels() {
-#if defined(FLOE_EXPERIMENT)
-  static const KernelTable table = with_experiment(choose());
-#else
-  static const KernelTable& table = choose();
-#endif
+  static const KernelTable table = kernel_hook != nullptr ? kernel_hook(choose()) : choose();
   return table;
 }
 

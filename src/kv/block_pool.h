@@ -27,8 +27,8 @@ class KvBlockPool {
  public:
   explicit KvBlockPool(uint32_t n_blocks);
 
-  // From now on the slots of freed blocks are filled with NaN, so that a stale read shows. The
-  // cache has at least n_blocks * kKvBlockTokens slots and outlives the pool.
+  // For tests: from now on the slots of freed blocks are filled with NaN, so that a read of one
+  // shows. The cache has at least n_blocks * kKvBlockTokens slots and outlives the pool.
   void poison_on_free(KvCache& cache);
 
   uint32_t n_blocks() const { return static_cast<uint32_t>(blocks_.size()); }

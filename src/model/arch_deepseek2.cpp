@@ -1,6 +1,9 @@
 // deepseek2 (V2-Lite, V2, V3, R1) and deepseek32 (V3.2: the same with an indexer in every trunk
 // layer, whose rotation is half-split while attention's is interleaved).
 #include "model/architecture.h"
+#include "model/attention_mla.h"
+#include "model/gated_ffn.h"
+#include "model/moe.h"
 
 namespace floe {
 
@@ -11,9 +14,6 @@ constexpr const char* kDsaKeys[] = {"feed_forward_length",          "attention.k
                                     "attention.q_lora_rank",        "rope.dimension_count",
                                     "attention.indexer.head_count", "attention.indexer.key_length",
                                     "attention.indexer.top_k"};
-}  // namespace
-const std::span<const char* const> kDeepseek2Keys = kKeys;
-const std::span<const char* const> kDeepseek32Keys = kDsaKeys;
 
 Result<void> build_deepseek2(const Hparams& hparams, WeightLoader& loader, Network& network) {
   const bool has_indexer = hparams.architecture == "deepseek32";
@@ -25,7 +25,7 @@ Result<void> build_deepseek2(const Hparams& hparams, WeightLoader& loader, Netwo
   for (uint32_t i = 0; i < network.layers.size(); ++i) {
     const std::string prefix = layer_prefix(i);
     Layer& layer = network.layers[i];
-    auto& attention = layer.attention.emplace<MlaAttention>();
+    auto& attention = layer.make_attention<MlaAttention>();
     FLOE_TRY_VOID(
         loader.vector(prefix + "attn_norm.weight", hparams.hidden_dim, layer.attention_norm));
     FLOE_TRY_VOID(
@@ -41,17 +41,22 @@ Result<void> build_deepseek2(const Hparams& hparams, WeightLoader& loader, Netwo
     }
     FLOE_TRY_VOID(loader.vector(prefix + "ffn_norm.weight", hparams.hidden_dim, layer.ffn_norm));
     if (hparams.n_experts == 0 || i < hparams.n_leading_dense) {
-      auto& dense = layer.ffn.emplace<DenseFfn>();
+      auto& dense = layer.make_ffn<DenseFfn>();
       FLOE_TRY_VOID(
           load_gated_ffn(prefix, "", hparams.hidden_dim, hparams.ffn_dim, loader, dense.ffn));
     } else {
       FLOE_TRY_VOID(load_moe(hparams, prefix, hparams.expert_ffn_dim, {Gating::softmax, false},
-                             loader, layer.ffn.emplace<MoeFfn>()));
+                             loader, layer.make_ffn<MoeFfn>()));
     }
   }
   if (!split.has_mtp) return {};
   network.mtp->feeds_normed_hidden = false;
   return build_mtp(hparams, layer_prefix(split.n_trunk_layers), loader, *network.mtp);
 }
+
+}  // namespace
+
+extern const Architecture kDeepseek2{"deepseek2", kKeys, build_deepseek2};
+extern const Architecture kDeepseek32{"deepseek32", kDsaKeys, build_deepseek2};
 
 }  // namespace floe

@@ -1,6 +1,9 @@
 // glm-dsa (GLM-5 family): MLA with sparse attention. Some layers have an indexer; the others reuse
 // the positions that the nearest indexer below chose. The draft head attends to everything.
 #include "model/architecture.h"
+#include "model/attention_mla.h"
+#include "model/gated_ffn.h"
+#include "model/moe.h"
 
 namespace floe {
 
@@ -21,9 +24,6 @@ bool is_full_by_default(const Hparams& hparams, uint32_t layer) {
   return layer < 2 || (layer - 2) % 4 == 0;
 }
 
-}  // namespace
-const std::span<const char* const> kGlmDsaKeys = kKeys;
-
 Result<void> build_glm_dsa(const Hparams& hparams, WeightLoader& loader, Network& network) {
   if (hparams.q_lora_dim == 0) {
     return hparam_error(hparams, "attention.q_lora_rank", "at least 1", "0");
@@ -43,7 +43,7 @@ Result<void> build_glm_dsa(const Hparams& hparams, WeightLoader& loader, Network
   for (uint32_t i = 0; i < network.layers.size(); ++i) {
     const std::string prefix = layer_prefix(i);
     Layer& layer = network.layers[i];
-    auto& attention = layer.attention.emplace<MlaAttention>();
+    auto& attention = layer.make_attention<MlaAttention>();
     FLOE_TRY_VOID(
         loader.vector(prefix + "attn_norm.weight", hparams.hidden_dim, layer.attention_norm));
     FLOE_TRY_VOID(
@@ -62,16 +62,20 @@ Result<void> build_glm_dsa(const Hparams& hparams, WeightLoader& loader, Network
     }
     FLOE_TRY_VOID(loader.vector(prefix + "ffn_norm.weight", hparams.hidden_dim, layer.ffn_norm));
     if (i < hparams.n_leading_dense) {
-      auto& dense = layer.ffn.emplace<DenseFfn>();
+      auto& dense = layer.make_ffn<DenseFfn>();
       FLOE_TRY_VOID(
           load_gated_ffn(prefix, "", hparams.hidden_dim, hparams.ffn_dim, loader, dense.ffn));
     } else {
       FLOE_TRY_VOID(load_moe(hparams, prefix, hparams.expert_ffn_dim, {Gating::sigmoid, false},
-                             loader, layer.ffn.emplace<MoeFfn>()));
+                             loader, layer.make_ffn<MoeFfn>()));
     }
   }
   if (!split.has_mtp) return {};
   return build_mtp(hparams, layer_prefix(split.n_trunk_layers), loader, *network.mtp);
 }
+
+}  // namespace
+
+extern const Architecture kGlmDsa{"glm-dsa", kKeys, build_glm_dsa};
 
 }  // namespace floe

@@ -1,6 +1,8 @@
 // gpt-oss: attention with sinks, every other layer over a sliding window; biases everywhere; a
 // clamped activation; weights of the chosen experts by a softmax over their logits alone.
 #include "model/architecture.h"
+#include "model/attention_gqa.h"
+#include "model/moe.h"
 
 namespace floe {
 
@@ -19,21 +21,18 @@ Result<void> load_attention_extras(const Hparams& hparams, const std::string& pr
 }
 
 Result<void> load_expert_extras(const Hparams& hparams, const std::string& prefix,
-                                WeightLoader& loader, MoeFfn& moe) {
+                                WeightLoader& loader, MoeFfn& moe, ResidentExperts& experts) {
   const uint32_t n_experts = moe.rules.n_experts;
   const uint32_t ffn_dim = hparams.expert_ffn_dim;
-  moe.experts.activation = Activation::swiglu_clamped;
+  experts.activation = Activation::swiglu_clamped;
   FLOE_TRY_VOID(loader.vector(prefix + "ffn_gate_inp.bias", n_experts, moe.router_bias));
-  FLOE_TRY_VOID(loader.vector_stack(prefix + "ffn_gate_exps.bias", ffn_dim, n_experts,
-                                    moe.experts.gate_bias));
   FLOE_TRY_VOID(
-      loader.vector_stack(prefix + "ffn_up_exps.bias", ffn_dim, n_experts, moe.experts.up_bias));
+      loader.vector_stack(prefix + "ffn_gate_exps.bias", ffn_dim, n_experts, experts.gate_bias));
+  FLOE_TRY_VOID(
+      loader.vector_stack(prefix + "ffn_up_exps.bias", ffn_dim, n_experts, experts.up_bias));
   return loader.vector_stack(prefix + "ffn_down_exps.bias", hparams.hidden_dim, n_experts,
-                             moe.experts.down_bias);
+                             experts.down_bias);
 }
-
-}  // namespace
-const std::span<const char* const> kGptOssKeys = kKeys;
 
 Result<void> build_gpt_oss(const Hparams& hparams, WeightLoader& loader, Network& network) {
   if (hparams.n_experts == 0) return hparam_error(hparams, "expert_count", "at least 1", "0");
@@ -44,7 +43,7 @@ Result<void> build_gpt_oss(const Hparams& hparams, WeightLoader& loader, Network
   for (uint32_t i = 0; i < hparams.n_blocks; ++i) {
     const std::string prefix = layer_prefix(i);
     Layer& layer = network.layers[i];
-    auto& attention = layer.attention.emplace<GqaAttention>();
+    auto& attention = layer.make_attention<GqaAttention>();
     attention.window = i % 2 == 0 ? hparams.sliding_window : 0;
     FLOE_TRY_VOID(
         loader.vector(prefix + "attn_norm.weight", hparams.hidden_dim, layer.attention_norm));
@@ -53,12 +52,16 @@ Result<void> build_gpt_oss(const Hparams& hparams, WeightLoader& loader, Network
     // Named after the attention it follows; it norms the experts' input.
     FLOE_TRY_VOID(
         loader.vector(prefix + "post_attention_norm.weight", hparams.hidden_dim, layer.ffn_norm));
-    auto& moe = layer.ffn.emplace<MoeFfn>();
-    FLOE_TRY_VOID(load_moe(hparams, prefix, hparams.expert_ffn_dim,
-                           {Gating::softmax_selected, false}, loader, moe));
-    FLOE_TRY_VOID(load_expert_extras(hparams, prefix, loader, moe));
+    auto& moe = layer.make_ffn<MoeFfn>();
+    FLOE_TRY(ResidentExperts * experts, load_moe(hparams, prefix, hparams.expert_ffn_dim,
+                                                 {Gating::softmax_selected, false}, loader, moe));
+    FLOE_TRY_VOID(load_expert_extras(hparams, prefix, loader, moe, *experts));
   }
   return {};
 }
+
+}  // namespace
+
+extern const Architecture kGptOss{"gpt-oss", kKeys, build_gpt_oss};
 
 }  // namespace floe

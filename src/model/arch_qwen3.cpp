@@ -1,5 +1,8 @@
 // qwen3 and qwen3moe: queries and keys are normed per head before a half-split rotation.
 #include "model/architecture.h"
+#include "model/attention_gqa.h"
+#include "model/gated_ffn.h"
+#include "model/moe.h"
 
 namespace floe {
 
@@ -7,9 +10,6 @@ namespace {
 constexpr const char* kKeys[] = {"feed_forward_length"};
 constexpr const char* kMoeKeys[] = {"expert_count", "expert_used_count",
                                     "expert_feed_forward_length"};
-}  // namespace
-const std::span<const char* const> kQwen3Keys = kKeys;
-const std::span<const char* const> kQwen3MoeKeys = kMoeKeys;
 
 Result<void> build_qwen3(const Hparams& hparams, WeightLoader& loader, Network& network) {
   const bool is_moe = hparams.architecture == "qwen3moe";
@@ -19,7 +19,7 @@ Result<void> build_qwen3(const Hparams& hparams, WeightLoader& loader, Network& 
   for (uint32_t i = 0; i < hparams.n_blocks; ++i) {
     const std::string prefix = layer_prefix(i);
     Layer& layer = network.layers[i];
-    auto& attention = layer.attention.emplace<GqaAttention>();
+    auto& attention = layer.make_attention<GqaAttention>();
     FLOE_TRY_VOID(
         loader.vector(prefix + "attn_norm.weight", hparams.hidden_dim, layer.attention_norm));
     FLOE_TRY_VOID(load_gqa(hparams, prefix, loader, attention));
@@ -28,14 +28,19 @@ Result<void> build_qwen3(const Hparams& hparams, WeightLoader& loader, Network& 
     FLOE_TRY_VOID(loader.vector(prefix + "ffn_norm.weight", hparams.hidden_dim, layer.ffn_norm));
     if (is_moe) {
       FLOE_TRY_VOID(load_moe(hparams, prefix, hparams.expert_ffn_dim, {Gating::softmax, true},
-                             loader, layer.ffn.emplace<MoeFfn>()));
+                             loader, layer.make_ffn<MoeFfn>()));
     } else {
-      auto& dense = layer.ffn.emplace<DenseFfn>();
+      auto& dense = layer.make_ffn<DenseFfn>();
       FLOE_TRY_VOID(
           load_gated_ffn(prefix, "", hparams.hidden_dim, hparams.ffn_dim, loader, dense.ffn));
     }
   }
   return {};
 }
+
+}  // namespace
+
+extern const Architecture kQwen3{"qwen3", kKeys, build_qwen3};
+extern const Architecture kQwen3Moe{"qwen3moe", kMoeKeys, build_qwen3};
 
 }  // namespace floe

@@ -1,7 +1,7 @@
 #pragma once
-// The model families that floe runs. A family is one file that names its hyperparameters and
-// tensors and builds a Network from the shared layers, one row in registry.cpp, and one golden
-// case.
+// The model families that floe runs. A family is one file, arch_NAME.cpp, that names its
+// hyperparameters and tensors and builds a Network from the kinds of layers, a line in
+// registry.cpp, one in CMakeLists.txt, and a golden case.
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,20 +24,6 @@ struct Architecture {
 // nullptr: not supported.
 const Architecture* find_architecture(std::string_view name);
 std::string supported_architectures();  // "a, b, c"
-
-Result<void> build_llama(const Hparams& hparams, WeightLoader& loader, Network& network);
-Result<void> build_qwen3(const Hparams& hparams, WeightLoader& loader, Network& network);
-Result<void> build_deepseek2(const Hparams& hparams, WeightLoader& loader, Network& network);
-Result<void> build_glm_dsa(const Hparams& hparams, WeightLoader& loader, Network& network);
-Result<void> build_gpt_oss(const Hparams& hparams, WeightLoader& loader, Network& network);
-
-extern const std::span<const char* const> kLlamaKeys;
-extern const std::span<const char* const> kQwen3Keys;
-extern const std::span<const char* const> kQwen3MoeKeys;
-extern const std::span<const char* const> kDeepseek2Keys;
-extern const std::span<const char* const> kDeepseek32Keys;
-extern const std::span<const char* const> kGlmDsaKeys;
-extern const std::span<const char* const> kGptOssKeys;
 
 // What all families share: embedding, output norm and head (tied where output.weight is absent),
 // rotary frequencies, sizes; makes n_layers empty layers.

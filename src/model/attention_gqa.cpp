@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "model/attend_items.h"
+
 namespace floe {
 
 Result<void> load_gqa(const Hparams& hparams, const std::string& prefix, WeightLoader& loader,
@@ -26,6 +28,29 @@ Result<void> load_gqa(const Hparams& hparams, const std::string& prefix, WeightL
 }
 
 namespace {
+
+struct GqaScratch final : LayerScratch {
+  uint32_t query_width = 0;  // of the widest layer, as the others
+  uint32_t key_width = 0;
+  uint32_t value_width = 0;
+  uint32_t attended_width = 0;
+  float* queries = nullptr;   // f32 [R][n_heads * key_dim]
+  float* keys = nullptr;      // f32 [R][n_kv_heads * key_dim]
+  float* values = nullptr;    // f32 [R][n_kv_heads * value_dim]
+  ActivationBuffer attended;  // [R][n_heads * value_dim], input of the output projection
+
+  void carve(Carver& carver, const WorkspaceLimits& limits) override {
+    const uint64_t n_rows = limits.max_rows;
+    carver.array(queries, n_rows * query_width);
+    carver.array(keys, n_rows * key_width);
+    carver.array(values, n_rows * value_width);
+    carver.activations(attended, n_rows, attended_width);
+  }
+};
+
+GqaScratch& scratch_of(const Pass& pass) {
+  return pass.ws.scratches.get<GqaScratch>();
+}
 
 struct GqaItems {
   SpanSplit spans;
@@ -54,7 +79,8 @@ struct GqaItems {
       end = std::max(end, n_visible);
     }
     return SpanSplit(first, end, pass.ws.row_blocks.size() * a.n_kv_heads, pass.n_rows(), a.n_heads,
-                     a.value_dim, pass.ws.attend_parts_size, pass.worker.count());
+                     a.value_dim, pass.ws.scratches.get<AttendSpace>().parts_size,
+                     pass.worker.count());
   }
 };
 
@@ -76,11 +102,11 @@ SharedHeads shared_heads(Pass& pass, const GqaAttention& a, uint32_t layer, uint
 }
 
 AttendRow attend_row(Pass& pass, const GqaAttention& a, uint32_t row, uint32_t head) {
-  Workspace& ws = pass.ws;
+  const GqaScratch& scratch = scratch_of(pass);
   const uint32_t n_visible = pass.n_visible(row);
-  return {ws.queries + size_t{row} * a.n_heads * a.key_dim + size_t{head} * a.key_dim,
-          ws.attention.row(row) + size_t{head} * a.value_dim, n_visible - a.n_attended(n_visible),
-          n_visible};
+  return {scratch.queries + size_t{row} * a.n_heads * a.key_dim + size_t{head} * a.key_dim,
+          scratch.attended.row(row) + size_t{head} * a.value_dim,
+          n_visible - a.n_attended(n_visible), n_visible};
 }
 
 // One item: a block of rows and some query heads against the KV head they share, or a span of it.
@@ -106,8 +132,8 @@ void attend_gqa_item(Pass& pass, const GqaAttention& a, uint32_t layer, const Gq
   const bool complete = attend_item(pass, items.spans, span, heads, head, slots, rows, attending);
   if (!complete || !items.quantize_pieces) return;
   for (const uint32_t row : rows) {
-    ws.attention.quantize(pass.kernels, row, head * a.value_dim,
-                          (head + heads.n_heads) * a.value_dim);
+    scratch_of(pass).attended.quantize(pass.kernels, row, head * a.value_dim,
+                                       (head + heads.n_heads) * a.value_dim);
   }
 }
 
@@ -117,19 +143,20 @@ void join_gqa_item(Pass& pass, const GqaAttention& a, uint32_t layer, const GqaI
   const uint32_t row = item / a.n_heads;
   const uint32_t head = item % a.n_heads;
   join_spans(pass.kernels, shared_heads(pass, a, layer, head, 1),
-             pass.ws.attend_parts + items.spans.part_begin(row, head), items.spans.n_all,
-             attend_row(pass, a, row, head));
+             pass.ws.scratches.get<AttendSpace>().parts + items.spans.part_begin(row, head),
+             items.spans.n_all, attend_row(pass, a, row, head));
   if (items.quantize_pieces) {
-    pass.ws.attention.quantize(pass.kernels, row, head * a.value_dim, (head + 1) * a.value_dim);
+    scratch_of(pass).attended.quantize(pass.kernels, row, head * a.value_dim,
+                                       (head + 1) * a.value_dim);
   }
 }
 
 Projection project_keys(Pass& pass, const ActivationRows& x, const GqaAttention& a) {
-  return {a.k, x, pass.n_rows(), pass.ws.keys, a.k.n_rows, kAttentionClass, a.k_bias};
+  return {a.k, x, pass.n_rows(), scratch_of(pass).keys, a.k.n_rows, kAttentionClass, a.k_bias};
 }
 
 Projection project_values(Pass& pass, const ActivationRows& x, const GqaAttention& a) {
-  return {a.v, x, pass.n_rows(), pass.ws.values, a.v.n_rows, kAttentionClass, a.v_bias};
+  return {a.v, x, pass.n_rows(), scratch_of(pass).values, a.v.n_rows, kAttentionClass, a.v_bias};
 }
 
 // norm may be null.
@@ -143,8 +170,9 @@ void norm_and_rotate(Pass& pass, const GqaAttention& a, uint32_t row, const floa
 void cache_head(Pass& pass, const GqaAttention& a, uint32_t layer, uint32_t row, uint32_t kv_head) {
   const KvTypes types = pass.cache.types();
   const uint32_t slot = pass.slot(row);
-  float* key = pass.ws.keys + size_t{row} * a.k.n_rows + size_t{kv_head} * a.key_dim;
-  const float* value = pass.ws.values + size_t{row} * a.v.n_rows + size_t{kv_head} * a.value_dim;
+  const GqaScratch& scratch = scratch_of(pass);
+  float* key = scratch.keys + size_t{row} * a.k.n_rows + size_t{kv_head} * a.key_dim;
+  const float* value = scratch.values + size_t{row} * a.v.n_rows + size_t{kv_head} * a.value_dim;
   norm_and_rotate(pass, a, row, a.k_norm, key);
   pass.kernels.store_kv(
       key, types.keys, pass.cache.vector(layer, GqaAttention::kKeyPlane, kv_head, slot), a.key_dim);
@@ -155,8 +183,25 @@ void cache_head(Pass& pass, const GqaAttention& a, uint32_t layer, uint32_t row,
 
 }  // namespace
 
-void cache_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAttention& a,
-               uint32_t layer) {
+KvLayerSpec GqaAttention::cache_spec() const {
+  return {{{n_kv_heads, key_dim, &KvTypes::keys}, {n_kv_heads, value_dim, &KvTypes::values}}};
+}
+
+void GqaAttention::visit_matrices(const MatrixVisitor& visit) const {
+  for (const PackedMatrix* matrix : {&q, &k, &v, &output}) visit(*matrix, kAttentionClass);
+}
+
+void GqaAttention::plan(LayerScratches& scratches) const {
+  auto& scratch = scratches.add<GqaScratch>();
+  widen(scratch.query_width, n_heads * key_dim);
+  widen(scratch.key_width, n_kv_heads * key_dim);
+  widen(scratch.value_width, n_kv_heads * value_dim);
+  same_width(scratch.attended_width, n_heads * value_dim);
+  scratches.add<AttendSpace>().add(key_dim, value_dim, n_heads);
+}
+
+void GqaAttention::cache(Pass& pass, Stage input, const ActivationRows& x, uint32_t layer) const {
+  const GqaAttention& a = *this;
   const Stage projected =
       project(pass, {input}, {project_keys(pass, x, a), project_values(pass, x, a)});
   pass.worker.chunks({projected}, pass.n_rows() * a.n_kv_heads, 1, [&](uint32_t item, uint32_t) {
@@ -164,16 +209,17 @@ void cache_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAttent
   });
 }
 
-Stage attend_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAttention& a,
-                 uint32_t layer) {
+Stage GqaAttention::attend(Pass& pass, Stage input, const ActivationRows& x, uint32_t layer) const {
+  const GqaAttention& a = *this;
   const KernelTable& kernels = pass.kernels;
   Workspace& ws = pass.ws;
+  const GqaScratch& scratch = scratch_of(pass);
   const uint32_t n_rows = pass.n_rows();
   const uint32_t heads_per_kv = a.n_heads / a.n_kv_heads;
 
   const Stage projected =
       project(pass, {input},
-              {{a.q, x, n_rows, ws.queries, a.q.n_rows, kAttentionClass, a.q_bias},
+              {{a.q, x, n_rows, scratch.queries, a.q.n_rows, kAttentionClass, a.q_bias},
                project_keys(pass, x, a),
                project_values(pass, x, a)});
 
@@ -182,7 +228,7 @@ Stage attend_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAtte
     const uint32_t row = item / a.n_kv_heads;
     const uint32_t kv_head = item % a.n_kv_heads;
     float* query =
-        ws.queries + size_t{row} * a.q.n_rows + size_t{kv_head} * heads_per_kv * a.key_dim;
+        scratch.queries + size_t{row} * a.q.n_rows + size_t{kv_head} * heads_per_kv * a.key_dim;
     for (uint32_t h = 0; h < heads_per_kv; ++h) {
       norm_and_rotate(pass, a, row, a.q_norm, query + size_t{h} * a.key_dim);
     }
@@ -201,7 +247,7 @@ Stage attend_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAtte
   }
   if (reads_q8(a.output) && !items.quantize_pieces) {
     attended =
-        each_row(pass, {attended}, [&](uint32_t row) { ws.attention.quantize(kernels, row); });
+        each_row(pass, {attended}, [&](uint32_t row) { scratch.attended.quantize(kernels, row); });
   }
   if (pass.ledger != nullptr) {
     const uint64_t token_bytes =
@@ -219,7 +265,7 @@ Stage attend_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAtte
     }
   }
   return project(pass, {attended},
-                 {{a.output, ws.attention.rows(), n_rows, ws.branch, a.output.n_rows,
+                 {{a.output, scratch.attended.rows(), n_rows, ws.branch, a.output.n_rows,
                    kAttentionClass, a.output_bias}});
 }
 

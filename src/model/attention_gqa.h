@@ -1,15 +1,16 @@
 #pragma once
 // Grouped-query attention: n_heads query heads share n_kv_heads cached keys and values.
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
+#include "model/attention.h"
 #include "model/hparams.h"
-#include "model/pass.h"
 #include "model/weights.h"
 
 namespace floe {
 
-struct GqaAttention {
+struct GqaAttention final : Attention {
   uint32_t n_heads = 0;
   uint32_t n_kv_heads = 0;
   uint32_t key_dim = 0;
@@ -35,28 +36,25 @@ struct GqaAttention {
   const float* sinks = nullptr;
   uint32_t window = 0;  // a row attends to its own position and the window - 1 before it; 0: to all
 
+  // Planes of cache_spec().
+  static constexpr uint32_t kKeyPlane = 0;
+  static constexpr uint32_t kValuePlane = 1;
+
+  KvLayerSpec cache_spec() const override;
+  bool input_reads_q8() const override { return reads_q8(q) || reads_q8(k) || reads_q8(v); }
+  void visit_matrices(const MatrixVisitor& visit) const override;
+  void plan(LayerScratches& scratches) const override;
+  Stage attend(Pass& pass, Stage input, const ActivationRows& x, uint32_t layer) const override;
+  void cache(Pass& pass, Stage input, const ActivationRows& x, uint32_t layer) const override;
+
   // Of the n_visible positions up to a row's own, those that it attends to: the last ones.
   uint32_t n_attended(uint32_t n_visible) const {
     return window != 0 ? std::min(window, n_visible) : n_visible;
-  }
-  bool input_reads_q8() const { return reads_q8(q) || reads_q8(k) || reads_q8(v); }
-  // What it caches of a token.
-  static constexpr uint32_t kKeyPlane = 0;
-  static constexpr uint32_t kValuePlane = 1;
-  KvLayerSpec kv_spec() const {
-    return {{{n_kv_heads, key_dim, &KvTypes::keys}, {n_kv_heads, value_dim, &KvTypes::values}}};
   }
 };
 
 // Dimensions and scale from the hyperparameters, tensors PREFIX.attn_{q,k,v,output}.weight.
 Result<void> load_gqa(const Hparams& hparams, const std::string& prefix, WeightLoader& loader,
                       GqaAttention& attention);
-
-// From x, complete after `input`, to ws.branch, complete after the stage returned.
-Stage attend_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAttention& attention,
-                 uint32_t layer);
-// Of that, only what later rows attend to.
-void cache_gqa(Pass& pass, Stage input, const ActivationRows& x, const GqaAttention& attention,
-               uint32_t layer);
 
 }  // namespace floe

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <string>
 
+#include "model/attention.h"
 #include "model/hparams.h"
 #include "model/indexer.h"
-#include "model/pass.h"
 #include "model/weights.h"
 
 namespace floe {
@@ -19,7 +19,7 @@ enum class Selection : uint8_t {
   shared,   // those of the nearest layer below that has an indexer
 };
 
-struct MlaAttention {
+struct MlaAttention final : Attention {
   uint32_t n_heads = 0;
   uint32_t nope_dim = 0;
   uint32_t rope_dim = 0;
@@ -41,29 +41,23 @@ struct MlaAttention {
   uint32_t top_k = 0;  // unless selection is all
   Indexer indexer;     // where selection is indexed
 
-  bool has_indexer() const { return selection == Selection::indexed; }
-  bool input_reads_q8() const {
-    return reads_q8(q_a) || (q_lora_dim == 0 && reads_q8(q_b)) || reads_q8(kv_a) ||
-           (has_indexer() && (reads_q8(indexer.k) || reads_q8(indexer.weights)));
-  }
-  // What it caches of a token: the latent with its rotary part, and the indexer's key.
+  // The plane of cache_spec() with the latent and its rotary part.
   static constexpr uint32_t kLatentPlane = 0;
-  KvLayerSpec kv_spec() const {
-    KvLayerSpec spec;
-    spec.planes[kLatentPlane].dim = kv_lora_dim + rope_dim;
-    if (has_indexer()) spec.planes[Indexer::kKeyPlane].dim = indexer.key_dim;
-    return spec;
-  }
+
+  bool has_indexer() const { return selection == Selection::indexed; }
+  uint32_t latent_dim() const { return kv_lora_dim + rope_dim; }
+
+  KvLayerSpec cache_spec() const override;
+  bool input_reads_q8() const override;
+  void visit_matrices(const MatrixVisitor& visit) const override;
+  void plan(LayerScratches& scratches) const override;
+  Stage attend(Pass& pass, Stage input, const ActivationRows& x, uint32_t layer) const override;
+  void cache(Pass& pass, Stage input, const ActivationRows& x, uint32_t layer) const override;
 };
 
 // Dimensions and scale from the hyperparameters, tensors PREFIX.attn_*. The indexer is the
 // caller's.
 Result<void> load_mla(const Hparams& hparams, const std::string& prefix, float attention_multiplier,
                       WeightLoader& loader, MlaAttention& attention);
-
-// From ws.input, complete after `input`, to ws.branch, complete after the stage returned.
-Stage attend_mla(Pass& pass, Stage input, const MlaAttention& attention, uint32_t layer);
-// Of that, only what later rows attend to.
-void cache_mla(Pass& pass, Stage input, const MlaAttention& attention, uint32_t layer);
 
 }  // namespace floe

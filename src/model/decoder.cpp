@@ -7,20 +7,6 @@
 
 namespace floe {
 
-namespace {
-
-bool attention_reads_q8(const Layer& layer) {
-  return std::visit([](const auto& attention) { return attention.input_reads_q8(); },
-                    layer.attention);
-}
-
-bool ffn_reads_q8(const Layer& layer) {
-  if (const auto* dense = std::get_if<DenseFfn>(&layer.ffn)) return dense->ffn.input_reads_q8();
-  return std::get<MoeFfn>(layer.ffn).input_reads_q8();
-}
-
-}  // namespace
-
 KvCacheBytes Decoder::cache_bytes(KvTypes types) const {
   return HostKvCache::bytes_of(cache_layout(*network_), types);
 }
@@ -142,18 +128,13 @@ void Decoder::rotate_row(Pass& pass, uint32_t row) {
 }
 
 void Decoder::norm_input(Pass& pass, uint32_t row, const float* weight, bool quantize) {
-  pass.kernels.rms_norm(ws_.hidden + size_t{row} * network_->hidden_dim, weight, network_->rms_eps,
-                        ws_.input.row(row), network_->hidden_dim);
+  pass.kernels.rms_norm(hidden_of(row), weight, network_->rms_eps, ws_.input.row(row),
+                        network_->hidden_dim);
   if (quantize) ws_.input.quantize(pass.kernels, row);
 }
 
-void Decoder::finish_ffn(Pass& pass, const Layer& layer, uint32_t row) {
-  float* hidden = ws_.hidden + size_t{row} * network_->hidden_dim;
-  if (const auto* moe = std::get_if<MoeFfn>(&layer.ffn)) {
-    add_moe_row(pass, *moe, row, hidden);
-  } else {
-    pass.kernels.add(ws_.branch + size_t{row} * network_->hidden_dim, hidden, network_->hidden_dim);
-  }
+float* Decoder::hidden_of(uint32_t row) {
+  return ws_.hidden + size_t{row} * network_->hidden_dim;
 }
 
 void Decoder::tap(uint32_t layer, uint32_t row) {
@@ -166,24 +147,19 @@ void Decoder::tap(uint32_t layer, uint32_t row) {
   }
 }
 
-// From ws.input to the residual rows' FFN branch; the caller adds the branch (finish_ffn) row by
-// row, together with whatever the row needs next.
+// hidden += attention(norm(hidden)); hidden += ffn(norm(hidden)). The first norm has been taken: it
+// is ws.input. The last sum is left to the caller (Ffn::add_row), who makes it row by row together
+// with whatever the row needs next.
 Stage Decoder::run_layer(Pass& pass, Stage input, uint32_t index) {
   const Layer& layer = network_->layers[index];
   input = pass.worker.make_room(kMaxLayerStages, input);
-  const auto* gqa = std::get_if<GqaAttention>(&layer.attention);
-  const Stage branch =
-      gqa != nullptr ? attend_gqa(pass, input, ws_.input.rows(), *gqa, index)
-                     : attend_mla(pass, input, std::get<MlaAttention>(layer.attention), index);
-  const bool quantize = ffn_reads_q8(layer);
-  const Stage normed = each_row(pass, {branch}, [&](uint32_t row) {
-    const size_t at = size_t{row} * network_->hidden_dim;
-    pass.kernels.add(ws_.branch + at, ws_.hidden + at, network_->hidden_dim);
-    norm_input(pass, row, layer.ffn_norm, quantize);
+  const Stage attended = layer.attention->attend(pass, input, ws_.input.rows(), index);
+  const Stage normed = each_row(pass, {attended}, [&](uint32_t row) {
+    pass.kernels.add(ws_.branch + size_t{row} * network_->hidden_dim, hidden_of(row),
+                     network_->hidden_dim);
+    norm_input(pass, row, layer.ffn_norm, layer.ffn->input_reads_q8());
   });
-  const auto* dense = std::get_if<DenseFfn>(&layer.ffn);
-  return dense != nullptr ? run_dense_ffn(pass, normed, *dense)
-                          : run_moe(pass, normed, std::get<MoeFfn>(layer.ffn));
+  return layer.ffn->run(pass, normed);
 }
 
 // The row after the last layer: what an MTP head reads, and the input of the lm_head.
@@ -216,16 +192,16 @@ void Decoder::walk_trunk(Pass& pass, uint32_t n_logit_rows) {
   const uint32_t n_layers = network_->n_trunk_layers;
   count_embedding(pass);
   Stage input = each_row(pass, {}, [&](uint32_t row) {
-    embed(pass.rows[row].token, ws_.hidden + size_t{row} * network_->hidden_dim);
+    embed(pass.rows[row].token, hidden_of(row));
     rotate_row(pass, row);
-    norm_input(pass, row, layers[0].attention_norm, attention_reads_q8(layers[0]));
+    norm_input(pass, row, layers[0].attention_norm, layers[0].attention->input_reads_q8());
   });
   for (uint32_t i = 0; i < n_layers; ++i) {
     const Stage outputs = run_layer(pass, input, i);
     const bool last = i + 1 == n_layers;
-    const bool quantize = !last && attention_reads_q8(layers[i + 1]);
+    const bool quantize = !last && layers[i + 1].attention->input_reads_q8();
     input = each_row(pass, {outputs}, [&](uint32_t row) {
-      finish_ffn(pass, layers[i], row);
+      layers[i].ffn->add_row(pass, row, hidden_of(row));
       tap(i, row);
       if (last) {
         finish_row(pass, row, network_->output_norm, true);
@@ -259,7 +235,7 @@ Stage Decoder::join_mtp(Pass& pass, const float* previous_hidden) {
 
 Stage Decoder::norm_mtp_input(Pass& pass, Stages joined) {
   const Layer& layer = network_->layers[network_->n_trunk_layers];
-  const bool quantize = attention_reads_q8(layer);
+  const bool quantize = layer.attention->input_reads_q8();
   return each_row(pass, joined, [&](uint32_t row) {
     rotate_row(pass, row);
     norm_input(pass, row, layer.attention_norm, quantize);
@@ -268,13 +244,8 @@ Stage Decoder::norm_mtp_input(Pass& pass, Stages joined) {
 
 void Decoder::cache_mtp(Pass& pass, Stages joined) {
   const uint32_t index = network_->n_trunk_layers;
-  const Layer& layer = network_->layers[index];
   const Stage input = norm_mtp_input(pass, joined);
-  if (const auto* gqa = std::get_if<GqaAttention>(&layer.attention)) {
-    cache_gqa(pass, input, ws_.input.rows(), *gqa, index);
-  } else {
-    cache_mla(pass, input, std::get<MlaAttention>(layer.attention), index);
-  }
+  network_->layers[index].attention->cache(pass, input, ws_.input.rows(), index);
 }
 
 void Decoder::finish_mtp(Pass& pass, Stages joined, uint32_t n_logit_rows) {
@@ -282,7 +253,7 @@ void Decoder::finish_mtp(Pass& pass, Stages joined, uint32_t n_logit_rows) {
   const uint32_t index = network_->n_trunk_layers;
   const Stage outputs = run_layer(pass, norm_mtp_input(pass, joined), index);
   const Stage finished = each_row(pass, {outputs}, [&](uint32_t row) {
-    finish_ffn(pass, network_->layers[index], row);
+    network_->layers[index].ffn->add_row(pass, row, hidden_of(row));
     finish_row(pass, row, mtp.output_norm, mtp.feeds_normed_hidden);
   });
   project_logits(pass, finished, n_logit_rows);

@@ -49,11 +49,11 @@ class Decoder : public Model {
   void cache_mtp(Pass& pass, Stages joined);
   void finish_mtp(Pass& pass, Stages joined, uint32_t n_logit_rows);
   Stage norm_mtp_input(Pass& pass, Stages joined);
+  float* hidden_of(uint32_t row);  // the residual stream
   void rotate_row(Pass& pass, uint32_t row);
   // ws.input row <- RMS norm of the residual row, in the forms the reader needs.
   void norm_input(Pass& pass, uint32_t row, const float* weight, bool quantize);
   Stage run_layer(Pass& pass, Stage input, uint32_t layer);
-  void finish_ffn(Pass& pass, const Layer& layer, uint32_t row);
   void tap(uint32_t layer, uint32_t row);
   void finish_row(Pass& pass, uint32_t row, const float* norm, bool keep_normed);
   void count_embedding(Pass& pass) const;

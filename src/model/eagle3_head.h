@@ -26,20 +26,24 @@
 #include "kernels/kernel_table.h"
 #include "kv/kv_cache.h"
 #include "model/model.h"
-#include "model/network.h"
-#include "model/workspace.h"
 
 namespace floe {
 
+struct Network;
+struct Pass;
+struct Workspace;
+
 struct Eagle3Options {
-  // Matrices as Q4_0 where their rows are whole blocks: a quarter of the bytes to read in every
-  // guess, and with them more guesses pay than a more exact head has right.
+  // Keep matrices as Q4_0 where their rows are whole blocks. Every guess then reads a quarter of
+  // the bytes, which gains more speed than the few guesses cost that a rounded head gets wrong.
   bool quantize = true;
   const KernelTable* kernels = nullptr;  // nullptr: the table chosen for this machine
 };
 
 class Eagle3Head {
  public:
+  ~Eagle3Head();
+
   // The logit of a token that lm_head does not know.
   static constexpr float kUnknownLogit = -1e30f;
 
@@ -51,11 +55,11 @@ class Eagle3Head {
 
   // What the trunk must be reserved with.
   const TapLayers& tap_layers() const { return tap_layers_; }
-  uint32_t hidden_dim() const { return network_->hidden_dim; }
-  uint32_t taps_dim() const { return network_->eagle3->fc.n_cols; }
-  uint32_t n_vocab() const { return n_vocab_; }                    // the trunk's
-  uint32_t n_draft_vocab() const { return network_->n_vocab; }     // what lm_head knows
-  uint64_t weight_bytes() const { return weights_.size_bytes(); }  // packed
+  uint32_t hidden_dim() const;
+  uint32_t taps_dim() const;                     // kTaps * hidden_dim of the trunk
+  uint32_t n_vocab() const { return n_vocab_; }  // the trunk's
+  uint32_t n_draft_vocab() const { return static_cast<uint32_t>(target_ids_.size()); }  // lm_head's
+  uint64_t weight_bytes() const { return weights_.size_bytes(); }                       // packed
   // As of a Model; nothing is kept but by slots.
   Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits);
 
@@ -72,8 +76,7 @@ class Eagle3Head {
 
  private:
   friend struct Eagle3Loader;
-  Eagle3Head(const Model& trunk, ThreadPool& pool, const KernelTable& kernels)
-      : trunk_(trunk), pool_(pool), kernels_(kernels) {}
+  Eagle3Head(const Model& trunk, ThreadPool& pool, const KernelTable& kernels);
   // walk(pass) on every worker.
   template <typename Walk>
   void run(const ForwardBatch& batch, ByteLedger* ledger, const Walk& walk);
@@ -90,8 +93,8 @@ class Eagle3Head {
   TapLayers tap_layers_{};
   uint32_t n_vocab_ = 0;
   std::vector<uint32_t> target_ids_;  // [n_draft_vocab], in the trunk's vocabulary
-  Workspace ws_;
-  HugeBuffer logits_;  // f32 [max_logit_rows][n_vocab]
+  std::unique_ptr<Workspace> ws_;     // once reserved
+  HugeBuffer logits_;                 // f32 [max_logit_rows][n_vocab]
 };
 
 }  // namespace floe

@@ -8,8 +8,11 @@
 #include <unordered_set>
 
 #include "base/terminal_text.h"
+#include "model/attention_gqa.h"
 #include "model/eagle3_config.h"
 #include "model/eagle3_head.h"
+#include "model/gated_ffn.h"
+#include "model/network.h"
 #include "quant/format.h"
 #include "store/safetensors.h"
 
@@ -259,7 +262,7 @@ Result<void> Eagle3Loader::read(const SafetensorsFile& file, const Eagle3Config&
   FLOE_TRY_VOID(packer.vector(p + "input_layernorm.weight", hidden_dim, parts.embedding_norm));
   FLOE_TRY_VOID(packer.vector(p + "hidden_norm.weight", hidden_dim, parts.hidden_norm));
 
-  auto& attention = layer.attention.emplace<GqaAttention>();
+  auto& attention = layer.make_attention<GqaAttention>();
   attention.n_heads = config.n_heads;
   attention.n_kv_heads = config.n_kv_heads;
   attention.key_dim = attention.value_dim = config.head_dim;
@@ -274,7 +277,7 @@ Result<void> Eagle3Loader::read(const SafetensorsFile& file, const Eagle3Config&
   FLOE_TRY_VOID(packer.matrix(a + "o_proj.weight", q_dim, hidden_dim, attention.output));
 
   FLOE_TRY_VOID(packer.vector(p + "post_attention_layernorm.weight", hidden_dim, layer.ffn_norm));
-  GatedFfn& ffn = layer.ffn.emplace<DenseFfn>().ffn;
+  GatedFfn& ffn = layer.make_ffn<DenseFfn>().ffn;
   FLOE_TRY_VOID(packer.matrix(p + "mlp.gate_proj.weight", hidden_dim, config.ffn_dim, ffn.gate));
   FLOE_TRY_VOID(packer.matrix(p + "mlp.up_proj.weight", hidden_dim, config.ffn_dim, ffn.up));
   FLOE_TRY_VOID(packer.matrix(p + "mlp.down_proj.weight", config.ffn_dim, hidden_dim, ffn.down));

@@ -29,17 +29,25 @@ Result<void> load_indexer(const Hparams& hparams, const std::string& prefix, Wei
                           Indexer& indexer);
 void ignore_indexer(const std::string& prefix, WeightLoader& loader);
 
-// The steps, in the order of MLA's own; its keys, head weights and queries are projections beside
-// those of attention, from ws.input and ws.q_lora.
-Projection project_indexer_keys(Pass& pass, const Indexer& indexer);
-Projection project_indexer_weights(Pass& pass, const Indexer& indexer);
+// Asks for the memory that it works in.
+void plan_indexer(const Indexer& indexer, LayerScratches& scratches);
+
+// The steps, in the order of MLA's own. Keys, head weights and queries are projections that run
+// beside those of attention: from x [n_rows][hidden_dim] and q_lora [n_rows][q_lora_dim].
+Projection project_indexer_keys(Pass& pass, const ActivationRows& x, const Indexer& indexer);
+Projection project_indexer_weights(Pass& pass, const ActivationRows& x, const Indexer& indexer);
 void store_indexer_key(Pass& pass, const Indexer& indexer, uint32_t layer, uint32_t row);
-Projection project_indexer_queries(Pass& pass, const Indexer& indexer);
+Projection project_indexer_queries(Pass& pass, const ActivationRows& q_lora,
+                                   const Indexer& indexer);
 // Whether a row of the batch sees more than n positions.
 bool sees_more_than(const Pass& pass, uint32_t n);
-// Fills ws.selected for rows that see more than top_k positions. Stages before `after` are
-// forgotten.
+// Chooses positions for the rows that see more than top_k of them. It may need more stages than a
+// layer has room for (Worker::make_room): from then on nobody can wait for a stage before `after`.
 Stage select_positions(Pass& pass, Stage after, const Indexer& indexer, uint32_t layer);
+
+// The cache slots that the nearest indexer below has chosen for the row: u32 [top_k], in ascending
+// position.
+const uint32_t* selected_slots(const Pass& pass, uint32_t row);
 
 // The top_k best of n scores, ties to the lower position: slots of the chosen positions in
 // ascending position. A NaN counts as the worst score. ranking: scratch u64 [n]; n > top_k.

@@ -1,12 +1,13 @@
 #pragma once
-// What a forward touched, counted by the code that reads it.
+// What a forward reads and computes, counted by the code that does it.
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
 
 namespace floe {
 
-// Bytes read from weights and cache, multiply-adds done with them, and the experts behind both.
+// Bytes read from weights and cache, the multiply-adds (MACs) done with them, and how many experts
+// were read.
 struct ByteLedger {
   uint64_t attention_bytes = 0;  // projections, norms, indexer weights
   uint64_t dense_bytes = 0;      // FFN of dense layers, routers
@@ -16,7 +17,7 @@ struct ByteLedger {
   uint64_t kv_bytes = 0;         // cached keys, values and indexer keys
   uint64_t draft_bytes = 0;      // weights of a drafter's own layers
 
-  // Multiply-adds, by the bytes they are done with.
+  // Multiply-adds, by the kind of bytes that they use.
   uint64_t attention_macs = 0;
   uint64_t dense_macs = 0;
   uint64_t shared_macs = 0;
@@ -25,8 +26,9 @@ struct ByteLedger {
   uint64_t kv_macs = 0;  // scores and weighted values of attention, scores of the indexer
   uint64_t draft_macs = 0;
 
-  uint64_t experts_union = 0;  // distinct routed experts, summed over MoE layers
-  uint64_t n_moe_layers = 0;   // MoE layers walked: experts_union / n_moe_layers is the mean union
+  // The union of a MoE layer is the set of experts that at least one row of the forward chose.
+  uint64_t experts_union = 0;  // sizes of the unions, summed over MoE layers
+  uint64_t n_moe_layers = 0;   // how many those are
 
   uint64_t total_bytes() const {
     return attention_bytes + dense_bytes + shared_bytes + routed_bytes + head_bytes + kv_bytes +
@@ -44,11 +46,11 @@ struct ByteLedger {
   ByteLedger& operator+=(const ByteLedger& other);
 };
 
-// The ledger of a drafter: its own layers' weights are all draft; the head, which it may share with
-// the trunk, stays head, and what it cached stays KV.
+// The same ledger, booked for a drafter: weights of its own layers count as draft, whatever their
+// kind; the lm_head, which it may share with the trunk, stays head, and cached vectors stay KV.
 ByteLedger as_draft(const ByteLedger& ledger);
 
-// A kind of reading: the bytes, and the multiply-adds they serve.
+// One class of a ledger: its bytes and its multiply-adds.
 struct LedgerClass {
   uint64_t ByteLedger::*bytes;
   uint64_t ByteLedger::*macs;

@@ -20,36 +20,19 @@ namespace {
 std::array<QuantType, kLedgerClassCount> class_formats(const Network& network,
                                                        QuantType other_format) {
   std::array<std::map<QuantType, uint64_t>, kLedgerClassCount> n_bytes;
-  const auto add = [&](const LedgerClass& kind,
-                       std::initializer_list<const PackedMatrix*> matrices) {
+  const auto add = [&](const PackedMatrix& matrix, const LedgerClass& kind) {
     const auto is_kind = [&](const LedgerClass& other) { return other.bytes == kind.bytes; };
     const auto at = std::find_if(std::begin(kLedgerClasses), std::end(kLedgerClasses), is_kind);
-    for (const PackedMatrix* matrix : matrices) {
-      n_bytes[at - std::begin(kLedgerClasses)][matrix->type] += matrix->size_bytes();
-    }
+    n_bytes[at - std::begin(kLedgerClasses)][matrix.type] += matrix.size_bytes();
   };
-  const auto add_ffn = [&](const LedgerClass& kind, const GatedFfn& ffn) {
-    add(kind, {&ffn.gate, &ffn.up, &ffn.down});
-  };
-  add(kHeadClass, {&network.lm_head()});
+  add(network.lm_head(), kHeadClass);
   for (size_t i = 0; i < network.layers.size(); ++i) {
-    const Layer& layer = network.layers[i];
     const bool drafts = i >= network.n_trunk_layers;
-    const auto kind = [&](const LedgerClass& of_trunk) { return drafts ? kDraftClass : of_trunk; };
-    if (const auto* gqa = std::get_if<GqaAttention>(&layer.attention)) {
-      add(kind(kAttentionClass), {&gqa->q, &gqa->k, &gqa->v, &gqa->output});
-    } else {
-      const auto& mla = std::get<MlaAttention>(layer.attention);
-      add(kind(kAttentionClass), {&mla.q_a, &mla.q_b, &mla.kv_a, &mla.k_b, &mla.v_b, &mla.output});
-    }
-    if (const auto* dense = std::get_if<DenseFfn>(&layer.ffn)) {
-      add_ffn(kind(kDenseClass), dense->ffn);
-      continue;
-    }
-    const auto& moe = std::get<MoeFfn>(layer.ffn);
-    add(kind(kDenseClass), {&moe.router});
-    add_ffn(kind(kRoutedClass), moe.experts);
-    if (moe.has_shared) add_ffn(kind(kSharedClass), moe.shared);
+    const auto visit = [&](const PackedMatrix& matrix, const LedgerClass& kind) {
+      add(matrix, drafts ? kDraftClass : kind);
+    };
+    network.layers[i].attention->visit_matrices(visit);
+    network.layers[i].ffn->visit_matrices(visit);
   }
   std::array<QuantType, kLedgerClassCount> formats;
   formats.fill(other_format);
@@ -79,10 +62,10 @@ ModelInfo describe(const std::string& path, const GgufFile& file, const Hparams&
   info.n_vocab = network.n_vocab;
   info.context_length = hparams.context_length;
   for (uint32_t i = 0; i < network.n_trunk_layers; ++i) {
-    if (const auto* moe = std::get_if<MoeFfn>(&network.layers[i].ffn)) {
-      info.n_experts = std::max(info.n_experts, moe->rules.n_experts);
-      info.n_active_experts = moe->rules.n_active;
-    }
+    const Ffn::Routing routing = network.layers[i].ffn->routing();
+    if (routing.n_experts == 0) continue;
+    info.n_experts = std::max(info.n_experts, routing.n_experts);
+    info.n_active_experts = routing.n_active;
   }
   info.has_mtp = network.mtp.has_value();
   info.n_params = loader.n_params();

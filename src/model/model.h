@@ -1,8 +1,9 @@
 #pragma once
-// The door of the model room: rows in, logits out.
+// A language model as the rest of the program sees it: rows in, logits out.
 //
-// A forward is made of rows. Prefill chunks, decode of many sequences and verification of drafts
-// are the same thing: rows. The bits of a row's logits depend on its token, its position and the
+// A forward computes rows. A row is one token at one position of one sequence. Chunks of prompts,
+// decode steps of many sequences and drafts to be verified are all lists of rows. The bits of a
+// row's logits depend on its token, its position and the
 // cached tokens before it, and on nothing else: not on its neighbours, the chunk, the threads or
 // the cache's history.
 //
@@ -30,8 +31,8 @@ class GgufMetadata;
 struct ModelInfo {
   std::string architecture;  // as in general.architecture
   std::string name;          // general.name, or the file's name
-  std::string format;        // most frequent weight format by bytes: "Q4_0"
-  // The same of what each of kLedgerClasses reads.
+  std::string format;        // the weight format with the most bytes, as in GGUF: "Q4_0"
+  // The format with the most bytes among the matrices that each of kLedgerClasses counts.
   std::array<QuantType, kLedgerClassCount> class_formats{};
   uint32_t n_layers = 0;  // trunk layers, without the MTP layer
   uint32_t hidden_dim = 0;
@@ -66,11 +67,11 @@ struct ForwardBatch {
   std::span<const ForwardRow> rows;
   std::span<const SequenceSlots> sequences;
   KvCache& cache;  // made by this model
-  // Logits of the first n_logits tokens alone, for a drafter that guesses no others: the rest of
-  // the lm_head is not read. 0: of all.
+  // Compute only the logits of token ids below n_logits, and read only those rows of the lm_head:
+  // for drafters that guess no other tokens. 0: all of the vocabulary.
   uint32_t n_logits = 0;
-  // Of the trunk: the experts that the rows choose are appended, u32
-  // [MoE layer][row][n_active_experts] in rank order. nullptr: no log.
+  // A forward of the trunk appends the experts that the rows chose, u32
+  // [MoE layer][row][n_active_experts], the highest score first. nullptr: no log.
   std::vector<uint32_t>* routing_log = nullptr;
 };
 
@@ -87,8 +88,8 @@ struct ForwardOutput {
   ByteLedger ledger;  // of this forward
 };
 
-// Trunk layers whose outputs a forward gives beside its own. The residual stream behind layer i is
-// what layer i + 1 reads, before its norm.
+// Taps: trunk layers whose outputs a forward returns beside the final ones. Behind layer i stands
+// the residual stream that layer i + 1 reads, before its norm.
 inline constexpr uint32_t kTaps = 3;
 using TapLayers = std::array<uint32_t, kTaps>;
 
@@ -136,7 +137,8 @@ class Model {
   // out f32 [hidden_dim]: the embedding of a token below n_vocab, as layers read it.
   virtual void embed(int32_t token, float* out) const = 0;
 
-  // The packed weights: what forwards read, where they read it.
+  // The packed weights that forwards read, in this process's memory; empty where they are
+  // elsewhere. For measuring how fast this memory can be read.
   virtual std::span<const std::byte> weights() const = 0;
 };
 

@@ -1,23 +1,67 @@
 #include "model/moe.h"
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace floe {
 
 namespace {
 
+struct MoeScratch final : LayerScratch {
+  uint32_t shared_dim = 0;
+  uint32_t expert_dim = 0;
+  uint32_t n_experts = 0;  // of the widest layer, as n_active
+  uint32_t n_active = 0;
+  ActivationBuffer shared_inner;     // [R][shared ffn_dim]
+  ActivationBuffer routed_inner;     // [R * n_active][expert ffn_dim]
+  float* router_logits = nullptr;    // f32 [R][n_experts]
+  float* router_scratch = nullptr;   // f32 [worker][3][n_experts]
+  uint32_t* chosen = nullptr;        // as in SortedPairs
+  float* chosen_weights = nullptr;   // f32 [R][n_active]
+  uint32_t* pair_of = nullptr;       // as in SortedPairs
+  uint32_t* pair_rows = nullptr;     // u32 [R * n_active], row of a sorted pair
+  uint32_t* expert_begin = nullptr;  // as in SortedPairs
+  uint32_t* used_experts = nullptr;  // as in SortedPairs, [n_experts]
+  float* pair_outputs = nullptr;     // f32 [R * n_active][hidden_dim]
+  float* shared_outputs = nullptr;   // f32 [R][hidden_dim]
+
+  SortedPairs pairs() const { return {chosen, pair_of, expert_begin, used_experts}; }
+
+  void carve(Carver& carver, const WorkspaceLimits& limits) override {
+    const uint64_t n_rows = limits.max_rows;
+    const uint64_t n_pairs = n_rows * n_active;
+    carver.activations(shared_inner, n_rows, shared_dim);
+    carver.activations(routed_inner, n_pairs, expert_dim);
+    carver.array(router_logits, n_rows * n_experts);
+    carver.array(router_scratch, uint64_t{limits.n_workers} * 3 * n_experts);
+    carver.array(chosen, n_pairs);
+    carver.array(chosen_weights, n_pairs);
+    carver.array(pair_of, n_pairs);
+    carver.array(pair_rows, n_pairs);
+    carver.array(expert_begin, n_experts + 1);
+    carver.array(used_experts, n_experts);
+    carver.array(pair_outputs, n_pairs * limits.hidden_dim);
+    carver.array(shared_outputs, shared_dim != 0 ? n_rows * limits.hidden_dim : 0);
+  }
+};
+
+MoeScratch& scratch_of(const Pass& pass) {
+  return pass.ws.scratches.get<MoeScratch>();
+}
+
 void route_row(Pass& pass, const MoeFfn& moe, uint32_t row) {
-  Workspace& ws = pass.ws;
+  const MoeScratch& ws = scratch_of(pass);
   const uint32_t k = moe.rules.n_active;
   choose_experts(pass.kernels, moe.rules, ws.router_logits + size_t{row} * moe.rules.n_experts,
                  ws.chosen + size_t{row} * k, ws.chosen_weights + size_t{row} * k,
-                 ws.router_scratch + size_t{pass.worker.index()} * 3 * ws.router_stride);
+                 ws.router_scratch + size_t{pass.worker.index()} * 3 * ws.n_experts);
 }
 
 // Counting sort of the (row, chosen expert) pairs by expert; rows ascend within an expert. Returns
 // the number of experts that have pairs.
 uint32_t sort_pairs(Pass& pass, const MoeFfn& moe) {
-  Workspace& ws = pass.ws;
+  const MoeScratch& ws = scratch_of(pass);
   const uint32_t n_experts = moe.rules.n_experts;
   const uint32_t k = moe.rules.n_active;
   const uint32_t n_pairs = pass.n_rows() * k;
@@ -40,33 +84,17 @@ uint32_t sort_pairs(Pass& pass, const MoeFfn& moe) {
   return n_used;
 }
 
-// What one read of an expert's weights serves: the rows that chose it.
-struct ExpertRead {
-  uint32_t expert, first_pair, n_pairs;
-};
+constinit ExpertReads expert_reads{
+    [](uint32_t n_used, uint32_t) { return n_used; },
+    [](const SortedPairs& pairs, uint32_t index) {
+      const uint32_t expert = pairs.used_experts[index];
+      const uint32_t first = pairs.expert_begin[expert];
+      return ExpertRead{expert, first, pairs.expert_begin[expert + 1] - first};
+    }};
 
-#if defined(FLOE_PER_ROW_EXPERTS)
-// The experiment: every pair reads for itself, rows ascending.
-uint32_t count_reads(const Pass& pass, const MoeFfn& moe, uint32_t) {
-  return pass.n_rows() * moe.rules.n_active;
-}
-ExpertRead expert_read(const Workspace& ws, uint32_t index) {
-  return {ws.chosen[index], ws.pair_of[index], 1};
-}
-#else
-uint32_t count_reads(const Pass&, const MoeFfn&, uint32_t n_used) {
-  return n_used;
-}
-ExpertRead expert_read(const Workspace& ws, uint32_t index) {
-  const uint32_t expert = ws.used_experts[index];
-  const uint32_t first = ws.expert_begin[expert];
-  return {expert, first, ws.expert_begin[expert + 1] - first};
-}
-#endif
-
-void count_experts(Pass& pass, const MoeFfn& moe, uint64_t n_used, uint64_t n_reads) {
+void count_experts(Pass& pass, const MoeFfn& moe, const GatedFfn& experts, uint64_t n_used,
+                   uint64_t n_reads) {
   ByteLedger& ledger = *pass.ledger;
-  const GatedFfn& experts = moe.experts;
   ledger.routed_bytes += n_reads * (experts.gate.plane_bytes() + experts.up.plane_bytes() +
                                     experts.down.plane_bytes());
   ledger.routed_macs +=
@@ -77,8 +105,13 @@ void count_experts(Pass& pass, const MoeFfn& moe, uint64_t n_used, uint64_t n_re
 
 }  // namespace
 
-Result<void> load_moe(const Hparams& hparams, const std::string& prefix, uint32_t expert_ffn_dim,
-                      const RouterDefaults& defaults, WeightLoader& loader, MoeFfn& moe) {
+void set_expert_reads(const ExpertReads& reads) {
+  expert_reads = reads;
+}
+
+Result<ResidentExperts*> load_moe(const Hparams& hparams, const std::string& prefix,
+                                  uint32_t expert_ffn_dim, const RouterDefaults& defaults,
+                                  WeightLoader& loader, MoeFfn& moe) {
   if (expert_ffn_dim == 0) {
     return hparam_error(hparams, "expert_feed_forward_length", "a value", "no such key");
   }
@@ -116,104 +149,135 @@ Result<void> load_moe(const Hparams& hparams, const std::string& prefix, uint32_
   if (loader.has(prefix + "exp_probs_b.bias")) {
     FLOE_TRY_VOID(loader.vector(prefix + "exp_probs_b.bias", n_experts, rules.correction_bias));
   }
+  auto made = std::make_unique<ResidentExperts>();
+  ResidentExperts* experts = made.get();
+  moe.experts = std::move(made);
+  experts->n_experts = n_experts;
   FLOE_TRY_VOID(
-      loader.experts(prefix, "gate", hidden_dim, expert_ffn_dim, n_experts, moe.experts.gate));
+      loader.experts(prefix, "gate", hidden_dim, expert_ffn_dim, n_experts, experts->gate));
+  FLOE_TRY_VOID(loader.experts(prefix, "up", hidden_dim, expert_ffn_dim, n_experts, experts->up));
   FLOE_TRY_VOID(
-      loader.experts(prefix, "up", hidden_dim, expert_ffn_dim, n_experts, moe.experts.up));
-  FLOE_TRY_VOID(
-      loader.experts(prefix, "down", expert_ffn_dim, hidden_dim, n_experts, moe.experts.down));
+      loader.experts(prefix, "down", expert_ffn_dim, hidden_dim, n_experts, experts->down));
   moe.has_shared = hparams.n_shared_experts != 0;
-  if (!moe.has_shared) return {};
-  return load_gated_ffn(prefix, "_shexp", hidden_dim, hparams.n_shared_experts * expert_ffn_dim,
-                        loader, moe.shared);
+  if (moe.has_shared) {
+    FLOE_TRY_VOID(load_gated_ffn(prefix, "_shexp", hidden_dim,
+                                 hparams.n_shared_experts * expert_ffn_dim, loader, moe.shared));
+  }
+  return experts;
 }
 
-Stage run_moe(Pass& pass, Stage input, const MoeFfn& moe) {
-  Workspace& ws = pass.ws;
+bool MoeFfn::input_reads_q8() const {
+  return experts->shape().input_reads_q8() || reads_q8(router) ||
+         (has_shared && shared.input_reads_q8());
+}
+
+void MoeFfn::visit_matrices(const MatrixVisitor& visit) const {
+  visit(router, kDenseClass);
+  experts->visit_matrices(visit);
+  if (!has_shared) return;
+  for (const PackedMatrix* matrix : {&shared.gate, &shared.up, &shared.down}) {
+    visit(*matrix, kSharedClass);
+  }
+}
+
+void MoeFfn::plan(LayerScratches& scratches) const {
+  auto& scratch = scratches.add<MoeScratch>();
+  const GatedFfn expert = experts->shape();
+  same_width(scratch.expert_dim, expert.ffn_dim());
+  widen(scratch.n_experts, rules.n_experts);
+  widen(scratch.n_active, rules.n_active);
+  plan_gate_up(expert, scratches);
+  if (!has_shared) return;
+  same_width(scratch.shared_dim, shared.ffn_dim());
+  plan_gate_up(shared, scratches);
+}
+
+Stage MoeFfn::run(Pass& pass, Stage input) const {
+  const MoeScratch& ws = scratch_of(pass);
   Worker& worker = pass.worker;
   const uint32_t n_rows = pass.n_rows();
-  const ActivationRows x = ws.input.rows();
-  const GatedFfn& experts = moe.experts;
-  const uint32_t hidden_dim = experts.down.n_rows;
+  const ActivationRows x = pass.ws.input.rows();
+  const GatedFfn shape = experts->shape();
+  const uint32_t hidden_dim = shape.down.n_rows;
 
-  const Stage logits = project(pass, {input},
-                               {{moe.router, x, n_rows, ws.router_logits, moe.rules.n_experts,
-                                 kDenseClass, moe.router_bias}});
-  const Stage routed = each_row(pass, {logits}, [&](uint32_t row) { route_row(pass, moe, row); });
+  const Stage logits =
+      project(pass, {input},
+              {{router, x, n_rows, ws.router_logits, rules.n_experts, kDenseClass, router_bias}});
+  const Stage routed = each_row(pass, {logits}, [&](uint32_t row) { route_row(pass, *this, row); });
   const Stage sorted = worker.compute({routed}, [&] {
     if (pass.routing_log != nullptr) {
       pass.routing_log->insert(pass.routing_log->end(), ws.chosen,
-                               ws.chosen + size_t{n_rows} * moe.rules.n_active);
+                               ws.chosen + size_t{n_rows} * rules.n_active);
     }
-    return sort_pairs(pass, moe);
+    return sort_pairs(pass, *this);
   });
   // The shared expert needs no routing: its first half runs while one worker sorts.
   Stage shared_inner = input;
-  if (moe.has_shared) {
-    shared_inner = gate_up(pass, {input}, moe.shared, x, ws.shared_inner, kSharedClass);
-  }
+  if (has_shared) shared_inner = gate_up(pass, {input}, shared, x, ws.shared_inner, kSharedClass);
 
   // One queue over (expert, tile of gate and up), then one over (expert, tile of down). Slower
   // workers may come here when the next layer is sorting: nothing of this layer's sort is read
   // without an item in hand.
   const uint32_t n_used = worker.value(sorted);
-  const uint32_t n_reads = count_reads(pass, moe, n_used);
+  worker.wait(experts->arrive(pass, sorted, ws.used_experts, n_used));
+  const uint32_t n_reads = expert_reads.count(n_used, n_rows * rules.n_active);
   struct Item {
     uint32_t expert, begin, end, first_pair, n_pairs;
   };
   const auto item_of = [&](uint32_t item, const PackedMatrix& matrix, uint32_t step) {
     const uint32_t n_tiles = (matrix.n_groups + step - 1) / step;
-    const ExpertRead read = expert_read(ws, item / n_tiles);
+    const ExpertRead read = expert_reads.at(ws.pairs(), item / n_tiles);
     const uint32_t begin = item % n_tiles * step;
     return Item{read.expert, begin, std::min(begin + step, matrix.n_groups), read.first_pair,
                 read.n_pairs};
   };
-  const uint32_t inner_step = inner_groups_per_item(experts, worker.count());
-  const uint32_t n_inner_tiles = (experts.gate.n_groups + inner_step - 1) / inner_step;
+  const uint32_t inner_step = inner_groups_per_item(shape, worker.count());
+  const uint32_t n_inner_tiles = (shape.gate.n_groups + inner_step - 1) / inner_step;
   const Stage inner = worker.chunks(n_reads * n_inner_tiles, 1, [&](uint32_t index, uint32_t) {
-    const Item item = item_of(index, experts.gate, inner_step);
-    gate_up_item(pass, experts, item.expert, item.begin, item.end, x,
+    const Item item = item_of(index, shape.gate, inner_step);
+    gate_up_item(pass, experts->expert(item.expert), item.begin, item.end, x,
                  ws.pair_rows + item.first_pair, item.n_pairs, ws.routed_inner, item.first_pair);
   });
   Stage shared_outputs = inner;
-  if (moe.has_shared) {
+  if (has_shared) {
     shared_outputs = project(pass, {shared_inner},
-                             {{moe.shared.down, ws.shared_inner.rows(), n_rows, ws.shared_outputs,
-                               hidden_dim, kSharedClass, moe.shared.down_bias}});
+                             {{shared.down, ws.shared_inner.rows(), n_rows, ws.shared_outputs,
+                               hidden_dim, kSharedClass, shared.down_bias}});
   }
-  const uint32_t down_step = groups_per_item(experts.down, worker.count());
-  const uint32_t n_down_tiles = (experts.down.n_groups + down_step - 1) / down_step;
+  const uint32_t down_step = groups_per_item(shape.down, worker.count());
+  const uint32_t n_down_tiles = (shape.down.n_groups + down_step - 1) / down_step;
   const Stage outputs = worker.chunks(
       {inner, shared_outputs}, n_reads * n_down_tiles, 1,
       [&](uint32_t index, uint32_t) {
-        const Item item = item_of(index, experts.down, down_step);
+        const Item item = item_of(index, shape.down, down_step);
+        const GatedFfn expert = experts->expert(item.expert);
         float* out = ws.pair_outputs + size_t{item.first_pair} * hidden_dim;
-        pass.kernels.matmul(experts.down, item.expert, item.begin, item.end,
+        pass.kernels.matmul(expert.down, 0, item.begin, item.end,
                             ws.routed_inner.rows(item.first_pair), nullptr, item.n_pairs, out,
                             hidden_dim);
-        add_bias(pass, experts.down, plane_bias(experts.down_bias, item.expert, hidden_dim),
-                 item.begin, item.end, item.n_pairs, out, hidden_dim);
+        add_bias(pass, expert.down, expert.down_bias, item.begin, item.end, item.n_pairs, out,
+                 hidden_dim);
       },
       [&](uint32_t index, uint32_t, uint32_t k) {
-        const Item item = item_of(index, experts.down, down_step);
-        return fetch_ahead(experts.down, item.expert, item.begin, item.end, k);
+        const Item item = item_of(index, shape.down, down_step);
+        return fetch_ahead(experts->expert(item.expert).down, 0, item.begin, item.end, k);
       });
-  if (pass.ledger != nullptr) count_experts(pass, moe, n_used, n_reads);
+  if (pass.ledger != nullptr) count_experts(pass, *this, shape, n_used, n_reads);
   return outputs;
 }
 
-void add_moe_row(Pass& pass, const MoeFfn& moe, uint32_t row, float* out) {
-  const Workspace& ws = pass.ws;
-  const uint32_t hidden_dim = moe.experts.down.n_rows;
-  const uint32_t k = moe.rules.n_active;
-  float* sum = ws.branch + size_t{row} * hidden_dim;
+void MoeFfn::add_row(Pass& pass, uint32_t row, float* out) const {
+  const MoeScratch& ws = scratch_of(pass);
+  const uint32_t hidden_dim = pass.ws.limits.hidden_dim;
+  const uint32_t k = rules.n_active;
+  float* sum = pass.ws.branch + size_t{row} * hidden_dim;
   std::memset(sum, 0, hidden_dim * sizeof(float));
   for (uint32_t j = 0; j < k; ++j) {
     const size_t pair = ws.pair_of[size_t{row} * k + j];
     pass.kernels.axpy(ws.chosen_weights[size_t{row} * k + j], ws.pair_outputs + pair * hidden_dim,
                       sum, hidden_dim);
   }
-  if (moe.has_shared) {
+  if (has_shared) {
     pass.kernels.add(ws.shared_outputs + size_t{row} * hidden_dim, sum, hidden_dim);
   }
   pass.kernels.add(sum, out, hidden_dim);

@@ -5,8 +5,7 @@ namespace floe {
 std::vector<KvLayerSpec> cache_layout(const Network& network) {
   std::vector<KvLayerSpec> layers;
   for (const Layer& layer : network.layers) {
-    layers.push_back(
-        std::visit([](const auto& attention) { return attention.kv_spec(); }, layer.attention));
+    layers.push_back(layer.attention->cache_spec());
     // A draft head's guesses are taken back, and a state cannot be.
     FLOE_CHECK(layers.size() <= network.n_trunk_layers || layers.back().state_bytes == 0);
   }

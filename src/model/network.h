@@ -1,26 +1,40 @@
 #pragma once
-// What an architecture file builds: the layers of a model with their weights. The forward walks it
-// without knowing which architecture it came from.
+// What an architecture's file builds: the layers of a model with their weights. The forward runs
+// through them without knowing the architecture.
 #include <cstdint>
+#include <memory>
 #include <optional>
-#include <string>
-#include <variant>
+#include <utility>
 #include <vector>
 
 #include "kernels/packed_matrix.h"
-#include "model/attention_gqa.h"
-#include "model/attention_mla.h"
+#include "model/attention.h"
 #include "model/ffn.h"
-#include "model/moe.h"
 #include "model/rope.h"
 
 namespace floe {
 
+// hidden += attention(norm(hidden)), then hidden += ffn(norm(hidden)).
 struct Layer {
   const float* attention_norm = nullptr;  // [hidden_dim]
-  std::variant<GqaAttention, MlaAttention> attention;
+  std::unique_ptr<Attention> attention;
   const float* ffn_norm = nullptr;  // [hidden_dim]
-  std::variant<DenseFfn, MoeFfn> ffn;
+  std::unique_ptr<Ffn> ffn;
+
+  template <typename Kind>
+  Kind& make_attention() {
+    auto made = std::make_unique<Kind>();
+    Kind& kind = *made;
+    attention = std::move(made);
+    return kind;
+  }
+  template <typename Kind>
+  Kind& make_ffn() {
+    auto made = std::make_unique<Kind>();
+    Kind& kind = *made;
+    ffn = std::move(made);
+    return kind;
+  }
 };
 
 // The draft head: hidden = eh_proj [enorm(embedding) ; hnorm(previous hidden)], one more layer, the
@@ -34,9 +48,9 @@ struct MtpHead {
   bool feeds_normed_hidden = true;
 };
 
-// What an EAGLE-3 head has beside its one layer, whose attention reads
-// [embedding_norm(embedding) ; hidden_norm(features)] and whose residual stream begins with the
-// features: fc of the trunk's taps, or in a chain what the layer gave for the row before.
+// What an EAGLE-3 head has beside its one layer. The layer's attention reads
+// [embedding_norm(embedding) ; hidden_norm(features)], and its residual stream begins with the
+// features: fc of the trunk's taps, or in a chain of guesses the layer's output for the row before.
 struct Eagle3Parts {
   PackedMatrix fc;                        // [hidden_dim][kTaps * hidden_dim of the trunk]
   const float* embedding_norm = nullptr;  // [hidden_dim]

@@ -1,9 +1,13 @@
 #pragma once
-// One worker's view of one forward, and the steps that layers share. All functions that take a Pass
-// are called by every worker in the same sequence; those that touch shared rows say where a barrier
-// stands.
+// One worker's view of one forward, and the steps that layers share.
+//
+// Every worker calls the functions that take a Pass and return a Stage, in the same order. Such a
+// function is told after which stages its input is complete, and its result is complete after the
+// stage that it returns. Functions that take a row, or an item of a stage, are called by the one
+// worker that holds it.
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -41,9 +45,10 @@ struct Pass {
   const float* cos_sin(uint32_t row) const { return ws.cos_sin + size_t{row} * n_rope_pairs * 2; }
 };
 
-// Whether the kernels read the 8-bit form of this matrix's input.
+// Whether the kernels read the 8-bit form of this matrix's input. False for a matrix that a layer
+// does not have.
 inline bool reads_q8(const PackedMatrix& matrix) {
-  return matrix.data != nullptr && matrix.type != QuantType::F32 && matrix.type != QuantType::F16 &&
+  return matrix.n_rows != 0 && matrix.type != QuantType::F32 && matrix.type != QuantType::F16 &&
          matrix.type != QuantType::BF16;
 }
 
@@ -57,6 +62,9 @@ inline uint32_t groups_per_item(const PackedMatrix& matrix, uint32_t n_workers,
   const uint64_t groups = std::max<uint64_t>(1, std::min(by_bytes, by_share));
   return static_cast<uint32_t>((groups + multiple - 1) / multiple * multiple);
 }
+
+// visit(matrix, what its bytes count as)
+using MatrixVisitor = std::function<void(const PackedMatrix&, const LedgerClass&)>;
 
 // Counts a matrix plane read once for n_rows rows.
 inline void count_matrix(Pass& pass, const PackedMatrix& matrix, uint64_t n_rows,
@@ -148,24 +156,6 @@ inline Stage project(Pass& pass, Stages after, std::initializer_list<Projection>
           return fetch_ahead(projection.matrix, 0, begin, end, k);
         });
       });
-}
-
-// One item of attention: `rows`, of one sequence, with the query heads from `head` on. All spans go
-// into the outputs of attending[rows.size()], or one span into the rows' parts for join_spans().
-// True when the outputs are complete.
-inline bool attend_item(Pass& pass, const SpanSplit& spans, uint32_t span, const SharedHeads& heads,
-                        uint32_t head, const uint32_t* slots, std::span<const uint32_t> rows,
-                        AttendRow* attending) {
-  const AttendScratch scratch = pass.ws.attend_scratch(pass.worker.index());
-  if (spans.n == 1) {
-    attend(pass.kernels, heads, slots, {attending, rows.size()}, scratch);
-    return true;
-  }
-  for (size_t i = 0; i < rows.size(); ++i) {
-    attending[i].out = pass.ws.attend_parts + spans.part_begin(rows[i], head);
-  }
-  attend_span(pass.kernels, heads, slots, {attending, rows.size()}, span, spans.n_all, scratch);
-  return false;
 }
 
 // One stage: row by row.

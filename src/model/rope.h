@@ -19,7 +19,7 @@ class RopeFrequencies {
   uint32_t n_pairs() const { return static_cast<uint32_t>(inverse_.size()); }
   // cos_sin f32 [n_pairs][2] of one position.
   void fill(uint32_t position, float* cos_sin) const;
-  // What YaRN multiplies the attention scale by; 1 without it.
+  // The factor that YaRN puts on the attention scale; 1 without YaRN.
   float attention_multiplier() const { return attention_multiplier_; }
 
  private:

@@ -1,8 +1,12 @@
 #pragma once
-// The memory a forward works in, carved once from one buffer by reserve().
+// The memory a forward works in, laid out once in one buffer by reserve(): what every layer uses,
+// and what each kind of layer asks for itself.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/memory.h"
@@ -40,76 +44,108 @@ struct ActivationBuffer {
   }
 };
 
-// Sizes of the widest layer. R = max_rows of the limits; a field is null where no layer needs it.
-struct Workspace {
+// The bounds that arrays are sized by.
+struct WorkspaceLimits {
   uint32_t max_rows = 0;
   uint32_t max_logit_rows = 0;
   uint32_t max_context = 0;
+  uint32_t n_workers = 1;
   uint32_t hidden_dim = 0;
-  uint32_t score_stride = 0;  // max_context rounded up to 16, where there is an indexer
+};
+
+// Lays arrays out one after the other, each on its own cache lines. Without a base it only counts.
+class Carver {
+ public:
+  explicit Carver(std::byte* base) : base_(base) {}
+  uint64_t size_bytes() const { return offset_; }
+
+  template <typename T>
+  void array(T*& target, uint64_t n) {
+    if (n == 0) return;
+    if (base_ != nullptr) target = reinterpret_cast<T*>(base_ + offset_);
+    offset_ += (n * sizeof(T) + 63) / 64 * 64;
+  }
+
+  void activations(ActivationBuffer& target, uint64_t n_rows, uint32_t n_cols) {
+    target.n_cols = n_cols;
+    target.stride = (n_cols + 31) & ~31u;
+    const uint64_t n = n_rows * target.stride;
+    array(target.values, n);
+    array(target.q8, n / kActivationBlockCols);
+  }
+
+ private:
+  std::byte* base_;
+  uint64_t offset_ = 0;
+};
+
+// Memory that the layers of one kind share, since one layer runs at a time: a kind derives its own,
+// with the largest of its layers' widths in it, and lays its arrays out by them.
+class LayerScratch {
+ public:
+  virtual ~LayerScratch() = default;
+  // Called twice: by a carver that only counts, and by one that hands out the memory.
+  virtual void carve(Carver& carver, const WorkspaceLimits& limits) = 0;
+};
+
+inline void widen(uint32_t& width, uint32_t layer_width) {
+  width = std::max(width, layer_width);
+}
+// Of an activation buffer, which keeps one width: every layer that uses it must agree.
+void same_width(uint32_t& width, uint32_t layer_width);
+
+// The scratch of every kind of layer that a network has, one of each type.
+class LayerScratches {
+ public:
+  // Makes it where it is not there yet.
+  template <typename Scratch>
+  Scratch& add() {
+    for (const Entry& entry : entries_) {
+      if (entry.type == &kType<Scratch>) return static_cast<Scratch&>(*entry.scratch);
+    }
+    entries_.push_back({&kType<Scratch>, std::make_unique<Scratch>()});
+    return static_cast<Scratch&>(*entries_.back().scratch);
+  }
+  // One that a layer has added.
+  template <typename Scratch>
+  Scratch& get() const {
+    size_t i = 0;
+    while (entries_[i].type != &kType<Scratch>) ++i;
+    return static_cast<Scratch&>(*entries_[i].scratch);
+  }
+  void carve(Carver& carver, const WorkspaceLimits& limits) {
+    for (const Entry& entry : entries_) entry.scratch->carve(carver, limits);
+  }
+
+ private:
+  template <typename Scratch>
+  static constexpr char kType = 0;  // its address tells types apart
+  struct Entry {
+    const char* type;
+    std::unique_ptr<LayerScratch> scratch;
+  };
+  std::vector<Entry> entries_;
+};
+
+// R = max_rows of the limits; a field is null where the network needs none.
+struct Workspace {
+  WorkspaceLimits limits;
 
   float* hidden = nullptr;   // f32 [R][hidden_dim], the residual stream
   float* branch = nullptr;   // f32 [R][hidden_dim], what attention or a dense FFN adds to it
   float* cos_sin = nullptr;  // f32 [R][n_pairs][2]
   ActivationBuffer input;    // [R][hidden_dim], the normed input of attention, FFN or lm_head
+  LayerScratches scratches;
   // What draft heads read: [R][2 * hidden_dim], an embedding and a hidden state side by side.
   ActivationBuffer joined_input;
   ActivationBuffer fused_taps;          // [R][kTaps * hidden_dim of the trunk], of an EAGLE-3 head
   std::optional<TapLayers> tap_layers;  // as in the limits
   float* taps = nullptr;                // f32 [R][kTaps * hidden_dim], as ForwardOutput::taps
 
-  // GQA: queries, keys, values. MLA: queries, the latent row with its rotary part in keys.
-  float* queries = nullptr;
-  float* keys = nullptr;
-  float* values = nullptr;
-  ActivationBuffer attention;  // [R][n_heads * value_dim], input of the output projection
+  uint32_t* logit_rows = nullptr;  // u32 [max_logit_rows], rows that want logits
+  float* logits = nullptr;         // f32 [max_logit_rows][n_vocab]
+  float* output_hidden = nullptr;  // f32 [R][hidden_dim]
 
-  // MLA
-  float* q_lora_raw = nullptr;       // f32 [R][q_lora_dim]
-  ActivationBuffer q_lora;           // [R][q_lora_dim], normed
-  ActivationBuffer q_nope;           // [n_heads * R][nope_dim]: rows of one head stand together
-  float* absorbed = nullptr;         // f32 [R][n_heads][kv_lora_dim + rope_dim]
-  ActivationBuffer context;          // [n_heads * R][kv_lora_dim]: rows of one head stand together
-  float* indexer_queries = nullptr;  // f32 [R][n_indexer_heads * indexer_dim]
-  float* indexer_keys = nullptr;     // f32 [R][indexer_dim]
-  float* indexer_weights = nullptr;  // f32 [R][n_indexer_heads]
-  uint32_t* selected = nullptr;      // u32 [R][top_k], cache slots in ascending position
-  uint32_t selected_stride = 0;
-
-  // Of attention in spans: f32 [R][n_heads][spans][attend_part_size], where it fits.
-  static constexpr uint64_t kAttendPartsSize = uint64_t{1} << 20;
-  float* attend_parts = nullptr;
-  uint64_t attend_parts_size = 0;
-
-  // FFN. A pair is a (row, chosen expert); pairs are sorted by expert.
-  ActivationBuffer dense_inner;    // [R][ffn_dim]
-  ActivationBuffer shared_inner;   // [R][shared ffn_dim]
-  ActivationBuffer routed_inner;   // [R * n_active][expert_ffn_dim]
-  float* router_logits = nullptr;  // f32 [R][n_experts]
-  uint32_t router_stride = 0;
-  uint32_t* chosen = nullptr;        // u32 [R][n_active], experts in rank order
-  float* chosen_weights = nullptr;   // f32 [R][n_active]
-  uint32_t* pair_of = nullptr;       // u32 [R][n_active], position among the sorted pairs
-  uint32_t* pair_rows = nullptr;     // u32 [R * n_active], row of a sorted pair
-  uint32_t* expert_begin = nullptr;  // u32 [n_experts + 1], first sorted pair of each expert
-  uint32_t* used_experts = nullptr;  // u32 [n_experts], experts with pairs, ascending
-  float* pair_outputs = nullptr;     // f32 [R * n_active][hidden_dim]
-  float* shared_outputs = nullptr;   // f32 [R][hidden_dim]
-
-  float* indexer_scores = nullptr;  // f32 [kIndexerRows][score_stride]
-
-  // Per worker, at worker * the size named.
-  uint32_t attend_key_dim = 0;  // of the widest layer, as attend_value_dim
-  uint32_t attend_value_dim = 0;
-  float* attend_memory = nullptr;  // f32 [AttendScratch::size]
-  uint64_t* ranking = nullptr;     // u64 [score_stride], only with an indexer
-  float* up = nullptr;             // f32 [kUpRows][up_stride]
-  uint32_t up_stride = 0;
-  float* router_scratch = nullptr;  // f32 [3][router_stride]
-
-  uint32_t* logit_rows = nullptr;           // u32 [max_logit_rows], rows that want logits
-  float* logits = nullptr;                  // f32 [max_logit_rows][n_vocab]
-  float* output_hidden = nullptr;           // f32 [R][hidden_dim]
   RowBlocks row_blocks;                     // of the batch
   std::vector<uint32_t> last_rows;          // the last row of each sequence of the batch
   std::vector<uint32_t> first_rows;         // its first row, in the same order
@@ -117,16 +153,6 @@ struct Workspace {
   std::vector<ForwardRow> wanted_rows;      // as keep_wanted() returns them
 
   HugeBuffer buffer;
-
-  static constexpr uint32_t kIndexerRows =
-      RowBlocks::kMaxRows;                 // whose positions are scored at once
-  static constexpr uint32_t kUpRows = 32;  // FFN rows that share an unpacked tile
-
-  AttendScratch attend_scratch(uint32_t worker) const {
-    return AttendScratch(
-        attend_memory + worker * AttendScratch::size(attend_key_dim, attend_value_dim),
-        attend_key_dim, attend_value_dim);
-  }
 
   // Checks a batch, and notes which rows stand together and which want logits: their number is
   // returned. Tokens are below n_vocab.
