@@ -3,12 +3,13 @@
 namespace floe {
 
 // Each defined in its family's file, arch_NAME.cpp.
-extern const Architecture kLlama, kQwen3, kQwen3Moe, kDeepseek2, kDeepseek32, kGlmDsa, kGptOss;
+extern const Architecture kLlama, kQwen3, kQwen3Moe, kDeepseek2, kDeepseek32, kGlm4Moe, kGlmDsa,
+    kGptOss;
 
 namespace {
 
 constexpr const Architecture* kArchitectures[] = {
-    &kLlama, &kQwen3, &kQwen3Moe, &kDeepseek2, &kDeepseek32, &&kGlmDsa, &kGptOss,
+    &kLlama, &kQwen3, &kQwen3Moe, &kDeepseek2, &kDeepseek32, &kGlm4Moe, &kGlmDsa, &kGptOss,
 };
 
 }  // namespace
