@@ -8,6 +8,7 @@
 
 #include "draft/confidence.h"
 #include "draft/layer_driver.h"
+#include "kv/host_cache.h"
 
 namespace floe::test {
 namespace {
