@@ -203,7 +203,7 @@ Result<BatchedBenchReport> run_batched_bench(Model& model, ThreadPool& pool,
   }
   FLOE_TRY(const std::unique_ptr<KvCache> cache,
            model.make_cache({static_cast<uint32_t>(n_slots), options.kv_types}));
-  FLOE_TRY(ReadProbe probe, ReadProbe::over(pool, model.weights()));
+  FLOE_TRY(ReadProbe probe, ReadProbe::of(pool, model));
   probe.calibrate(kCalibrationSeconds);
 
   BatchedBenchReport report;

@@ -165,7 +165,7 @@ Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions
 
   BenchReport report;
   report.n_threads = pool.size();
-  FLOE_TRY(ReadProbe probe, ReadProbe::over(pool, model.weights()));
+  FLOE_TRY(ReadProbe probe, ReadProbe::of(pool, model));
   probe.calibrate(kCalibrationSeconds);
   report.peaks = measure_compute_peaks(pool, kernels().isa);
   FLOE_TRY(const std::vector<KernelRates> kernel_rates,

@@ -59,9 +59,10 @@ std::string markdown(const BenchReport& report, const Subject& subject) {
   std::string text = fmt::format(
       "{}: read bandwidth {:.2f} GB/s beside the tests ({:.2f} to {:.2f}, spread {:.0f} %), "
       "int8 peak {:.0f} GMAC/s, {} thread(s)\n\n",
-      receipt_head(subject)["cpu_info"].get<std::string>(), median_of(reads) / 1e9, *least / 1e9,
-      *most / 1e9, spread_of(reads) * 100, report.peaks.int8_macs_per_second / 1e9,
-      report.n_threads);
+      subject.model.device.empty() ? receipt_head(subject)["cpu_info"].get<std::string>()
+                                   : subject.model.device,
+      median_of(reads) / 1e9, *least / 1e9, *most / 1e9, spread_of(reads) * 100,
+      report.peaks.int8_macs_per_second / 1e9, report.n_threads);
   text +=
       "| model | size | params | backend | threads | test | t/s | GB/s | floor t/s | % floor | "
       "union | GMAC/s | r | r model | r / model |\n";
@@ -74,9 +75,11 @@ std::string markdown(const BenchReport& report, const Subject& subject) {
         "| {} {} | {:.2f} GB | {:.2f} B | {} | {} | {} | {:.2f} ± {:.2f} | {:.2f} | {:.2f} | "
         "{:.1f} | {:.1f} | {:.1f} | {} | {} | {} |\n",
         model.architecture, model.format, static_cast<double>(model.file_bytes) / 1e9,
-        static_cast<double>(model.n_params) / 1e9, kernels().isa, report.n_threads, row.test.name(),
-        row.median_ts, row.deviation_ts, row.gb_s, row.floor_ts, row.pct_floor,
-        row.ledger.mean_union(), row.gmac_s, optional_cell(row.ratio),
+        static_cast<double>(model.n_params) / 1e9,
+        model.device.empty() ? std::string(kernels().isa)
+                             : model.device.substr(0, model.device.find(' ')),
+        report.n_threads, row.test.name(), row.median_ts, row.deviation_ts, row.gb_s, row.floor_ts,
+        row.pct_floor, row.ledger.mean_union(), row.gmac_s, optional_cell(row.ratio),
         optional_cell(row.model_ratio), optional_cell(quotient));
   }
   return text;

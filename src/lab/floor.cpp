@@ -129,6 +129,13 @@ Result<ReadProbe> ReadProbe::over(ThreadPool& pool, std::span<const std::byte> m
   return probe;
 }
 
+Result<ReadProbe> ReadProbe::of(ThreadPool& pool, const Model& model) {
+  if (model.read_bandwidth() == 0) return over(pool, model.weights());
+  ReadProbe probe(pool);
+  probe.on_device_ = &model;
+  return probe;
+}
+
 double ReadProbe::pass(const ReadLoop& loop) {
   std::atomic<uint64_t> sink{0};
   const Clock::time_point start = Clock::now();
@@ -146,6 +153,11 @@ double ReadProbe::pass(const ReadLoop& loop) {
 }
 
 ReadBandwidth ReadProbe::calibrate(double seconds) {
+  if (on_device_ != nullptr) {
+    std::vector<double> device_rates;
+    for (int i = 0; i < kMinRounds; ++i) device_rates.push_back(on_device_->read_bandwidth());
+    return {0, median_of(device_rates), spread_of(device_rates), "device"};
+  }
   std::vector<std::vector<double>> rates(loops_.size());
   const Clock::time_point start = Clock::now();
   for (int round = 0; round < kMinRounds || seconds_since(start) < seconds; ++round) {
@@ -162,6 +174,7 @@ ReadBandwidth ReadProbe::calibrate(double seconds) {
 }
 
 double ReadProbe::bytes_per_second() {
+  if (on_device_ != nullptr) return on_device_->read_bandwidth();
   std::vector<double> rates;
   for (int i = 0; i < kPassesNow; ++i) rates.push_back(pass(*chosen_));
   return median_of(std::move(rates));

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "lab/probe_loops.h"
+#include "model/model.h"
 
 namespace floe {
 
@@ -41,6 +42,10 @@ class ReadProbe {
   // machines. Memory smaller than sensible_bytes() would stay in cache: a buffer stands for it.
   static Result<ReadProbe> over(ThreadPool& pool, std::span<const std::byte> memory);
 
+  // The memory that the model's weights are in, this machine's or a device's. The model outlives
+  // the probe.
+  static Result<ReadProbe> of(ThreadPool& pool, const Model& model);
+
   // Tries all ways of reading, round after round for about this long but three rounds at least, and
   // keeps the one of the highest median.
   ReadBandwidth calibrate(double seconds);
@@ -57,6 +62,7 @@ class ReadProbe {
   std::optional<uint64_t> sum_;           // of all words, from the first pass on
   std::span<const ReadLoop> loops_;
   const ReadLoop* chosen_;
+  const Model* on_device_ = nullptr;  // which measures for itself
 };
 
 // For who wants the figure once: a probe made, calibrated and given back.

@@ -14,6 +14,9 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "kernels/kernel_table.h"
+#if defined(FLOE_HAVE_CUDA)
+#include "cuda/cards.h"
+#endif
 
 namespace floe {
 
@@ -201,6 +204,21 @@ std::vector<std::string> warnings_of(const MachineReport& report) {
   return warnings;
 }
 
+namespace {
+
+Result<std::vector<CardReport>> examine_cards() {
+  std::vector<CardReport> reports;
+#if defined(FLOE_HAVE_CUDA)
+  for (const CardInfo& card : list_cards()) {
+    FLOE_TRY(const double read, measure_card_bandwidth(card.index));
+    reports.push_back({card.index, card.name, card.memory_bytes, card.free_bytes, read});
+  }
+#endif
+  return reports;
+}
+
+}  // namespace
+
 Result<MachineReport> examine_machine(uint32_t n_threads) {
   MachineReport report;
   const std::vector<int> cpus = physical_cpus();
@@ -240,6 +258,7 @@ Result<MachineReport> examine_machine(uint32_t n_threads) {
   report.peaks.int8_macs_per_second = std::max(first_rate, last.int8_macs_per_second);
   report.peaks.f32_macs_per_second =
       std::max(report.peaks.f32_macs_per_second, last.f32_macs_per_second);
+  FLOE_TRY(report.cards, examine_cards());
   report.stolen = stolen_share(ticks, parse_cpu_ticks(first_line("/proc/stat")));
   report.warnings = warnings_of(report);
   return report;
@@ -273,6 +292,15 @@ std::string machine_report_json(const MachineReport& report) {
   json["peaks_gmac_s"] = std::move(peaks);
   json["hugepages"] = report.hugepages;
   json["numa"] = report.n_numa_nodes;
+  Json cards = Json::array();
+  for (const CardReport& card : report.cards) {
+    cards.push_back({{"device", fmt::format("cuda:{}", card.index)},
+                     {"name", card.name},
+                     {"memory_bytes", card.memory_bytes},
+                     {"free_bytes", card.free_bytes},
+                     {"read_gb_s", in_giga(card.read_bytes_per_second, 10)}});
+  }
+  json["cards"] = std::move(cards);
   json["stolen_percent"] = std::round(report.stolen * 1000) / 10;
   json["warnings"] = report.warnings;
   return dump_json(json);

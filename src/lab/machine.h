@@ -25,6 +25,15 @@ double stolen_share(const CpuTicks& before, const CpuTicks& after);
 // Processors that a control group's cpu.max ("200000 100000", "max 100000") allows; 0: no limit.
 double parse_cpu_quota(const std::string& cpu_max);
 
+// A card that models can run on.
+struct CardReport {
+  uint32_t index = 0;  // N of --device cuda:N
+  std::string name;
+  uint64_t memory_bytes = 0;
+  uint64_t free_bytes = 0;
+  double read_bytes_per_second = 0;
+};
+
 struct MachineReport {
   std::string cpu;
   std::string isa;              // the kernel table in use
@@ -42,6 +51,7 @@ struct MachineReport {
   std::vector<ReadBandwidth> read;  // 1, 2, 4, ... and n_threads threads
   ComputePeaks peaks;               // of the kernel table in use
   std::vector<ComputePeaks> all_peaks;
+  std::vector<CardReport> cards;
   double stolen = 0;      // stolen_share() while measuring
   double clock_drop = 0;  // share of the int8 peak lost between the first and the last pass
   std::vector<std::string> warnings;

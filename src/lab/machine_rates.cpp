@@ -13,7 +13,7 @@ constexpr double kProbeSeconds = 0.1;
 }  // namespace
 
 Result<MachineRates> measure_machine_rates(ThreadPool& pool, const Model& model) {
-  FLOE_TRY(ReadProbe probe, ReadProbe::over(pool, model.weights()));
+  FLOE_TRY(ReadProbe probe, ReadProbe::of(pool, model));
   const double bytes_per_second = probe.calibrate(kProbeSeconds).bytes_per_second;
   FLOE_TRY(std::vector<KernelRates> kernel_rates,
            measure_kernel_rates(pool, model.info().class_formats));

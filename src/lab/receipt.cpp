@@ -126,7 +126,7 @@ Json receipt_head(const Subject& subject) {
   json["build_commit"] = kBuildCommit;
   json["build_version"] = kVersion;
   json["cpu_info"] = cpu_name();
-  json["backends"] = std::string("CPU ") + kernels().isa;
+  json["backends"] = model.device.empty() ? std::string("CPU ") + kernels().isa : model.device;
   json["isa"] = kernels().isa;
   json["model_filename"] = subject.file;
   json["model_type"] = model.architecture + " " + model.format;

@@ -18,10 +18,8 @@ Result<std::unique_ptr<KvCache>> Decoder::make_cache(const KvCacheLimits& limits
 
 uint64_t Decoder::cache_fingerprint(KvTypes types) const {
   if (!weights_hash_) weights_hash_ = hash_of_weights(weights(), pool_);
-  const uint64_t parts[] = {*weights_hash_, hyperparameters_hash_,
-                            hash_of_layout(cache_layout(*network_), types),
-                            hash_of(std::as_bytes(std::span(kVersion, std::strlen(kVersion))))};
-  return hash_of(std::as_bytes(std::span(parts)));
+  return cache_fingerprint_of(*weights_hash_, hyperparameters_hash_, cache_layout(*network_),
+                              types);
 }
 
 void Decoder::check_states(const ForwardBatch& batch) const {

@@ -1,10 +1,13 @@
 #include "model/fingerprint.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+
+#include "base/version.h"
 
 namespace floe {
 
@@ -45,6 +48,13 @@ uint64_t hash_of_layout(std::span<const KvLayerSpec> layers, KvTypes types) {
     }
     parts.push_back(layer.state_bytes);
   }
+  return hash_of(std::as_bytes(std::span(parts)));
+}
+
+uint64_t cache_fingerprint_of(uint64_t weights_hash, uint64_t hyperparameters_hash,
+                              std::span<const KvLayerSpec> layers, KvTypes types) {
+  const uint64_t parts[] = {weights_hash, hyperparameters_hash, hash_of_layout(layers, types),
+                            hash_of(std::as_bytes(std::span(kVersion, std::strlen(kVersion))))};
   return hash_of(std::as_bytes(std::span(parts)));
 }
 

@@ -19,4 +19,8 @@ uint64_t hash_of_weights(std::span<const std::byte> weights, ThreadPool& pool);
 uint64_t hash_of_hyperparameters(const GgufMetadata& metadata, const std::string& architecture);
 uint64_t hash_of_layout(std::span<const KvLayerSpec> layers, KvTypes types);
 
+// Model::cache_fingerprint() of those and of this program's version.
+uint64_t cache_fingerprint_of(uint64_t weights_hash, uint64_t hyperparameters_hash,
+                              std::span<const KvLayerSpec> layers, KvTypes types);
+
 }  // namespace floe

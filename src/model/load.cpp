@@ -1,3 +1,5 @@
+#include "model/load.h"
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -124,8 +126,8 @@ Result<void> check_supported(const GgufMetadata& file) {
   return {};
 }
 
-Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options,
-                                          ThreadPool& pool) {
+Result<LoadedNetwork> load_network(const std::string& path, const ModelOptions& options,
+                                   ThreadPool& pool) {
   FLOE_TRY(GgufFile file, GgufFile::open(path));
   FLOE_TRY(const Architecture* architecture, architecture_of(file));
   FLOE_TRY(const Hparams hparams,
@@ -137,22 +139,31 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
     FLOE_TRY_VOID(check_head(*head, file, hparams));
     loader.take_from(*head, layer_prefix(hparams.n_blocks - hparams.n_mtp_layers));
   }
-  auto network = std::make_unique<Network>();
+  LoadedNetwork loaded;
+  loaded.network = std::make_unique<Network>();
+  Network* network = loaded.network.get();
   FLOE_TRY_VOID(architecture->build(hparams, loader, *network));
   if (head && !network->mtp) {
     return model_error("{}: general.architecture: expected one with a draft head, found {}",
                        head->source(), hparams.architecture);
   }
   FLOE_TRY_VOID(loader.check_complete());
-  ModelInfo info = describe(path, file, hparams, loader, *network);
-  if (head) info.file_bytes += head->size_bytes();
-  FLOE_TRY(HugeBuffer weights, loader.pack(pool, options.show_progress));
-  info.weight_bytes = weights.size_bytes();
-  const KernelTable& table = options.kernels != nullptr ? *options.kernels : kernels();
+  loaded.info = describe(path, file, hparams, loader, *network);
+  if (head) loaded.info.file_bytes += head->size_bytes();
+  FLOE_TRY(loaded.weights, loader.pack(pool, options.show_progress));
+  loaded.info.weight_bytes = loaded.weights.size_bytes();
   // Of a head in a file of its own only tensors are read.
-  const uint64_t hyperparameters = hash_of_hyperparameters(file, hparams.architecture);
+  loaded.hyperparameters_hash = hash_of_hyperparameters(file, hparams.architecture);
+  return loaded;
+}
+
+Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options,
+                                          ThreadPool& pool) {
+  FLOE_TRY(LoadedNetwork loaded, load_network(path, options, pool));
+  const KernelTable& table = options.kernels != nullptr ? *options.kernels : kernels();
   return std::unique_ptr<Model>(std::make_unique<Decoder>(
-      std::move(info), std::move(network), hyperparameters, std::move(weights), pool, table));
+      std::move(loaded.info), std::move(loaded.network), loaded.hyperparameters_hash,
+      std::move(loaded.weights), pool, table));
 }
 
 }  // namespace floe

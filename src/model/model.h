@@ -29,6 +29,7 @@ namespace floe {
 class GgufMetadata;
 
 struct ModelInfo {
+  std::string device;        // the card it runs on, "cuda:0 NVIDIA H200"; empty: the processor
   std::string architecture;  // as in general.architecture
   std::string name;          // general.name, or the file's name
   std::string format;        // the weight format with the most bytes, as in GGUF: "Q4_0"
@@ -140,6 +141,10 @@ class Model {
   // The packed weights that forwards read, in this process's memory; empty where they are
   // elsewhere. For measuring how fast this memory can be read.
   virtual std::span<const std::byte> weights() const = 0;
+
+  // Bytes per second that the memory of the weights can be read with, measured now. 0: it is this
+  // process's memory, where weights() are, and who wants to know measures there.
+  virtual double read_bandwidth() const { return 0; }
 };
 
 // ErrorKind::model, naming the families there are, when that of the file is none of them.

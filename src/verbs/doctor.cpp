@@ -27,6 +27,11 @@ void print_report(const MachineReport& report) {
     fmt::print("peak        {:.0f} GMAC/s int8, {:.0f} GMAC/s f32 with {}\n",
                peaks.int8_macs_per_second / 1e9, peaks.f32_macs_per_second / 1e9, peaks.isa);
   }
+  for (const CardReport& card : report.cards) {
+    fmt::print("card        cuda:{} {}, {:.1f} GB, {:.1f} GB free, reads {:.0f} GB/s\n", card.index,
+               card.name, static_cast<double>(card.memory_bytes) / 1e9,
+               static_cast<double>(card.free_bytes) / 1e9, card.read_bytes_per_second / 1e9);
+  }
   for (const std::string& warning : report.warnings) fmt::print("warning     {}\n", warning);
 }
 

@@ -8,8 +8,12 @@ constexpr auto kSame = ForeignOption::Answer::same;
 constexpr auto kIgnored = ForeignOption::Answer::ignored;
 constexpr auto kRefused = ForeignOption::Answer::refused;
 
+#if defined(FLOE_HAVE_CUDA)
+constexpr const char* kNoGpu = "--device says where the model runs, and all of it runs there";
+#else
 constexpr const char* kNoGpu =
     "this build has no GPU: all layers are computed by the processor, from memory";
+#endif
 constexpr const char* kNoDownload =
     "floe downloads nothing: fetch the GGUF file yourself and name it with -m";
 constexpr const char* kOneSetOfThreads = "-t threads do all the work, of prompts and drafts too";
@@ -96,7 +100,7 @@ constexpr ForeignOption kOptions[] = {
     {"-dio,--direct-io,-ndio,--no-direct-io", "[0|1]", kIgnored, kOwnMemory},
     {"--numa", "TYPE", kIgnored, "memory is placed by the system: numactl can bind the process"},
     {"-dev,--device", "LIST", kRefused, kNoGpu, "none,cpu,CPU,auto"},
-    {"--list-devices", "", kRefused, "this build has no GPU: floe doctor shows the processor"},
+    {"--list-devices", "", kRefused, "floe doctor shows the processor and its cards"},
     {"-ot,--override-tensor", "PATTERN=TYPE", kIgnored, kNoGpu},
     {"-cmoe,--cpu-moe", "", kIgnored, kNoGpu},
     {"-ncmoe,--n-cpu-moe", "N", kIgnored, kNoGpu},

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "verbs/device_flag.h"
 #include "verbs/llama_options.h"
 
 namespace floe {
@@ -9,6 +10,7 @@ namespace floe {
 void ModelFlags::add_to(OptionTable& table) {
   table.add("-m,--model", "FILE", &model_path, "GGUF model; any shard of a split set");
   table.add("-t,--threads", "N", &n_threads, 0, 1024, "threads; 0: one per physical core");
+  add_device_flag(table, &device);
   table.add("--progress", &progress, "show progress on stderr");
   table.add_choice("-ctk,--cache-type-k", {"f16", "q8_0", "f32"}, &cache_type_k,
                    "type of cached keys; models with latent attention (MLA) cache nothing else");
@@ -36,7 +38,7 @@ Result<LoadedModel> load(const ModelFlags& flags, const std::string& mtp_path) {
   ModelOptions options;
   options.show_progress = flags.progress;
   options.mtp_path = mtp_path;
-  FLOE_TRY(loaded.model, load_model(flags.model_path, options, *loaded.pool));
+  FLOE_TRY(loaded.model, load_model_on(flags.device, flags.model_path, options, *loaded.pool));
   return loaded;
 }
 

@@ -16,6 +16,7 @@ struct ModelFlags {
   std::string model_path;
   int64_t n_threads = 0;
   bool progress = true;
+  std::string device = "auto";
   std::string cache_type_k = "f16";
   std::string cache_type_v = "f16";
 

@@ -141,7 +141,7 @@ Result<ServedModel> load_served(const ServeFlags& flags, std::string& chat_off) 
   if (options.rates) {
     bytes_per_second = options.rates->bytes_per_second;
   } else {
-    FLOE_TRY(ReadProbe probe, ReadProbe::over(*resources->loaded.pool, model.weights()));
+    FLOE_TRY(ReadProbe probe, ReadProbe::of(*resources->loaded.pool, model));
     bytes_per_second = probe.calibrate(kProbeSeconds).bytes_per_second;
   }
   FLOE_TRY(auto engine, Engine::create(options, model, resources->clock));

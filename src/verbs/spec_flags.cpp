@@ -6,6 +6,7 @@
 #include "lab/machine_rates.h"
 #include "store/gguf.h"
 #include "text/vocabulary.h"
+#include "verbs/device_flag.h"
 
 namespace floe {
 
@@ -124,7 +125,7 @@ Result<std::unique_ptr<Model>> load_draft_model(const SpecFlags& flags,
   FLOE_TRY_VOID(expect_same_tokens(vocabulary, reference));
   ModelOptions options;
   options.show_progress = model_flags.progress;
-  return load_model(flags.draft_model_path, options, *loaded.pool);
+  return load_model_on(model_flags.device, flags.draft_model_path, options, *loaded.pool);
 }
 
 }  // namespace

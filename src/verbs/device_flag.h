@@ -1,0 +1,23 @@
+#pragma once
+// --device: where a model runs.
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "base/options.h"
+#include "base/thread_pool.h"
+#include "model/model.h"
+
+namespace floe {
+
+// "auto": the first card that has room for the weights, else the processor. "cpu" or "none".
+// "cuda:N", "CUDAN" as llama.cpp calls it, or "cuda" for the first.
+void add_device_flag(OptionTable& table, std::string* device);
+
+// Loads a model where `device` says. ErrorKind::usage when it names none, or one that this build or
+// machine has not got; ErrorKind::memory when the model does not fit on the card that it names.
+Result<std::unique_ptr<Model>> load_model_on(const std::string& device, const std::string& path,
+                                             const ModelOptions& options, ThreadPool& pool);
+
+}  // namespace floe
