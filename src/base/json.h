@@ -6,10 +6,9 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/json_fwd.h"
 
 namespace floe {
-
-using Json = nlohmann::ordered_json;
 
 struct JsonLimits {
   // The library copies, prints and destroys by recursion, so depth is bounded before it sees the

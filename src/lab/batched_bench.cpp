@@ -6,6 +6,7 @@
 #include <numeric>
 #include <span>
 
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/rng.h"
 

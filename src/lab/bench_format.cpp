@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/json.h"
 #include "kernels/kernel_table.h"
 #include "lab/bench.h"
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <ctime>
 
+#include "base/json.h"
 #include "base/options.h"
 #include "base/version.h"
 #include "kernels/kernel_table.h"

@@ -1,6 +1,9 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
+#include "base/json.h"
 #include "lab/spec_bench.h"
 
 namespace floe {

@@ -1,5 +1,7 @@
 #include "lab/spec_prompts.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
 

@@ -10,7 +10,7 @@
 #include <variant>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "engine/request.h"
 #include "server/api_error.h"
 #include "text/chat_format.h"

@@ -1,5 +1,7 @@
 #include "tools/synth.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>

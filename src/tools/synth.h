@@ -22,8 +22,8 @@ struct SynthOptions {
   std::optional<uint32_t> n_experts;  // default: the shape's
   std::optional<uint32_t> n_vocab;    // default: the shape's
   QuantType type = QuantType::Q4_0;   // of every matrix but routers; rows that are no multiple of
-                                     // its block take Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K,
-                                     // and F16 where even that does not fit
+                                      // its block take Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K,
+                                      // and F16 where even that does not fit
   uint64_t seed = 1;
   std::string output_path;
   bool show_progress = true;

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "base/json.h"
 #include "verbs/model_flags.h"
 #include "verbs/text_file.h"
 #include "verbs/verbs.h"

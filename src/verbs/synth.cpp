@@ -1,5 +1,7 @@
 #include "tools/synth.h"
 
+#include <fmt/format.h>
+
 #include "base/stop_signal.h"
 #include "verbs/model_flags.h"
 #include "verbs/verbs.h"

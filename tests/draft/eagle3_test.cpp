@@ -9,11 +9,12 @@
 
 #include "draft/layer_driver.h"
 #include "fuzz/allocation_count.h"
+#include "repo_path.h"
 
 namespace floe::test {
 namespace {
 
-constexpr const char* kHead = FLOE_REPO_DIR "/models/floe-nano-eagle3";
+const std::string kHead = repo_path("models/floe-nano-eagle3");
 
 class Eagle3 : public testing::Test {
  protected:

@@ -4,14 +4,15 @@
 #include <array>
 
 #include "fuzz/allocation_count.h"
+#include "repo_path.h"
 #include "store/gguf.h"
 #include "text/chat_format.h"
 #include "text/tokenizer.h"
 
 namespace floe::test {
 
-const char* LayerDriver::model_path() {
-  return FLOE_REPO_DIR "/models/floe-nano.gguf";
+std::string LayerDriver::model_path() {
+  return repo_path("models/floe-nano.gguf");
 }
 
 std::vector<std::vector<int32_t>> LayerDriver::prompts() {

@@ -54,7 +54,7 @@ class LayerDriver {
  public:
   // Greedy answers of the bundled model to these are long, and some repeat what was asked.
   static std::vector<std::vector<int32_t>> prompts();
-  static const char* model_path();
+  static std::string model_path();
   static std::unique_ptr<LayerDriver> start(uint32_t max_step_rows = 256,
                                             std::optional<TapLayers> tap_layers = std::nullopt);
 

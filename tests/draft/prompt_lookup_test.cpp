@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "fuzz/allocation_count.h"
 #include "fuzz/lookup_properties.h"
+#include "repo_path.h"
 
 namespace floe {
 namespace {
@@ -357,8 +358,8 @@ TEST(PromptLookup, AStepAllocatesNothing) {
 
 TEST(PromptLookup, FuzzCorpusHolds) {
   size_t n_files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(FLOE_REPO_DIR) +
-                                                               "/tests/fuzz/corpus/lookup")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(repo_path("tests/fuzz/corpus/lookup"))) {
     std::ifstream file(entry.path(), std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(file), {}};
     EXPECT_EQ(

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/recorder.h"
+#include "repo_path.h"
 
 namespace floe {
 namespace {
@@ -15,7 +16,7 @@ class BundledModelTest : public ::testing::Test {
 #if defined(__SANITIZE_THREAD__)
     GTEST_SKIP() << "minutes under the thread sanitizer; the thread pool has tests of its own";
 #endif
-    auto model = load_model(FLOE_REPO_DIR "/models/floe-nano.gguf", {}, pool_);
+    auto model = load_model(repo_path("models/floe-nano.gguf"), {}, pool_);
     ASSERT_TRUE(model.ok()) << model.error().message;
     model_ = std::move(model).value();
   }

@@ -16,6 +16,7 @@
 #include "draft/factory.h"
 #include "engine/recorder.h"
 #include "lab/spec_prompts.h"
+#include "repo_path.h"
 #include "store/gguf.h"
 #include "text/tokenizer.h"
 
@@ -25,7 +26,7 @@ namespace {
 using testing::ChoiceRecord;
 using testing::Recorder;
 
-constexpr const char* kModel = FLOE_REPO_DIR "/models/floe-nano.gguf";
+const std::string kModel = repo_path("models/floe-nano.gguf");
 constexpr uint64_t kFewTokens = 6000;
 
 // Who guesses, in their order, and how much.
@@ -57,7 +58,7 @@ class LosslessTest : public ::testing::Test {
     ASSERT_TRUE(gguf.ok()) << gguf.error().message;
     auto tokenizer = Tokenizer::load(*gguf);
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
-    for (const auto& entry : std::filesystem::directory_iterator(FLOE_REPO_DIR "/bench/prompts")) {
+    for (const auto& entry : std::filesystem::directory_iterator(repo_path("bench/prompts"))) {
       if (entry.path().extension() != ".jsonl") continue;
       std::ifstream file(entry.path());
       const std::string text{std::istreambuf_iterator<char>(file), {}};
@@ -75,7 +76,7 @@ class LosslessTest : public ::testing::Test {
     auto draft = load_model(kModel, {}, pool_);
     ASSERT_TRUE(draft.ok()) << draft.error().message;
     draft_ = std::move(draft).value();
-    auto head = Eagle3Head::load(FLOE_REPO_DIR "/models/floe-nano-eagle3", *model_, {}, pool_);
+    auto head = Eagle3Head::load(repo_path("models/floe-nano-eagle3"), *model_, {}, pool_);
     ASSERT_TRUE(head.ok()) << head.error().message;
     head_ = std::move(head).value();
   }

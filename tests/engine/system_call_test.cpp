@@ -18,6 +18,7 @@
 
 #include "draft/factory.h"
 #include "engine/recorder.h"
+#include "repo_path.h"
 
 namespace floe {
 namespace {
@@ -67,7 +68,7 @@ bool give_up_system_calls() {
   alarm(120);  // a child that hangs must not hold up its parent
   const SteadyClock clock;
   ThreadPool pool;
-  const auto model = load_model(FLOE_REPO_DIR "/models/floe-nano.gguf", {}, pool);
+  const auto model = load_model(repo_path("models/floe-nano.gguf"), {}, pool);
   if (!model.ok()) _exit(2);
   EngineOptions options;
   options.max_context = 1024;

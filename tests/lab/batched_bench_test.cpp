@@ -6,11 +6,12 @@
 #include <set>
 
 #include "base/json.h"
+#include "repo_path.h"
 
 namespace floe {
 namespace {
 
-const char* const kNano = FLOE_REPO_DIR "/models/floe-nano.gguf";
+const std::string kNano = repo_path("models/floe-nano.gguf");
 
 // The bundled model, which keeps the rows of every decode step that it was asked for.
 class RecordingModel final : public Model {

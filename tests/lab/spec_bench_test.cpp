@@ -5,12 +5,13 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "repo_path.h"
 #include "store/gguf.h"
 
 namespace floe {
 namespace {
 
-const char* const kNano = FLOE_REPO_DIR "/models/floe-nano.gguf";
+const std::string kNano = repo_path("models/floe-nano.gguf");
 
 // A run of steps of equal length that each make some tokens.
 SpecRun steady(uint32_t n_steps, uint64_t tokens_per_step, double seconds_per_step) {

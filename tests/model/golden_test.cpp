@@ -8,6 +8,7 @@
 #include <span>
 
 #include "model/harness.h"
+#include "repo_path.h"
 
 namespace floe::test {
 namespace {
@@ -28,7 +29,7 @@ struct Distance {
 };
 
 // Against prefix + "logits_last4" and "logits_probe_all".
-Distance distance(const nlohmann::json& golden, const std::string& prefix, const Rows& rows) {
+Distance distance(const Json& golden, const std::string& prefix, const Rows& rows) {
   Distance d;
   const auto& last = golden[prefix + "logits_last4"];
   for (size_t i = 0; i < last.size(); ++i) {
@@ -64,7 +65,6 @@ void print_line(const std::string& name, const char* what, const Distance& d, do
 class Golden : public testing::TestWithParam<GoldenCase> {
  protected:
   void SetUp() override {
-    if (GetParam().is_absent()) GTEST_SKIP() << "no reference data beside the repository";
     golden_ = load_json(GetParam().json_path);
     tokens_ = golden_["tokens"].get<std::vector<int32_t>>();
     logit_std_ = golden_["logit_std"];
@@ -80,7 +80,7 @@ class Golden : public testing::TestWithParam<GoldenCase> {
     return loaded.ok() ? std::move(loaded).value() : LoadedModel();
   }
 
-  nlohmann::json golden_;
+  Json golden_;
   std::vector<int32_t> tokens_;
   double logit_std_ = 0.0;
 };
@@ -185,7 +185,7 @@ constexpr double kMostKl = 1e-2;
 constexpr double kMostBundledKl = 5e-2;
 
 TEST(QuantisedCache, BundledModel) {
-  const std::string path = std::string(FLOE_REPO_DIR) + "/models/floe-nano.gguf";
+  const std::string path = repo_path("models/floe-nano.gguf");
   std::mt19937 random(3);
   std::vector<int32_t> tokens(300);
   for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 8000);
@@ -246,7 +246,7 @@ template <typename Keep>
 std::vector<GoldenCase> cases_where(Keep&& keep) {
   std::vector<GoldenCase> kept;
   for (const GoldenCase& c : golden_cases()) {
-    if (c.is_absent() || keep(c)) kept.push_back(c);
+    if (keep(c)) kept.push_back(c);
   }
   return kept;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +12,7 @@
 
 #include "model/architecture.h"
 #include "quant/format.h"
+#include "repo_path.h"
 
 namespace floe::test {
 
@@ -99,23 +101,21 @@ std::vector<int32_t> run_greedy(LoadedModel& loaded, std::span<const uint32_t> s
   return tokens;
 }
 
-nlohmann::json load_json(const std::string& path) {
+Json load_json(const std::string& path) {
   std::ifstream in(path);
-  return nlohmann::json::parse(in);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  auto json = parse_json(text);
+  if (!json.ok()) {
+    std::fprintf(stderr, "%s: %s\n", path.c_str(), json.error().message.c_str());
+    std::abort();
+  }
+  return std::move(json).value();
 }
 
 std::vector<GoldenCase> golden_cases() {
-  const char* chosen = std::getenv("FLOE_GOLDEN_DIR");
-  const std::filesystem::path directory =
-      chosen != nullptr ? chosen
-                        : std::filesystem::path(FLOE_REPO_DIR) / ".." / "shared" / "golden";
+  const std::filesystem::path directory = golden_directory();
   std::vector<GoldenCase> cases;
-  if (!std::filesystem::exists(directory / "index.json")) {
-    cases.emplace_back();
-    cases.back().name = "absent";
-    return cases;
-  }
-  const nlohmann::json index = load_json((directory / "index.json").string());
+  const Json index = load_json((directory / "index.json").string());
   for (const auto& entry : index["cases"]) {
     GoldenCase c;
     c.name = entry["name"];

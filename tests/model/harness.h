@@ -1,15 +1,15 @@
 #pragma once
 // What the model tests share: a loaded model with a cache, sequences with scattered slots, and the
-// golden cases beside the repository.
+// golden cases.
 #include <gtest/gtest.h>
 
 #include <cstdint>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "base/thread_pool.h"
 #include "model/logits_hash.h"
 #include "model/model.h"
@@ -74,14 +74,11 @@ struct GoldenCase {
   std::string json_path;
   bool mtp = false;
   bool plain_floats = false;  // only F32, F16 and BF16 weights
-
-  bool is_absent() const { return model_path.empty(); }
 };
-// Where the reference data is not beside the repository (FLOE_GOLDEN_DIR names another place): one
-// case that is_absent(), for a test to skip.
+// The cases in golden_directory() (repo_path.h) whose family and formats floe reads.
 std::vector<GoldenCase> golden_cases();
 std::string golden_name(const testing::TestParamInfo<GoldenCase>& info);
-nlohmann::json load_json(const std::string& path);
+Json load_json(const std::string& path);
 inline void PrintTo(const GoldenCase& c, std::ostream* out) {
   *out << c.name;
 }

@@ -7,6 +7,7 @@
 
 #include "kernels/numeric_order.h"
 #include "model/harness.h"
+#include "repo_path.h"
 
 namespace floe::test {
 namespace {
@@ -45,7 +46,6 @@ std::vector<Variation> variations(KvTypes kv_types) {
 class Invariance : public testing::TestWithParam<GoldenCase> {
  protected:
   void SetUp() override {
-    if (GetParam().is_absent()) GTEST_SKIP() << "no reference data beside the repository";
     tokens_ = load_json(GetParam().json_path)["tokens"].get<std::vector<int32_t>>();
   }
 
@@ -94,7 +94,7 @@ class InvarianceOfFloats : public Invariance {};
 
 std::vector<GoldenCase> float_cases() {
   std::vector<GoldenCase> cases = golden_cases();
-  std::erase_if(cases, [](const GoldenCase& c) { return !c.is_absent() && c.kind != "f32"; });
+  std::erase_if(cases, [](const GoldenCase& c) { return c.kind != "f32"; });
   return cases;
 }
 
@@ -218,7 +218,7 @@ TEST_P(Invariance, LogitsOnlyWhereWanted) {
 
 // The bundled model past its indexer's top_k, where rows attend to chosen positions only.
 TEST(BundledModel, LongContext) {
-  const std::string path = std::string(FLOE_REPO_DIR) + "/models/floe-nano.gguf";
+  const std::string path = repo_path("models/floe-nano.gguf");
   std::vector<int32_t> tokens(560);
   std::mt19937 random(2);
   for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 8000);

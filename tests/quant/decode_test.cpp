@@ -4,16 +4,17 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <vector>
 
+#include "base/json.h"
 #include "quant/format.h"
+#include "repo_path.h"
 
 namespace floe {
 namespace {
 
-const std::string kGoldenDir = FLOE_REPO_DIR "/../shared/golden/dequant/";
+const std::string kGoldenDir = golden_directory() + "/dequant/";
 
 std::vector<char> read_bytes(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -21,9 +22,10 @@ std::vector<char> read_bytes(const std::string& path) {
 }
 
 TEST(Decode, EveryFormatEqualsTheGoldenFloatsBitForBit) {
-  std::ifstream index_file(kGoldenDir + "index.json");
-  if (!index_file) GTEST_SKIP() << "no reference data at " << kGoldenDir;
-  const nlohmann::json index = nlohmann::json::parse(index_file);
+  const std::vector<char> index_text = read_bytes(kGoldenDir + "index.json");
+  const auto parsed = parse_json({index_text.data(), index_text.size()});
+  ASSERT_TRUE(parsed.ok()) << kGoldenDir << ": " << parsed.error().message;
+  const Json& index = *parsed;
   const std::vector<char> blocks = read_bytes(kGoldenDir + "blocks.bin");
   const std::vector<char> floats = read_bytes(kGoldenDir + "floats.bin");
   std::set<std::string> checked;

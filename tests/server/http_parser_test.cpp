@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "fuzz/http_properties.h"
+#include "repo_path.h"
 #include "server/raw_cases.h"
 
 namespace floe {
@@ -130,8 +131,8 @@ TEST(HttpParser, AgreesWithBeastGivenAllBytes) {
 
 TEST(HttpParser, FuzzCorpusHolds) {
   size_t n_files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(FLOE_REPO_DIR) +
-                                                               "/tests/fuzz/corpus/http")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(repo_path("tests/fuzz/corpus/http"))) {
     std::ifstream file(entry.path(), std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(file), {}};
     EXPECT_EQ(

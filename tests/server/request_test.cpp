@@ -5,7 +5,9 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/json.h"
 #include "fuzz/request_properties.h"
+#include "repo_path.h"
 #include "server/openai_request.h"
 #include "server/openai_sampling.h"
 
@@ -461,8 +463,8 @@ TEST(RequestSchema, SpeculationIsLimitedPerRequest) {
 
 TEST(RequestSchema, FuzzCorpusHolds) {
   size_t n_files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(FLOE_REPO_DIR) +
-                                                               "/tests/fuzz/corpus/request")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(repo_path("tests/fuzz/corpus/request"))) {
     std::ifstream file(entry.path(), std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(file), {}};
     EXPECT_EQ(check_request_properties(bytes), "") << entry.path();

@@ -10,6 +10,7 @@
 #include "fuzz/allocation_count.h"
 #include "fuzz/gguf_properties.h"
 #include "fuzz/safetensors_properties.h"
+#include "repo_path.h"
 #include "store/gguf.h"
 #include "store/safetensors.h"
 
@@ -29,8 +30,7 @@ std::vector<std::byte> read_whole(const fs::path& path) {
 TEST(Corpus, EveryFileKeepsTheProperties) {
   size_t n_files = 0;
   size_t n_accepted = 0;
-  for (const auto& entry :
-       fs::directory_iterator(fs::path(FLOE_REPO_DIR) / "tests/fuzz/corpus/gguf")) {
+  for (const auto& entry : fs::directory_iterator(fs::path(repo_path("tests/fuzz/corpus/gguf")))) {
     const std::vector<std::byte> bytes = read_whole(entry.path());
     EXPECT_EQ(check_gguf_properties(bytes), "") << entry.path();
     n_files += 1;
@@ -55,7 +55,7 @@ TEST(Corpus, EverySafetensorsFileKeepsTheProperties) {
   size_t n_good = 0;
   size_t n_bad = 0;
   for (const auto& entry :
-       fs::directory_iterator(fs::path(FLOE_REPO_DIR) / "tests/fuzz/corpus/safetensors")) {
+       fs::directory_iterator(fs::path(repo_path("tests/fuzz/corpus/safetensors")))) {
     const std::vector<std::byte> bytes = read_whole(entry.path());
     EXPECT_EQ(check_safetensors_properties(bytes), "") << entry.path();
     const std::string name = entry.path().filename().string();

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "base/json.h"
+#include "repo_path.h"
 #include "text/small_vocabulary.h"
 #include "text/vocab_files.h"
 
@@ -273,7 +274,7 @@ std::optional<std::vector<std::string>> render_with_jinja(const std::vector<Orac
       std::filesystem::temp_directory_path() / ("floe_chat_test_" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "in.json") << input.dump();
-  const std::string command = "python3 '" FLOE_REPO_DIR "/tests/text/render_template.py' < '" +
+  const std::string command = "python3 '" + repo_path("tests/text/render_template.py") + "' < '" +
                               (folder / "in.json").string() + "' > '" +
                               (folder / "out.json").string() + "' 2> '" +
                               (folder / "err.txt").string() + "'";

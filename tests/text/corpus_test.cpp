@@ -5,6 +5,7 @@
 #include <random>
 
 #include "fuzz/text_properties.h"
+#include "repo_path.h"
 #include "text/vocab_files.h"
 
 namespace floe {
@@ -14,7 +15,7 @@ using Property = void (*)(const uint8_t*, size_t);
 
 size_t replay(const std::string& name, Property property) {
   size_t n_files = 0;
-  const std::string folder = std::string(FLOE_REPO_DIR) + "/tests/fuzz/corpus/" + name;
+  const std::string folder = repo_path("tests/fuzz/corpus/") + name;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string bytes = testing::read_file(entry.path());
     property(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());

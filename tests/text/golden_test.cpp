@@ -1,8 +1,7 @@
 // Token ids and detokenised bytes of the reference set.
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "text/vocab_files.h"
 
 namespace floe {
@@ -24,7 +23,9 @@ TEST_P(GoldenTokenizer, EveryTextGivesTheReferenceIdsAndBytes) {
       testing::read_file(testing::shared_dir() + "/golden/tokenizer_golden.json");
   if (tokenizer == nullptr || json.empty())
     GTEST_SKIP() << "reference data not beside the checkout";
-  const auto golden = nlohmann::json::parse(json);
+  const auto parsed = parse_json(json);
+  ASSERT_TRUE(parsed.ok()) << parsed.error().message;
+  const Json& golden = *parsed;
   const auto& vocab = golden["vocabs"][std::string("ggml-vocab-") + GetParam() + ".gguf"];
   ASSERT_EQ(tokenizer->n_vocab(), vocab["n_vocab"].get<int32_t>());
   ASSERT_EQ(golden["texts"].size(), vocab["ids"].size());

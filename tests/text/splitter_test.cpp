@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "repo_path.h"
 #include "text/pretokenizer.h"
 #include "text/unicode.h"
 #include "text/vocab_files.h"
@@ -71,13 +72,17 @@ class Pattern {
 const std::string kGpt2 =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 const std::string kDeepseekLetters =
-    "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-"
+    "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-"
+    "Ᏽᏸ-"
+    "ᏽᲐ-"
     "ᲺᲽ-"
     "Ჿᴀ-"
     "ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅ"
     "Ὀ-Ὅὐ-ὗὙὛὝὟ-\\x{1F7D}ᾀ-ᾴᾶ-ᾼ\\x{1FBE}ῂ-ῄῆ-ῌῐ-\\x{1FD3}ῖ-\\x{1FDB}ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\\x{2126}"
     "ℨ\\x{212A}-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳ"
-    "Ꙁ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-"
+    "Ꙁ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-"
+    "𐓻𐲀-"
+    "𐲲𐳀-"
     "𐳲𑢠-"
     "𑣟𞤀-"
     "𞥃]+";
@@ -243,10 +248,10 @@ TEST_P(SplitterOracle, AgreesOnEveryCodepointBetweenOthers) {
 }
 
 TEST_P(SplitterOracle, AgreesOnRunningText) {
-  std::string text = testing::read_file(std::string(FLOE_REPO_DIR) + "/LICENSE");
+  std::string text = testing::read_file(repo_path("LICENSE"));
   ASSERT_FALSE(text.empty());
   check(text);
-  text = testing::read_file(std::string(FLOE_REPO_DIR) + "/tests/text/splitter_test.cpp");
+  text = testing::read_file(repo_path("tests/text/splitter_test.cpp"));
   ASSERT_FALSE(text.empty());
   check(text);
 }

@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 
+#include "repo_path.h"
 #include "text/byte_pair.h"
 #include "text/score_merge.h"
 #include "text/small_vocabulary.h"
@@ -217,7 +218,7 @@ TEST(Tokenizer, ScoreVocabularyEncodesAndDecodes) {
 TEST(Tokenizer, ScoreVocabularyMatchesReferenceOnLongText) {
   const Tokenizer* tokenizer = reference_tokenizer("llama-spm");
   if (tokenizer == nullptr) GTEST_SKIP() << "reference data not beside the checkout";
-  const std::string text = testing::read_file(std::string(FLOE_REPO_DIR) + "/LICENSE");
+  const std::string text = testing::read_file(repo_path("LICENSE"));
   EXPECT_EQ(tokenizer->decode(tokenizer->encode(text, true, false), false), text);
 }
 

@@ -5,12 +5,13 @@
 #include <iterator>
 #include <map>
 
+#include "repo_path.h"
 #include "store/gguf.h"
 
 namespace floe::testing {
 
 std::string shared_dir() {
-  const std::string path = std::string(FLOE_REPO_DIR) + "/../shared";
+  const std::string path = repo_path("../shared");
   return std::filesystem::exists(path) ? path : std::string();
 }
 

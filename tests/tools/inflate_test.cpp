@@ -11,6 +11,7 @@
 
 #include "model/eagle3_head.h"
 #include "model/harness.h"
+#include "repo_path.h"
 #include "store/gguf.h"
 #include "store/gguf_writer.h"
 #include "text/chat_format.h"
@@ -26,8 +27,8 @@ using test::LoadedModel;
 using test::Rows;
 using test::TinyModel;
 
-constexpr const char* kNano = FLOE_REPO_DIR "/models/floe-nano.gguf";
-constexpr const char* kNanoHead = FLOE_REPO_DIR "/models/floe-nano-eagle3";
+const std::string kNano = repo_path("models/floe-nano.gguf");
+const std::string kNanoHead = repo_path("models/floe-nano-eagle3");
 
 TEST(ZeroBlock, DecodesToZeroInEveryFormat) {
   uint32_t n_formats = 0;
@@ -166,7 +167,6 @@ TEST_F(Inflate, KeepsTheLogitsOfEveryArchitecture) {
 TEST_F(Inflate, KeepsTheLogitsOfReferenceModels) {
   uint32_t n_models = 0;
   for (const test::GoldenCase& c : test::golden_cases()) {
-    if (c.is_absent()) GTEST_SKIP() << "no reference data beside the repository";
     SCOPED_TRACE(c.name);
     ++n_models;
     const std::vector<int32_t> tokens = test::load_json(c.json_path)["tokens"];
@@ -175,7 +175,7 @@ TEST_F(Inflate, KeepsTheLogitsOfReferenceModels) {
     // weights the second best token may be that close.
     if (c.plain_floats) expect_same_outputs(c.model_path, 2, tokens, 1e-6);
   }
-  EXPECT_GT(n_models, 10u);
+  EXPECT_GE(n_models, 10u);
 }
 
 class InflateNano : public Inflate {
