@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
 #include "engine/recorder.h"
 #include "engine/schedule_hooks.h"
 #include "engine/sequence.h"
@@ -219,20 +223,57 @@ TEST_F(EngineTest, ARequestMayForbidGuesses) {
   EXPECT_EQ(engine_->stats().n_steps, 31u);
 }
 
+// Whatever changes which token is drawn changes no log probability: they are those of the closed
+// form's rows.
 TEST_F(EngineTest, LogprobsAreTheModelsOwn) {
   start({});
-  Request request = greedy(make_prompt(2, 5), 4);
-  request.sampling.logprobs = true;
-  request.sampling.top_logprobs = 3;
-  request.sampling.temperature = 2.0f;
-  Handle handle = submit(request);
-  run_all();
-  ASSERT_EQ(handle.sink->only().events.size(), 4u);
-  for (const TokenEvent& event : handle.sink->only().events) {
-    ASSERT_EQ(event.top_logprobs.size(), 3u);
-    EXPECT_GE(event.top_logprobs[0].logprob, event.top_logprobs[1].logprob);
-    EXPECT_GE(event.top_logprobs[0].logprob, event.logprob);
-    EXPECT_LT(event.logprob, 0.0f);
+  struct Case {
+    const char* what;
+    float temperature;
+    float presence_penalty;
+    bool biased;
+  };
+  const Case cases[] = {{"greedy", 0.0f, 0.0f, false},
+                        {"cold", 0.25f, 0.0f, false},
+                        {"hot", 2.0f, 0.0f, false},
+                        {"penalised", 1.0f, 1.5f, false},
+                        {"biased", 1.0f, 0.0f, true}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.what);
+    Request request = greedy(make_prompt(2, 5), 4);
+    request.sampling.logprobs = true;
+    request.sampling.top_logprobs = 3;
+    request.sampling.temperature = c.temperature;
+    request.sampling.presence_penalty = c.presence_penalty;
+    if (c.biased) request.sampling.logit_bias = {{7, 100.0f}};
+    Handle handle = submit(request);
+    run_all();
+    const ChoiceRecord& choice = handle.sink->only();
+    ASSERT_EQ(choice.events.size(), 4u);
+
+    FakeModel::State state;
+    uint32_t position = 0;
+    for (const int32_t token : request.prompt) state = model_->next(state, token, position++);
+    std::vector<float> row(model_->info().n_vocab);
+    for (const TokenEvent& event : choice.events) {
+      model_->logits(state, row);
+      double sum = 0;
+      for (const float logit : row) sum += std::exp(static_cast<double>(logit));
+      const auto expected = [&](int32_t token) {
+        return static_cast<double>(row[static_cast<size_t>(token)]) - std::log(sum);
+      };
+      EXPECT_NEAR(event.logprob, expected(event.token), 1e-5);
+      if (c.biased) EXPECT_EQ(event.token, 7);
+      std::vector<float> best = row;
+      std::sort(best.begin(), best.end(), std::greater<>());
+      ASSERT_EQ(event.top_logprobs.size(), 3u);
+      for (size_t i = 0; i < 3; ++i) {
+        EXPECT_NEAR(event.top_logprobs[i].logprob, expected(event.top_logprobs[i].token), 1e-5);
+        EXPECT_NEAR(event.top_logprobs[i].logprob, static_cast<double>(best[i]) - std::log(sum),
+                    1e-5);
+      }
+      state = model_->next(state, event.token, position++);
+    }
   }
 }
 

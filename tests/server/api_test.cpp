@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "engine/sampler.h"
+#include "server/page.h"
 #include "server/raw_cases.h"
 #include "server/test_server.h"
 #include "text/unicode.h"
@@ -116,9 +117,9 @@ Stream read_stream(const Response& response, size_t n_choices = 1) {
 
 class Api : public ::testing::Test {
  protected:
-  std::vector<int32_t> chat_ids() {
+  std::vector<int32_t> chat_ids(const Json& messages = kHello) {
     std::vector<int32_t> ids;
-    const Json tokenized = server_.post("/tokenize", {{"messages", kHello}}).json();
+    const Json tokenized = server_.post("/tokenize", {{"messages", messages}}).json();
     for (const Json& id : tokenized["tokens"]) ids.push_back(id);
     EXPECT_GT(ids.size(), 5u);
     return ids;
@@ -127,7 +128,16 @@ class Api : public ::testing::Test {
 };
 
 TEST_F(Api, ChatAnswersTheClosedForm) {
-  const Response response = server_.post("/v1/chat/completions", chat({{"max_tokens", 40}}));
+  // The first question whose answer has no marker of thinking, which is taken out of the text.
+  Json messages;
+  std::string expected = "think>";
+  for (int i = 0; expected.find("think>") != std::string::npos; ++i) {
+    ASSERT_LT(i, 50);
+    messages = {{{"role", "user"}, {"content", "hello " + std::to_string(i)}}};
+    expected = server_.expected_text(chat_ids(messages), 40);
+  }
+  const Response response =
+      server_.post("/v1/chat/completions", {{"messages", messages}, {"max_tokens", 40}});
   ASSERT_EQ(response.status, 200) << response.body;
   const Json body = response.json();
   EXPECT_EQ(body["object"], "chat.completion");
@@ -137,17 +147,11 @@ TEST_F(Api, ChatAnswersTheClosedForm) {
   const Json& choice = body["choices"][0];
   EXPECT_EQ(choice["index"], 0);
   EXPECT_EQ(choice["message"]["role"], "assistant");
-  const std::string all = choice["message"].value("reasoning_content", "") +
-                          choice["message"]["content"].get<std::string>();
-  const std::string expected = server_.expected_text(chat_ids(), 40);
-  // Markers of thinking are taken out of the text and blanks around them trimmed; without them it
-  // is equal.
-  if (expected.find("think>") == std::string::npos) {
-    EXPECT_EQ(all, expected);
-  }
+  EXPECT_FALSE(choice["message"].contains("reasoning_content")) << choice["message"];
+  EXPECT_EQ(choice["message"]["content"], expected);
   EXPECT_TRUE(choice["logprobs"].is_null());
   const Json& usage = body["usage"];
-  EXPECT_EQ(usage["prompt_tokens"], chat_ids().size());
+  EXPECT_EQ(usage["prompt_tokens"], chat_ids(messages).size());
   EXPECT_LE(usage["completion_tokens"], 40);
   EXPECT_EQ(usage["total_tokens"],
             usage["prompt_tokens"].get<int>() + usage["completion_tokens"].get<int>());
@@ -801,7 +805,10 @@ TEST_F(Api, PageCarriesItsPolicy) {
   EXPECT_EQ(page.field("x-frame-options"), "DENY");
   EXPECT_EQ(page.field("referrer-policy"), "no-referrer");
   EXPECT_EQ(page.field("cache-control"), "no-cache");
-  if (const std::string etag = page.field("etag"); !etag.empty()) {
+  // Without Node the build leaves the page out, and a sentence stands for it.
+  const std::string etag = page.field("etag");
+  EXPECT_EQ(etag.empty(), page_assets().empty());
+  if (!etag.empty()) {
     const Response again = server_.request(get_request("/", "If-None-Match: " + etag + "\r\n"));
     EXPECT_EQ(again.status, 304);
     EXPECT_EQ(again.field("etag"), etag);

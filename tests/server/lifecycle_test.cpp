@@ -19,6 +19,7 @@ namespace {
 // Waits are told apart from hangs, not judged: how fast the machine of a test is says nothing about
 // us.
 constexpr double kHangMs = 5000;
+constexpr std::chrono::milliseconds kHang{5000};
 // Read by a sanitizer build in the time that others take for the whole.
 constexpr size_t kLargePromptBytes = size_t{FLOE_SLOW_BUILD ? 1 : 24} << 20;
 
@@ -103,7 +104,7 @@ TEST(Disconnect, AtEveryStage) {
   }
   stream.join();
   EXPECT_EQ(data(beside), data(alone));
-  EXPECT_TRUE(server.wait_idle(milliseconds(2000)));
+  EXPECT_TRUE(server.wait_idle(kHang));
   EXPECT_GE(server.engine().stats().n_finished_cancelled, 10u);
 }
 
@@ -163,7 +164,7 @@ TEST(Disconnect, HalfCloseCancels) {
     EXPECT_TRUE(client.wait_closed());
     EXPECT_EQ(client.buffer().find("[DONE]"), std::string::npos);
   }
-  EXPECT_TRUE(server.wait_idle(milliseconds(1000)));
+  EXPECT_TRUE(server.wait_idle(kHang));
   RawClient client(server.port());
   client.send(get_request("/health"));
   client.half_close();
@@ -194,7 +195,7 @@ TEST(SlowReader, IsCancelledAtTheStallLimit) {
     std::this_thread::sleep_for(milliseconds(10));
   }
   EXPECT_EQ(server.server().counters().n_timeouts, 1u);
-  EXPECT_TRUE(server.wait_idle(milliseconds(2000)));
+  EXPECT_TRUE(server.wait_idle(kHang));
 }
 
 // A reader that is merely slow gets everything, in order.
@@ -374,7 +375,7 @@ TEST(Drain, IdleServerLeavesAtOnce) {
     ServerProcess process(0);
     ASSERT_TRUE(process.wait_ready());
     process.signal(number);
-    EXPECT_EQ(process.wait_exit(milliseconds(1000)), 0);
+    EXPECT_EQ(process.wait_exit(kHang), 0);
   }
 }
 
@@ -393,7 +394,7 @@ TEST(Drain, RunningRequestsFinishWaitingOnesGet503) {
   EXPECT_EQ(idle.read_response().status, 200);
   const auto began = Clock::now();
   process.signal(SIGTERM);
-  EXPECT_TRUE(idle.wait_closed(milliseconds(500)));
+  EXPECT_TRUE(idle.wait_closed(kHang));
   // The listener is gone soon.
   bool refused = false;
   while (!refused && ms_since(began) < 500) {
@@ -418,9 +419,7 @@ TEST(Drain, RunningRequestsFinishWaitingOnesGet503) {
   }
   EXPECT_EQ(n_complete, 2);
   EXPECT_EQ(n_refused, 2);
-  const auto last = Clock::now();
-  EXPECT_EQ(process.wait_exit(milliseconds(2000)), 0);
-  EXPECT_LT(ms_since(last), kHangMs);
+  EXPECT_EQ(process.wait_exit(kHang), 0);
 }
 
 TEST(Drain, AtTheDeadlineStreamsEndWithAnError) {
@@ -436,7 +435,7 @@ TEST(Drain, AtTheDeadlineStreamsEndWithAnError) {
   const std::vector<std::string> events = sse_data(response.body);
   ASSERT_FALSE(events.empty());
   EXPECT_EQ(parse_json(events.back())->at("error")["type"], "unavailable_error");
-  EXPECT_EQ(process.wait_exit(milliseconds(2000)), 0);
+  EXPECT_EQ(process.wait_exit(kHang), 0);
 }
 
 TEST(Drain, SecondSignalEndsAtOnceWith1) {
@@ -448,21 +447,21 @@ TEST(Drain, SecondSignalEndsAtOnceWith1) {
   process.signal(SIGTERM);
   std::this_thread::sleep_for(milliseconds(150));
   process.signal(SIGTERM);
-  EXPECT_EQ(process.wait_exit(milliseconds(500)), 1);
+  EXPECT_EQ(process.wait_exit(kHang), 1);
 }
 
 TEST(Drain, SignalWhileLoadingEndsWith0) {
-  ServerProcess process(0, milliseconds(5000), 3000);
+  ServerProcess process(0, milliseconds(5000), 60000);
   RawClient client(process.port());
   client.send(get_request("/health"));
   EXPECT_EQ(client.read_response().status, 503);
   process.signal(SIGTERM);
-  EXPECT_EQ(process.wait_exit(milliseconds(500)), 0);
+  EXPECT_EQ(process.wait_exit(kHang), 0);
 }
 
 TEST(RunServer, ALoadThatFailsEndsTheServer) {
   ServerProcess process(0, milliseconds(5000), -1);
-  EXPECT_EQ(process.wait_exit(milliseconds(2000)), 3);
+  EXPECT_EQ(process.wait_exit(kHang), 3);
 }
 
 TEST(RunServer, RefusesToBeOpenWithoutAKey) {

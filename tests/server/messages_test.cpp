@@ -1,6 +1,7 @@
 // What a client may send as a conversation: everything that any model could have answered.
 #include <gtest/gtest.h>
 
+#include "base/json.h"
 #include "server/openai_messages.h"
 
 namespace floe {

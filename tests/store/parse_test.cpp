@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <ctime>
 #include <functional>
 
 #include "fuzz/gguf_properties.h"
@@ -403,19 +402,7 @@ TEST(Parse, F11_Offsets) {
   expect_accepted(raw::valid_file().bytes());
 }
 
-// Processor time: a busy machine does not make a parser slow.
-double parse_seconds(const Bytes& bytes) {
-  const std::clock_t begin = std::clock();
-  EXPECT_TRUE(parse_gguf(bytes, "test.gguf").ok());
-  return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
-}
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr double kMaxParseSeconds = 10.0;
-#else
-constexpr double kMaxParseSeconds = 1.5;
-#endif
-
+// Counts at which a parser that compares every entry with all earlier ones would take minutes.
 TEST(Parse, F20_LegitimateGiants) {
   raw::File file = raw::valid_file();
   file.pairs.push_back(raw::pair<uint32_t>("llama.context_length", raw::U32, 1 << 20));
@@ -431,7 +418,6 @@ TEST(Parse, F20_LegitimateGiants) {
   file.data_bytes = offset;
   const Bytes bytes = file.bytes();
   EXPECT_EQ(check_gguf_properties(bytes), "");
-  EXPECT_LT(parse_seconds(bytes), kMaxParseSeconds);
   const Result<GgufIndex> index = parse_gguf(bytes, "test.gguf");
   EXPECT_EQ(index->metadata.require_strings("giant.strings")->at(77), "token 77");
   EXPECT_EQ(index->tensors.size(), 100000u);
@@ -439,10 +425,15 @@ TEST(Parse, F20_LegitimateGiants) {
 
 TEST(Parse, F20_ManyKeysWithLongSharedPrefixes) {
   raw::File file = raw::valid_file();
-  for (int i = 0; i < 20000; ++i) {
+  constexpr int kKeys = 50000;
+  for (int i = 0; i < kKeys; ++i) {
     file.pairs.push_back(raw::pair<uint8_t>(std::string(500, 'k') + std::to_string(i), raw::U8, 1));
   }
-  EXPECT_LT(parse_seconds(file.bytes()), kMaxParseSeconds);
+  const Bytes bytes = file.bytes();
+  const Result<GgufIndex> index = parse_gguf(bytes, "test.gguf");
+  ASSERT_TRUE(index.ok()) << index.error().message;
+  EXPECT_TRUE(
+      index->metadata.require_uint(std::string(500, 'k') + std::to_string(kKeys - 1), 1, 1).ok());
 }
 
 // The densest tables possible, and counts that promise just what the bytes could hold: the property
