@@ -13,8 +13,14 @@ FNR == 1 {
   room = part[2] in rank ? part[2] : "main"
   if (room == "main" && part[2] != "main.cpp") { print FILENAME ": its folder has no rank"; bad++ }
 }
-match($0, /^#include "[a-z0-9_]+\//) {
-  target = substr($0, RSTART + 10, RLENGTH - 11)
+/^[ \t]*#[ \t]*include[ \t]*"/ {
+  path = $0
+  sub(/^[^"]*"/, "", path)
+  sub(/".*/, "", path)
+  # Without a folder the name is looked for beside the file first: which room it is of would be left open.
+  if (path !~ /^[a-z0-9_]+\//) { print FILENAME ":" FNR ": \"" path "\" does not name its room"; bad++; next }
+  target = path
+  sub(/\/.*/, "", target)
   if (!(target in rank)) { print FILENAME ":" FNR ": includes " target "/, which has no rank"; bad++ }
   else if (room != "main" && target != room && rank[target] >= rank[room]) {
     print FILENAME ":" FNR ": " room " (rank " rank[room] ") includes " target "/ (rank " rank[target] ")"; bad++

@@ -1,5 +1,6 @@
 // The page in a real browser: against a stub server that this file starts, or, where FLOE_URL names a
-// running server, against that one (without the scenes that need a scripted answer).
+// running server, against that one: then only what server and page must agree on, because the rest of the page
+// is the same whoever answers.
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -226,7 +227,7 @@ test('the stop button ends the stream, and the server sees it', async () => {
   await close();
 });
 
-test('keyboard alone: write, new line, send, stop, settings, close', async () => {
+scripted('keyboard alone: write, new line, send, stop, settings, close', async () => {
   const { page, box, close } = await visit();
   await answerAtLength(page, 3000);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'message');
@@ -264,7 +265,7 @@ test('keyboard alone: write, new line, send, stop, settings, close', async () =>
   await close();
 });
 
-test('regenerate, edit the question, new chat', async () => {
+scripted('regenerate, edit the question, new chat', async () => {
   const { page, box, close } = await visit();
   await answerWith(page, 'first answer');
   await ask(box, 'a question');
@@ -284,7 +285,7 @@ test('regenerate, edit the question, new chat', async () => {
   await close();
 });
 
-test('the conversation is still there after a reload', async () => {
+scripted('the conversation is still there after a reload', async () => {
   const { page, box, close } = await visit();
   await answerWith(page, 'an answer to **keep**');
   await ask(box, 'a question to keep');
@@ -295,7 +296,7 @@ test('the conversation is still there after a reload', async () => {
   await close();
 });
 
-test('spoiled storage does no harm', async () => {
+scripted('spoiled storage does no harm', async () => {
   const { page, box, close } = await visit();
   for (const spoiled of ['{', '7', '[{"role":"assistant"}]', '[{"role":"user","content":"x","figures":{"gb_s":"<b>"}}]']) {
     await page.evaluate((text) => {
@@ -308,7 +309,7 @@ test('spoiled storage does no harm', async () => {
   await close();
 });
 
-test('nothing in the address makes the page act', async () => {
+scripted('nothing in the address makes the page act', async () => {
   const paths = ['/?q=hello', '/?prompt=hello&send=1&model=x', '/#hello', '/?q=%3Cscript%3E1%3C/script%3E#<img src=x onerror=1>'];
   for (const path of paths) {
     const { page, box, close } = await visit({}, path);
@@ -486,7 +487,7 @@ scripted('the server dot follows the server', async () => {
   await page.context().close();
 });
 
-test('the copy button of a code block', async () => {
+scripted('the copy button of a code block', async () => {
   const { page, box, close } = await visit({ permissions: ['clipboard-read', 'clipboard-write'] });
   await answerWith(page, '```sh\necho "<hi>"\n```');
   await ask(box, 'x');
@@ -496,7 +497,7 @@ test('the copy button of a code block', async () => {
   await close();
 });
 
-test('the view follows the answer, and stays where the reader scrolled to', async () => {
+scripted('the view follows the answer, and stays where the reader scrolled to', async () => {
   const { page, box, close } = await visit();
   await answerWith(page, Array.from({ length: 120 }, (_, i) => `Paragraph ${i}.`).join('\n\n'));
   await ask(box, 'x');
@@ -515,7 +516,7 @@ test('the view follows the answer, and stays where the reader scrolled to', asyn
   await close();
 });
 
-test('dark, and on a phone: nothing sticks out sideways', async () => {
+scripted('dark, and on a phone: nothing sticks out sideways', async () => {
   const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
   for (const scheme of ['light', 'dark']) {
     const { page, box, close } = await visit({ ...phone, colorScheme: scheme });

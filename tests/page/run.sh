@@ -1,6 +1,7 @@
 #!/bin/sh
 # run.sh: the tests of the page: its modules under Node, the whole in headless Chromium.
-# The browser tests run against a stub server, and again against build/release/floe where it is built.
+# The browser tests run against a stub server; what server and page must agree on also against build/release/floe,
+# where it is built.
 # FLOE_URL=http://...  tests the page of a running server instead of both (FLOE_API_KEY: its key).
 # FLOE_BIN, FLOE_MODEL the program and the model; build/release/floe and the bundled one by default.
 # FLOE_PICTURES=DIR    keeps screenshots there.
