@@ -8,7 +8,7 @@ namespace floe {
 namespace {
 
 // A large model: 75 MoE layers of 256 experts, 8 per token. Every sequence has a draft of 8
-// guesses, whose first three are right; a drafter that costs is planned for beside it.
+// guesses, whose first three are right; a drafter that runs layers is planned for beside it.
 void step_of_a_batch(benchmark::State& state) {
   const auto n_sequences = static_cast<uint32_t>(state.range(0));
   constexpr uint32_t kLayers = 75, kExperts = 256, kActive = 8, kDraft = 8;
@@ -21,38 +21,38 @@ void step_of_a_batch(benchmark::State& state) {
   for (uint32_t s = 0; s < n_sequences; ++s) economics.begin(s);
   std::vector<DraftToken> draft(kDraft, {1, DraftSource::prompt_lookup, 3});
   for (uint32_t k = 3; k < kDraft; ++k) draft[k].token = 2;
-  const std::vector<int32_t> committed(kDraft + 1, 1);
   const uint32_t n_most = n_sequences * (1 + kDraft);
   std::vector<uint32_t> routing(size_t{kLayers} * n_most * kActive);
   for (size_t i = 0; i < routing.size(); ++i) routing[i] = mix64(i) % kExperts;
-  std::vector<SpecCandidate> candidates(n_sequences);
-  std::vector<SpecOutcome> outcomes(n_sequences);
-  uint32_t position = 1000;
+  std::vector<SequenceRows> step(n_sequences);
+  for (uint32_t s = 0; s < n_sequences; ++s) {
+    step[s].sequence = s;
+    step[s].n_rows = 1;
+    step[s].reaches_end = step[s].has_drafters = true;
+    step[s].max_draft = kMaxDraftTokens;
+  }
+  const std::vector<int32_t> text(1001 + kMaxDraftTokens, 1);
+  constexpr uint32_t position = 1000;
   uint64_t n_verified = 0;
   for (auto _ : state) {
-    for (uint32_t s = 0; s < n_sequences; ++s) {
-      benchmark::DoNotOptimize(
-          economics.tokens_to_ask(s, DraftSource::prompt_lookup, true, 0, kMaxDraftTokens));
-      benchmark::DoNotOptimize(economics.tokens_to_keep(s, DraftSource::mtp, false, draft));
-      benchmark::DoNotOptimize(
-          economics.tokens_to_ask(s, DraftSource::mtp, false, kDraft, kMaxDraftTokens));
-      candidates[s] = {s, position, draft};
+    for (SequenceRows& rows : step) {
+      rows.first_position = position;
+      rows.draft.clear();
+      benchmark::DoNotOptimize(economics.tokens_to_ask(rows, {DraftSource::prompt_lookup, false}));
+      rows.draft = draft;
+      benchmark::DoNotOptimize(economics.tokens_to_keep(rows, {DraftSource::mtp, true}));
+      benchmark::DoNotOptimize(economics.tokens_to_ask(rows, {DraftSource::mtp, true}));
     }
-    economics.allocate(candidates, {0, 64});
+    economics.allocate(step, 64);
     uint32_t n_rows = 0;
-    for (uint32_t s = 0; s < n_sequences; ++s) {
-      const uint32_t n_accepted = std::min(candidates[s].n_verify, 3u);
-      outcomes[s] = {s,
-                     draft,
-                     candidates[s].n_verify,
-                     n_accepted,
-                     std::span(committed).first(n_accepted + 1),
-                     n_rows,
-                     n_accepted + 1};
-      n_rows += 1 + candidates[s].n_verify;
-      n_verified += candidates[s].n_verify;
+    for (SequenceRows& rows : step) {
+      rows.n_accepted = std::min(rows.n_verify, 3u);
+      rows.n_sampled = rows.n_accepted + 1;
+      rows.first_row = n_rows;
+      rows.tokens = std::span(text).first(position + 1 + rows.n_sampled);
+      n_rows += rows.n_all_rows();
+      n_verified += rows.n_verify;
     }
-    ++position;
     ByteLedger ledger;
     ledger.attention_bytes = 9'000'000'000;
     ledger.attention_macs = 16'000'000'000 * n_rows;
@@ -60,12 +60,10 @@ void step_of_a_batch(benchmark::State& state) {
     ledger.routed_macs = 2'000'000'000 * n_rows;
     ledger.experts_union = uint64_t{kLayers} * std::min(kExperts, kActive * n_rows);
     ledger.n_moe_layers = kLayers;
-    economics.observe(outcomes, {n_rows,
-                                 0,
-                                 0.5 + 0.01 * n_rows,
-                                 {},
-                                 &ledger,
-                                 std::span(routing).first(size_t{kLayers} * n_rows * kActive)});
+    economics.observe(step, {0.5 + 0.01 * n_rows,
+                             {},
+                             &ledger,
+                             std::span(routing).first(size_t{kLayers} * n_rows * kActive)});
   }
   state.counters["guesses"] =
       static_cast<double>(n_verified) / static_cast<double>(state.iterations());

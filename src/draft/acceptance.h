@@ -1,14 +1,15 @@
 #pragma once
 // How likely a guess is right, given that the guesses before it in its draft are.
 //
-// Counts that forget are kept for all sequences of an engine by source, confidence, how the last
-// guesses of that source fared (so that a text that has stopped repeating is noticed after two
-// misses), and position in the draft; where a count has few samples it leans on a coarser one. A
-// sequence then says how much better or worse than that it goes, in odds.
+// Counts, exponential over about the last 200 samples, are kept for all sequences of an engine by
+// source, confidence, how the last guesses of that source fared (so that a text that has stopped
+// repeating is noticed after two misses), and position in the draft; where a count has few samples
+// it leans on a coarser one. A sequence then says how much better or worse than that it goes, in
+// odds.
 #include <array>
 #include <cstdint>
 
-#include "draft/drafter.h"
+#include "draft/sequence_rows.h"
 
 namespace floe {
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <span>
 
-#include "draft/drafter.h"
+#include "draft/sequence_rows.h"
 
 namespace floe {
 

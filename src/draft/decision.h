@@ -22,7 +22,7 @@ inline constexpr uint32_t kSpecReasons = 12;
 const char* to_string(SpecReason reason);  // "pays", "would not pay", ...
 
 struct SpecDecision {
-  const char* state = "off";  // "off", "plain", "draft", "parked"; "would draft" in report mode
+  const char* state = "off";  // "off", "plain", "draft", "parked"; "would draft" with report
   SpecReason reason = SpecReason::none;
   double predicted_seconds = 0;  // of the step; 0: no prediction yet
 };

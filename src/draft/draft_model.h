@@ -18,7 +18,7 @@ class ModelDrafter final : public LayerDrafter {
   static Result<std::unique_ptr<Drafter>> create(Model& model, const Model& trunk, uint32_t n_slots,
                                                  const DraftLimits& limits);
 
-  DraftSource source() const override { return DraftSource::draft_model; }
+  DrafterKind kind() const override { return {DraftSource::draft_model, true}; }
 
  private:
   ModelDrafter(Model& model, std::unique_ptr<KvCache> cache, const DraftLimits& limits)

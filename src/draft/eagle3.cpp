@@ -26,7 +26,7 @@ Eagle3Drafter::Eagle3Drafter(Eagle3Head& head, std::unique_ptr<KvCache> cache,
   slots_.reserve(limits.max_sequences);
 }
 
-const float* Eagle3Drafter::features_of(const CommittedRows& rows) const {
+const float* Eagle3Drafter::features_of(const SequenceRows& rows) const {
   FLOE_CHECK(rows.taps != nullptr);  // the trunk was reserved without tap_layers
   return rows.taps;
 }

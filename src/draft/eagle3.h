@@ -23,12 +23,12 @@ class Eagle3Drafter final : public LayerDrafter {
   static Result<std::unique_ptr<Drafter>> create(Eagle3Head& head, uint32_t n_slots,
                                                  const DraftLimits& limits);
 
-  DraftSource source() const override { return DraftSource::eagle3; }
+  DrafterKind kind() const override { return {DraftSource::eagle3, true}; }
 
  private:
   Eagle3Drafter(Eagle3Head& head, std::unique_ptr<KvCache> cache, const DraftLimits& limits,
                 HugeBuffer memory);
-  const float* features_of(const CommittedRows& rows) const override;
+  const float* features_of(const SequenceRows& rows) const override;
   ForwardOutput forward(const ForwardBatch& batch, const float* hidden, bool chained) override;
 
   Eagle3Head& head_;

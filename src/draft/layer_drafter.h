@@ -6,13 +6,14 @@
 // trunk has for that position. Rows that the trunk has committed wait until a draft is asked for or
 // kMaxWaitingRows of a sequence have gathered; then those of all sequences run as one batch, so
 // that a step without a draft reads no weights. What waits is bounded, and so is how far
-// n_settled() falls behind.
+// n_final() falls behind.
 //
 // A guess that is fed back is cached as well, at a position that nobody has committed. Attention
 // reads no position beyond its own row's, and the row that is committed there runs before any later
 // one: a wrong guess is overwritten before it is read.
 //
-// A sequence that rests leaves its later positions unwritten; nobody asks for its guesses again.
+// A sequence that was dropped leaves its later positions unwritten; nobody asks for its guesses
+// again.
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -39,15 +40,14 @@ struct RowFeatures {
 
 class LayerDrafter : public Drafter {
  public:
-  bool is_free() const override { return false; }
   void begin(SequenceId id, std::span<const int32_t> tokens, uint32_t n_cached,
              std::span<const int32_t> prediction) override;
-  void draft(std::span<DraftTask> tasks, TokenChooser& chooser) override;
-  void accept(std::span<const CommittedRows> rows) override;
-  void rest(SequenceId id) override;
+  void draft(std::span<SequenceRows> step, TokenChooser& chooser) override;
+  void accept(std::span<const SequenceRows> step) override;
+  void drop(SequenceId id) override;
   void end(SequenceId id) override;
   DraftReads reads() const override { return reads_; }
-  uint32_t n_settled(SequenceId id, uint32_t n_cached) const override;
+  uint32_t n_final(SequenceId id, uint32_t n_cached) const override;
 
  protected:
   // cache: where the layers cache, with the trunk's slot numbers. n_logits: of one row of
@@ -56,8 +56,8 @@ class LayerDrafter : public Drafter {
                uint32_t n_logits, HugeBuffer memory);
   static uint64_t memory_bytes(const DraftLimits& limits, const RowFeatures& features);
 
-  // The features that committed rows give to the rows after them: f32 [n_rows][trunk_dim].
-  virtual const float* features_of(const CommittedRows& rows) const { return rows.hidden; }
+  // The features that computed rows give to the rows after them: f32 [n_all_rows()][trunk_dim].
+  virtual const float* features_of(const SequenceRows& rows) const { return rows.hidden; }
   // Runs the rows, at most max_step_rows of them, caching their keys and values. hidden: their
   // features, f32 [n_rows][trunk_dim], or where the rows are chained [n_rows][chain_dim] as
   // output.hidden of the rows before; null where trunk_dim is 0.
@@ -66,10 +66,10 @@ class LayerDrafter : public Drafter {
   virtual bool shares_head() const { return false; }
 
  private:
-  struct Sequence {
-    SequenceId id = 0;
+  // How far the layers are with a sequence.
+  struct Progress {
     bool in_use = false;
-    bool rests = false;        // nothing is run for it any more
+    bool is_dropped = false;   // nothing is run for it any more
     uint32_t n_given = 0;      // tokens that it began with
     uint32_t n_committed = 0;  // positions that the trunk has computed
     // Positions whose cached values are final, the pending token's among them once a draft ran it.
@@ -80,24 +80,27 @@ class LayerDrafter : public Drafter {
     std::array<int32_t, kMaxDraftTokens> guessed{};
   };
   struct Chain {
-    DraftTask* task = nullptr;
-    Sequence* sequence = nullptr;
+    SequenceRows* rows = nullptr;
+    Progress* progress = nullptr;
     bool ended = false;
   };
 
   bool takes_hidden() const { return features_.trunk_dim != 0; }
-  const Sequence& find(SequenceId id) const;
-  Sequence& find(SequenceId id) { return const_cast<Sequence&>(std::as_const(*this).find(id)); }
+  const Progress& progress_of(SequenceId id) const;
+  Progress& progress_of(SequenceId id) {
+    return const_cast<Progress&>(std::as_const(*this).progress_of(id));
+  }
   // Of the row at position n_filled + i of a sequence. i = 0 .. n_committed - n_filled are there.
-  float* waiting_hidden(const Sequence& sequence, uint32_t i);
-  float* guess_hidden(const Sequence& sequence);
-  void wait(Sequence& sequence, const CommittedRows& rows);
-  void stage_waiting(Sequence& sequence, const CommittedRows& rows);
-  bool stage_task(DraftTask& task);
-  bool stage_guesses();
-  void stage(int32_t token, uint32_t position, const float* hidden, bool chained);
-  void run_staged(TokenChooser* chooser, bool chained);
-  uint32_t staged_dim(bool chained) const {
+  float* waiting_hidden(const Progress& progress, uint32_t i);
+  float* guess_hidden(const Progress& progress);
+  void wait(Progress& progress, const SequenceRows& rows);
+  // Rows are gathered for the next batch, then run.
+  void gather_waiting(Progress& progress, const SequenceRows& rows);
+  bool gather_for_draft(SequenceRows& rows);
+  bool gather_guesses();
+  void gather(int32_t token, uint32_t position, const float* hidden, bool chained);
+  void run_gathered(TokenChooser* chooser, bool chained);
+  uint32_t gathered_dim(bool chained) const {
     return chained ? features_.chain_dim : features_.trunk_dim;
   }
   void take(Chain& chain, TokenChooser& chooser, std::span<const float> logits,
@@ -108,17 +111,17 @@ class LayerDrafter : public Drafter {
   KvCache& cache_;
   const uint32_t n_logits_;
   const uint32_t max_batch_rows_;
-  std::vector<Sequence> sequences_;  // [max_sequences]
+  std::vector<Progress> sequences_;  // [max_sequences], by id
 
-  std::vector<ForwardRow> rows_;  // staged, those of one sequence one after the other
+  std::vector<ForwardRow> rows_;  // gathered, those of one sequence one after the other
   std::vector<SequenceSlots> slots_;
   std::vector<Chain> chains_;  // in the order of their rows
 
   DraftReads reads_;
   HugeBuffer memory_;
-  float* waiting_ = nullptr;  // f32 [max_sequences][kMaxWaitingRows + 1][trunk_dim]
-  float* guesses_ = nullptr;  // f32 [max_sequences][chain_dim], of the next row of a chain
-  float* staged_ = nullptr;   // f32 [max_staged_rows][trunk_dim or chain_dim]
+  float* waiting_ = nullptr;   // f32 [max_sequences][kMaxWaitingRows + 1][trunk_dim]
+  float* guesses_ = nullptr;   // f32 [max_sequences][chain_dim], of the next row of a chain
+  float* gathered_ = nullptr;  // f32 [max_gathered_rows][trunk_dim or chain_dim]
 };
 
 }  // namespace floe

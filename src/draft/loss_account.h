@@ -21,12 +21,10 @@ class LossAccount {
     plain_seconds_ = seconds;
     balance_ = std::min(balance_, kCeiling * seconds);
   }
-  // worst_seconds: of a step that keeps one token of every sequence.
-  bool covers(double worst_seconds) const {
-    return kMostAtOnce * balance_ >= worst_seconds - (1 + allowance_) * plain_seconds_;
-  }
+  // What a step with guesses may take at most if it keeps one token of every sequence.
+  double most_seconds() const { return (1 + allowance_) * plain_seconds_ + kMostAtOnce * balance_; }
   // plain_seconds: what the step's tokens would have taken without guesses.
-  void settle(double plain_seconds, double seconds) {
+  void book(double plain_seconds, double seconds) {
     balance_ += (1 + allowance_) * plain_seconds - seconds;
     balance_ = std::clamp(balance_, -kCeiling * plain_seconds_, kCeiling * plain_seconds_);
   }

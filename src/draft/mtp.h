@@ -23,7 +23,7 @@ class MtpDrafter final : public LayerDrafter {
   static Result<std::unique_ptr<Drafter>> create(Model& trunk, KvCache& cache,
                                                  const DraftLimits& limits, uint32_t n_vocab);
 
-  DraftSource source() const override { return DraftSource::mtp; }
+  DrafterKind kind() const override { return {DraftSource::mtp, true}; }
 
  private:
   MtpDrafter(Model& trunk, KvCache& cache, const DraftLimits& limits, uint32_t n_vocab,

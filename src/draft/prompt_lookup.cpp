@@ -124,57 +124,55 @@ std::optional<TokenPlace> PredictionTrack::place(std::span<const int32_t> text,
 
 void PromptLookup::begin(SequenceId sequence, std::span<const int32_t> tokens, uint32_t,
                          std::span<const int32_t> prediction) {
+  while (texts_.size() <= sequence) texts_.push_back(nullptr);
   std::unique_ptr<Text>& text = texts_[sequence];
-  if (!spare_.empty()) {
-    text = std::move(spare_.back());
-    spare_.pop_back();
-    text->index.clear();
-  } else {
+  if (text == nullptr) {
     text = std::make_unique<Text>();
     text->index.reserve(max_context_);
+  } else {
+    text->index.clear();
   }
+  FLOE_CHECK(!text->in_use);
+  text->in_use = true;
   text->prediction.begin(prediction, tokens);
   text->n_followed = static_cast<uint32_t>(tokens.size());
 }
 
 void PromptLookup::end(SequenceId sequence) {
-  const auto found = texts_.find(sequence);
-  if (found == texts_.end()) return;
-  spare_.push_back(std::move(found->second));
-  texts_.erase(found);
+  if (sequence < texts_.size() && texts_[sequence] != nullptr) texts_[sequence]->in_use = false;
 }
 
-void PromptLookup::draft(std::span<DraftTask> tasks, TokenChooser&) {
-  for (const DraftTask& task : tasks) {
-    const auto found = texts_.find(task.sequence);
-    FLOE_CHECK(found != texts_.end());
-    draft_one(task, *found->second);
+void PromptLookup::draft(std::span<SequenceRows> step, TokenChooser&) {
+  for (SequenceRows& rows : step) {
+    if (rows.n_wanted == 0) continue;
+    FLOE_CHECK(rows.sequence < texts_.size() && texts_[rows.sequence]->in_use);
+    draft_one(rows, *texts_[rows.sequence]);
   }
 }
 
-void PromptLookup::draft_one(const DraftTask& task, Text& text) {
-  const auto n_tokens = static_cast<uint32_t>(task.tokens.size());
+void PromptLookup::draft_one(SequenceRows& rows, Text& text) {
+  const auto n_tokens = static_cast<uint32_t>(rows.tokens.size());
   // The last token's n-grams wait: what follows them is not known yet.
-  text.index.extend(task.tokens, n_tokens - 1);
-  text.prediction.follow(task.tokens.subspan(text.n_followed));
+  text.index.extend(rows.tokens, n_tokens - 1);
+  text.prediction.follow(rows.tokens.subspan(text.n_followed));
   text.n_followed = n_tokens;
-  std::vector<DraftToken>& draft = *task.draft;
-  const size_t n_most = std::min(task.max_tokens, kMaxDraftTokens);
+  std::vector<DraftToken>& draft = rows.draft;
+  const size_t n_most = std::min(rows.n_wanted, kMaxDraftTokens);
   if (draft.size() >= n_most) return;
 
   std::array<int32_t, kMaxDraftTokens> drafted;
   uint32_t n_drafted = 0;
   for (const DraftToken& guess : draft) drafted[n_drafted++] = guess.token;
   const std::span<const int32_t> before = std::span(drafted).first(n_drafted);
-  const TokenTail tail(task.tokens, before);
+  const TokenTail tail(rows.tokens, before);
   std::array<TokenPlace, TokenIndex::kMaxPlaces> places;
-  uint32_t n_places = text.index.find(task.tokens, tail, places);
+  uint32_t n_places = text.index.find(rows.tokens, tail, places);
   TokenPlace best;
   for (uint32_t i = 0; i < n_places; ++i) {
     if (places[i].length > best.length) best = places[i];
   }
 
-  if (const auto place = text.prediction.place(task.tokens, before);
+  if (const auto place = text.prediction.place(rows.tokens, before);
       place && place->length >= best.length) {
     const std::span<const int32_t> rest = text.prediction.tokens().subspan(place->next);
     for (uint32_t i = 0; i < rest.size() && draft.size() < n_most; ++i) {
@@ -185,7 +183,7 @@ void PromptLookup::draft_one(const DraftTask& task, Text& text) {
   }
 
   const auto token_at = [&](uint32_t position) {
-    return position < n_tokens ? task.tokens[position] : drafted[position - n_tokens];
+    return position < n_tokens ? rows.tokens[position] : drafted[position - n_tokens];
   };
   for (uint32_t i = 0; n_places > 0 && n_drafted < n_most; ++i) {
     const int32_t token = token_at(best.next + i);
@@ -204,7 +202,8 @@ void PromptLookup::draft_one(const DraftTask& task, Text& text) {
 
 uint64_t PromptLookup::n_operations() const {
   uint64_t n = 0;
-  for (const auto& [sequence, text] : texts_) {
+  for (const auto& text : texts_) {
+    if (text == nullptr || !text->in_use) continue;
     n += text->index.n_operations() + text->prediction.n_operations();
   }
   return n;

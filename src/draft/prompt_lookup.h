@@ -11,7 +11,6 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "draft/drafter.h"
@@ -65,12 +64,11 @@ class PromptLookup final : public Drafter {
   // max_context: tokens of a sequence, for which room is set aside when it begins.
   explicit PromptLookup(uint32_t max_context) : max_context_(max_context) {}
 
-  DraftSource source() const override { return DraftSource::prompt_lookup; }
-  bool is_free() const override { return true; }
+  DrafterKind kind() const override { return {DraftSource::prompt_lookup, false}; }
   void begin(SequenceId sequence, std::span<const int32_t> tokens, uint32_t n_cached,
              std::span<const int32_t> prediction) override;
-  void draft(std::span<DraftTask> tasks, TokenChooser& chooser) override;
-  void accept(std::span<const CommittedRows>) override {}
+  void draft(std::span<SequenceRows> step, TokenChooser& chooser) override;
+  void accept(std::span<const SequenceRows>) override {}
   void end(SequenceId sequence) override;
 
   // Slots and tokens looked at so far, in all sequences that have not ended.
@@ -78,15 +76,15 @@ class PromptLookup final : public Drafter {
 
  private:
   struct Text {
+    bool in_use = false;
     TokenIndex index;
     PredictionTrack prediction;
     uint32_t n_followed = 0;  // of the sequence's tokens, by the prediction
   };
-  void draft_one(const DraftTask& task, Text& text);
+  void draft_one(SequenceRows& rows, Text& text);
 
   const uint32_t max_context_;
-  std::unordered_map<SequenceId, std::unique_ptr<Text>> texts_;
-  std::vector<std::unique_ptr<Text>> spare_;  // of ended sequences, for those to come
+  std::vector<std::unique_ptr<Text>> texts_;  // by id
 };
 
 }  // namespace floe

@@ -16,7 +16,7 @@
 #include <span>
 #include <vector>
 
-#include "draft/drafter.h"
+#include "draft/sequence_rows.h"
 
 namespace floe {
 

@@ -6,7 +6,7 @@
 #include <span>
 
 #include "draft/acceptance.h"
-#include "draft/drafter.h"
+#include "draft/sequence_rows.h"
 
 namespace floe {
 

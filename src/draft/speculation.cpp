@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "base/time_between.h"
 
 namespace floe {
@@ -25,20 +26,11 @@ class Stopwatch {
 
 }  // namespace
 
-Speculation::Speculation(const SpecPolicy& policy, const ModelInfo& model,
-                         const std::optional<MachineRates>& rates,
-                         std::vector<std::unique_ptr<Drafter>> drafters, uint32_t max_sequences,
-                         const Clock& clock)
-    : economics_(policy, model, rates), drafters_(std::move(drafters)), clock_(clock) {
-  tasks_.reserve(max_sequences);
-  candidates_.reserve(max_sequences);
-}
-
 void Speculation::begin(SequenceId sequence, std::span<const int32_t> tokens, uint32_t n_cached,
                         std::span<const int32_t> prediction, bool shares_prompt) {
   economics_.begin(sequence, shares_prompt);
   for (const auto& drafter : drafters_) drafter->begin(sequence, tokens, n_cached, prediction);
-  let_rest(sequence);
+  drop_drafters(sequence);
 }
 
 void Speculation::end(SequenceId sequence) {
@@ -46,54 +38,47 @@ void Speculation::end(SequenceId sequence) {
   economics_.end(sequence);
 }
 
-void Speculation::propose(std::span<SpecTurn> turns, const StepShape& shape,
+void Speculation::propose(std::span<SequenceRows> step, uint32_t max_draft_rows,
                           TokenChooser& chooser) {
-  for (SpecTurn& turn : turns) turn.draft.clear();
   draft_seconds_ = {};
   for (const auto& drafter : drafters_) {
     const Stopwatch stopwatch(clock_, seconds_of(*drafter));
-    tasks_.clear();
-    for (SpecTurn& turn : turns) {
-      turn.draft.resize(economics_.tokens_to_keep(turn.sequence, drafter->source(),
-                                                  drafter->is_free(), turn.draft));
-      const auto n_drafted = static_cast<uint32_t>(turn.draft.size());
-      const uint32_t n_asked = economics_.tokens_to_ask(
-          turn.sequence, drafter->source(), drafter->is_free(), n_drafted, turn.max_tokens);
+    const DrafterKind kind = drafter->kind();
+    bool is_asked = false;
+    for (SequenceRows& rows : step) {
+      rows.n_wanted = 0;
+      if (!rows.decodes() || !rows.has_drafters) continue;
+      rows.draft.resize(economics_.tokens_to_keep(rows, kind));
+      const uint32_t n_asked = economics_.tokens_to_ask(rows, kind);
       if (n_asked == 0) continue;
-      tasks_.push_back({turn.sequence, turn.tokens, turn.slots, n_drafted + n_asked, &turn.draft});
+      rows.n_wanted = rows.n_drafted() + n_asked;
+      is_asked = true;
     }
-    if (!tasks_.empty()) drafter->draft(tasks_, chooser);
+    if (is_asked) drafter->draft(step, chooser);
   }
-  candidates_.clear();
-  for (const SpecTurn& turn : turns) {
-    FLOE_CHECK(turn.draft.size() <= turn.max_tokens);
-    const auto position = static_cast<uint32_t>(turn.tokens.size() - 1);
-    candidates_.push_back({turn.sequence, position, turn.draft, 0});
-  }
-  economics_.allocate(candidates_, shape);
-  for (size_t i = 0; i < turns.size(); ++i) {
-    FLOE_CHECK(candidates_[i].n_verify <= turns[i].draft.size());
-    turns[i].n_verify = candidates_[i].n_verify;
-  }
+  for (const SequenceRows& rows : step) FLOE_CHECK(rows.n_drafted() <= rows.max_draft);
+  economics_.allocate(step, max_draft_rows);
+  for (const SequenceRows& rows : step) FLOE_CHECK(rows.n_verify <= rows.n_drafted());
 }
 
-void Speculation::accept(std::span<const CommittedRows> rows) {
-  if (rows.empty()) return;
+void Speculation::accept(std::span<const SequenceRows> step) {
   for (const auto& drafter : drafters_) {
     const Stopwatch stopwatch(clock_, seconds_of(*drafter));
-    drafter->accept(rows);
+    drafter->accept(step);
   }
 }
 
-void Speculation::learn(std::span<const SpecOutcome> outcomes, StepMeasure measure) {
+void Speculation::learn(std::span<const SequenceRows> step, StepMeasure measure) {
   measure.draft_seconds = draft_seconds_;
-  economics_.observe(outcomes, measure);
-  for (const SpecOutcome& outcome : outcomes) let_rest(outcome.sequence);
+  economics_.observe(step, measure);
+  for (const SequenceRows& rows : step) {
+    if (rows.decodes() && rows.has_drafters) drop_drafters(rows.sequence);
+  }
 }
 
-void Speculation::let_rest(SequenceId sequence) {
+void Speculation::drop_drafters(SequenceId sequence) {
   for (const auto& drafter : drafters_) {
-    if (economics_.has_given_up(sequence, drafter->source())) drafter->rest(sequence);
+    if (economics_.is_dropped(sequence, drafter->source())) drafter->drop(sequence);
   }
 }
 
@@ -108,15 +93,15 @@ std::array<DraftReads, kDraftSources> Speculation::reads() const {
 std::array<DrafterState, kDraftSources> Speculation::drafter_states() const {
   std::array<DrafterState, kDraftSources> states{};
   for (const auto& drafter : drafters_) {
-    const bool on = economics_.lets_guess(drafter->source(), drafter->is_free());
+    const bool on = economics_.lets_guess(drafter->kind());
     states[static_cast<size_t>(drafter->source())] = on ? DrafterState::on : DrafterState::off;
   }
   return states;
 }
 
-uint32_t Speculation::n_settled(SequenceId sequence, uint32_t n_cached) const {
+uint32_t Speculation::n_final(SequenceId sequence, uint32_t n_cached) const {
   uint32_t n = n_cached;
-  for (const auto& drafter : drafters_) n = std::min(n, drafter->n_settled(sequence, n_cached));
+  for (const auto& drafter : drafters_) n = std::min(n, drafter->n_final(sequence, n_cached));
   return n;
 }
 

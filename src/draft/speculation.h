@@ -2,8 +2,8 @@
 // The chain of drafters with the economics that rule it: what the engine talks to.
 //
 // A step: propose() before the forward; accept(), then learn() after it, so that what the drafters
-// took is part of what is learnt. A sequence is known from begin() to end();
-// a preempted one ends and begins again when it comes back.
+// took is part of what is learnt. A sequence is known from begin() to end(); a preempted one ends
+// and begins again when it comes back.
 #include <array>
 #include <memory>
 #include <optional>
@@ -16,24 +16,14 @@
 
 namespace floe {
 
-// A sequence that decodes in the step to come.
-struct SpecTurn {
-  SequenceId sequence = 0;
-  std::span<const int32_t> tokens;  // as in DraftTask
-  std::span<const uint32_t> slots;
-  uint32_t max_tokens = 0;
-  std::vector<DraftToken> draft;  // out: what the drafters guess
-  uint32_t n_verify = 0;          // out: the first n_verify guesses become rows
-};
-
-// Not thread-safe. Allocates nothing in steady state if max_sequences bounds the turns of a step.
+// Not thread-safe. Allocates nothing in steady state.
 class Speculation {
  public:
   // Without drafters it does nothing. They are asked in their order. The clock outlives it.
   Speculation(const SpecPolicy& policy, const ModelInfo& model,
               const std::optional<MachineRates>& rates,
-              std::vector<std::unique_ptr<Drafter>> drafters, uint32_t max_sequences,
-              const Clock& clock);
+              std::vector<std::unique_ptr<Drafter>> drafters, const Clock& clock)
+      : economics_(policy, model, rates), drafters_(std::move(drafters)), clock_(clock) {}
 
   bool active() const { return !drafters_.empty(); }
 
@@ -42,20 +32,21 @@ class Speculation {
              std::span<const int32_t> prediction, bool shares_prompt);
   void end(SequenceId sequence);
 
-  void propose(std::span<SpecTurn> turns, const StepShape& shape, TokenChooser& chooser);
-  // rows: those that the step committed, of sequences that go on.
-  void accept(std::span<const CommittedRows> rows);
+  // Fills in the drafts of the rows that decode, and how many of their guesses become rows,
+  // max_draft_rows in all.
+  void propose(std::span<SequenceRows> step, uint32_t max_draft_rows, TokenChooser& chooser);
+  void accept(std::span<const SequenceRows> step);
   // measure: draft_seconds is added here.
-  void learn(std::span<const SpecOutcome> outcomes, StepMeasure measure);
+  void learn(std::span<const SequenceRows> step, StepMeasure measure);
 
   // Positions below it are final in the planes of every drafter.
-  uint32_t n_settled(SequenceId sequence, uint32_t n_cached) const;
+  uint32_t n_final(SequenceId sequence, uint32_t n_cached) const;
   std::array<DraftReads, kDraftSources> reads() const;  // by source
   std::array<DrafterState, kDraftSources> drafter_states() const;
   SpecDecision decision(SequenceId sequence) const { return economics_.decision(sequence); }
 
  private:
-  void let_rest(SequenceId sequence);
+  void drop_drafters(SequenceId sequence);
   double* seconds_of(const Drafter& drafter) {
     return &draft_seconds_[static_cast<size_t>(drafter.source())];
   }
@@ -64,8 +55,6 @@ class Speculation {
   std::vector<std::unique_ptr<Drafter>> drafters_;
   const Clock& clock_;
   DraftSeconds draft_seconds_{};  // of the step
-  std::vector<DraftTask> tasks_;
-  std::vector<SpecCandidate> candidates_;
 };
 
 }  // namespace floe

@@ -18,7 +18,8 @@
 
 namespace floe {
 
-// A mean that forgets: of all samples until there are max_samples, then of about the last ones.
+// A running mean: of all samples until there are max_samples, then exponential over about the last
+// max_samples.
 struct RunningMean {
   double value = 0;
   uint32_t n_samples = 0;

@@ -108,16 +108,16 @@ void Engine::Impl::pause(RequestId id, bool paused) {
 bool Engine::Impl::step() {
   if (!has_work()) return false;
   admit();
-  const std::span<PlannedRows> plan = this->plan();
-  if (plan.empty()) return true;  // everything was preempted: the next step admits it again
-  verify_.guess(plan);
-  const ForwardOutput output = forward(plan);
+  const std::span<SequenceRows> step = plan();
+  if (step.empty()) return true;  // everything was preempted: the next step admits it again
+  verify_.guess(step);
+  const ForwardOutput output = forward(step);
   const float* logits = output.logits;
-  for (const PlannedRows& planned : plan) {
-    sample_and_emit(planned, logits);
-    logits += size_t{planned.n_logit_rows()} * model_.info().n_vocab;
+  for (SequenceRows& rows : step) {
+    sample_and_emit(rows, logits);
+    logits += size_t{rows.n_logit_rows()} * model_.info().n_vocab;
   }
-  learn(plan, output);
+  learn(step, output);
   retire();
   return true;
 }
@@ -147,66 +147,63 @@ void Engine::Impl::admit() {
   }
 }
 
-std::span<PlannedRows> Engine::Impl::plan() {
-  const std::span<PlannedRows> plan = scheduler_.plan();
+std::span<SequenceRows> Engine::Impl::plan() {
+  const std::span<SequenceRows> step = scheduler_.plan();
   for (Sequence* sequence : scheduler_.preempted()) verify_.end(*sequence);
-  return plan;
+  return step;
 }
 
-ForwardOutput Engine::Impl::forward(std::span<const PlannedRows> plan) {
+ForwardOutput Engine::Impl::forward(std::span<SequenceRows> step) {
   rows_.clear();
   slots_.clear();
-  first_cached_.clear();
   routing_.clear();
   uint32_t n_logit_rows = 0;
-  for (const PlannedRows& planned : plan) {
-    const Sequence& sequence = *planned.sequence;
-    const uint32_t begin = sequence.n_cached;
-    const uint32_t end = begin + planned.n_rows;
-    const auto n_guesses = static_cast<uint32_t>(planned.guesses.size());
-    sequence.table->check_writable(begin, end + n_guesses);
+  for (SequenceRows& rows : step) {
+    const Sequence& sequence = scheduler_.sequence_of(rows);
+    const uint32_t begin = rows.first_position;
+    const uint32_t end = begin + rows.n_rows;
+    sequence.table->check_writable(begin, end + rows.n_verify);
     const auto index = static_cast<uint32_t>(slots_.size());
-    slots_.push_back(SequenceSlots{sequence.table->slots().first(end + n_guesses)});
+    slots_.push_back(SequenceSlots{rows.slots.first(end + rows.n_verify)});
+    rows.first_row = static_cast<uint32_t>(rows_.size());
     for (uint32_t p = begin; p < end; ++p) {
-      const bool wants_logits = (planned.reaches_end && p + 1 == end) || planned.scores(p - begin);
-      rows_.push_back(ForwardRow{sequence.tokens[p], p, index, wants_logits});
+      const bool wants_logits = (rows.reaches_end && p + 1 == end) || rows.scores(p - begin);
+      rows_.push_back(ForwardRow{rows.tokens[p], p, index, wants_logits});
     }
-    for (uint32_t i = 0; i < n_guesses; ++i) {
-      rows_.push_back(ForwardRow{planned.guesses[i].token, end + i, index, true});
+    for (uint32_t i = 0; i < rows.n_verify; ++i) {
+      rows_.push_back(ForwardRow{rows.draft[i].token, end + i, index, true});
     }
-    first_cached_.push_back(begin);
-    n_logit_rows += planned.n_logit_rows();
+    n_logit_rows += rows.n_logit_rows();
   }
   const int64_t begin_ns = clock_.now_ns();
   const ForwardBatch batch{rows_, slots_, *cache_, 0, verify_.active() ? &routing_ : nullptr};
   const ForwardOutput output = model_.forward(batch);
   now_ns_ = clock_.now_ns();
   FLOE_CHECK(output.n_logit_rows == n_logit_rows);
-  count_step(output, plan, begin_ns);
+  count_step(output, step, begin_ns);
   return output;
 }
 
-// logits f32 [planned.n_logit_rows()][n_vocab]
-void Engine::Impl::sample_and_emit(const PlannedRows& planned, const float* logits) {
-  Sequence& sequence = *planned.sequence;
+// logits f32 [rows.n_logit_rows()][n_vocab]
+void Engine::Impl::sample_and_emit(SequenceRows& rows, const float* logits) {
+  Sequence& sequence = scheduler_.sequence_of(rows);
   if (sequence.state == Sequence::State::ended) return;  // a sibling's row was not finite
   const bool was_decoding = sequence.n_output() > 0;
   const uint32_t n_vocab = model_.info().n_vocab;
-  if (!score_prompt(planned, logits)) {
+  if (!score_prompt(rows, logits)) {
     end_request(*sequence.request, FinishReason::error, EndError::numeric);
     return;
   }
-  logits += size_t{planned.n_scored} * n_vocab;
-  mark_cached(sequence, planned.n_rows);
-  if (!planned.reaches_end) return;
+  logits += size_t{rows.n_scored} * n_vocab;
+  mark_cached(sequence, rows.n_rows);
+  if (!rows.reaches_end) return;
   if (sequence.max_tokens == 0) {
     end(sequence, FinishReason::length, EndError::none, 0);
     return;
   }
   if (was_decoding) count_decode_step(sequence);
-  if (verify_.active() && planned.decodes()) count_guesses(sequence, planned);
-  uint32_t n_accepted = 0;
-  for (uint32_t row = 0; row < planned.n_end_logit_rows(); ++row) {
+  if (verify_.active() && rows.decodes()) count_guesses(sequence, rows);
+  for (uint32_t row = 0; row < rows.n_end_logit_rows(); ++row) {
     const SampledToken sampled = sampler_.sample(
         {logits + size_t{row} * n_vocab, n_vocab}, sequence.tokens,
         sequence.request->request.sampling, sequence.seed, sequence.n_tokens(), top_logprobs_);
@@ -214,22 +211,21 @@ void Engine::Impl::sample_and_emit(const PlannedRows& planned, const float* logi
       end_request(*sequence.request, FinishReason::error, EndError::numeric);
       return;
     }
-    const bool accepted =
-        row < planned.guesses.size() && planned.guesses[row].token == sampled.token;
-    if (accepted) count_accepted(sequence, planned.guesses[row], n_accepted++);
-    verify_.judge(planned, row + 1, n_accepted);
+    ++rows.n_sampled;
+    const bool accepted = row < rows.n_verify && rows.draft[row].token == sampled.token;
+    if (accepted) count_accepted(sequence, rows.draft[row], rows.n_accepted++);
     take_token(sequence, sampled);
     if (!accepted || sequence.state == Sequence::State::ended) return;
     mark_cached(sequence, 1);  // the row of the guess
   }
 }
 
-// logits f32 [planned.n_scored][n_vocab]
-bool Engine::Impl::score_prompt(const PlannedRows& planned, const float* logits) {
-  Sequence& sequence = *planned.sequence;
+// logits f32 [rows.n_scored][n_vocab]
+bool Engine::Impl::score_prompt(const SequenceRows& rows, const float* logits) {
+  Sequence& sequence = scheduler_.sequence_of(rows);
   const uint32_t n_vocab = model_.info().n_vocab;
   const uint32_t n_top = sequence.request->request.top_prompt_logprobs;
-  for (uint32_t row = 0; row < planned.n_scored; ++row) {
+  for (uint32_t row = 0; row < rows.n_scored; ++row) {
     PromptLogprob& score = sequence.prompt_logprobs.emplace_back();
     const int32_t token = sequence.tokens[++sequence.n_scored];
     const std::span<const float> row_logits(logits + size_t{row} * n_vocab, n_vocab);
@@ -244,11 +240,23 @@ void Engine::Impl::mark_cached(Sequence& sequence, uint32_t n_rows) {
 }
 
 // What the step was good for: drafters and their economics, and the blocks that are final now.
-void Engine::Impl::learn(std::span<const PlannedRows> plan, const ForwardOutput& output) {
-  verify_.learn(plan, first_cached_, output, telemetry_.seconds, routing_);
+void Engine::Impl::learn(std::span<SequenceRows> step, const ForwardOutput& output) {
+  const size_t hidden_dim = model_.info().hidden_dim;
+  for (SequenceRows& rows : step) {
+    const Sequence& sequence = scheduler_.sequence_of(rows);
+    rows.tokens = sequence.tokens;
+    rows.hidden = output.hidden + rows.first_row * hidden_dim;
+    if (output.taps != nullptr) rows.taps = output.taps + rows.first_row * kTaps * hidden_dim;
+    if (sequence.state != Sequence::State::running) continue;
+    rows.n_committed = sequence.n_cached - rows.first_position;
+  }
+  verify_.learn(step, output.ledger, telemetry_.seconds, routing_);
   stats_.draft_seconds += verify_.draft_seconds();
   stats_.draft_reads = verify_.draft_reads();
-  verify_.settle(plan);
+  for (const SequenceRows& rows : step) {
+    Sequence& sequence = scheduler_.sequence_of(rows);
+    if (rows.n_committed != 0) scheduler_.end_step(sequence, verify_.n_final(sequence));
+  }
 }
 
 // Appends the token and sends it, or ends the choice.

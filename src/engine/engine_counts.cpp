@@ -5,17 +5,17 @@
 
 namespace floe {
 
-void Engine::Impl::count_step(const ForwardOutput& output, std::span<const PlannedRows> plan,
+void Engine::Impl::count_step(const ForwardOutput& output, std::span<const SequenceRows> step,
                               int64_t begin_ns) {
   const ByteLedger& ledger = output.ledger;
   telemetry_.n_rows = static_cast<uint32_t>(rows_.size());
-  telemetry_.n_sequences = static_cast<uint32_t>(plan.size());
+  telemetry_.n_sequences = static_cast<uint32_t>(step.size());
   telemetry_.n_draft_rows = 0;
   telemetry_.predicted_seconds = 0.0;
-  for (const PlannedRows& planned : plan) {
-    telemetry_.n_draft_rows += static_cast<uint32_t>(planned.guesses.size());
-    if (!planned.decodes() || !planned.sequence->known_to_drafters) continue;
-    telemetry_.predicted_seconds = verify_.decision(*planned.sequence).predicted_seconds;
+  for (const SequenceRows& rows : step) {
+    telemetry_.n_draft_rows += rows.n_verify;
+    if (!rows.decodes() || !rows.has_drafters) continue;
+    telemetry_.predicted_seconds = verify_.decision(scheduler_.sequence_of(rows)).predicted_seconds;
   }
   telemetry_.experts_union_mean = ledger.mean_union();
   telemetry_.total_bytes = ledger.total_bytes();
@@ -27,13 +27,13 @@ void Engine::Impl::count_step(const ForwardOutput& output, std::span<const Plann
 
   bool has_prompt_rows = false;
   uint32_t n_scored_rows = 0;
-  for (const PlannedRows& planned : plan) {
-    const Sequence& sequence = *planned.sequence;
-    n_scored_rows += planned.n_scored;
+  for (const SequenceRows& rows : step) {
+    const Sequence& sequence = scheduler_.sequence_of(rows);
+    n_scored_rows += rows.n_scored;
     has_prompt_rows |= sequence.n_cached < sequence.n_prompt;
     if (sequence.n_cached < sequence.n_highest_cached) {
       stats_.n_recomputed_tokens +=
-          std::min(planned.n_rows, sequence.n_highest_cached - sequence.n_cached);
+          std::min(rows.n_rows, sequence.n_highest_cached - sequence.n_cached);
     }
   }
   ++stats_.n_steps;
@@ -66,7 +66,7 @@ void Engine::Impl::count_decode_step(Sequence& sequence) {
   sums.seconds += telemetry_.seconds;
 }
 
-void Engine::Impl::count_guesses(Sequence& sequence, const PlannedRows& planned) {
+void Engine::Impl::count_guesses(Sequence& sequence, const SequenceRows& rows) {
   ChoiceTelemetry& sums = sequence.telemetry;
   if (!sequence.known_to_drafters) {
     sums.spec_state = "off";
@@ -75,7 +75,7 @@ void Engine::Impl::count_guesses(Sequence& sequence, const PlannedRows& planned)
   }
   const SpecDecision decision = verify_.decision(sequence);
   const bool was_drafting = sequence.drafting;
-  sequence.drafting = !planned.guesses.empty();
+  sequence.drafting = rows.n_verify != 0;
   // The step of the last token that there may be has no room for a guess.
   const bool has_room = sequence.n_output() + 1 < sequence.max_tokens;
   stats_.n_spec_switches[static_cast<size_t>(decision.reason)] +=
@@ -85,9 +85,9 @@ void Engine::Impl::count_guesses(Sequence& sequence, const PlannedRows& planned)
   sums.spec_reason = decision.reason;
   sums.predicted_seconds += telemetry_.predicted_seconds;
   sums.n_predicted_steps += telemetry_.predicted_seconds > 0.0 ? 1 : 0;
-  sums.n_drafted += planned.guesses.size();
-  for (size_t i = 0; i < planned.guesses.size(); ++i) {
-    const DraftToken& guess = planned.guesses[i];
+  sums.n_drafted += rows.n_verify;
+  for (size_t i = 0; i < rows.n_verify; ++i) {
+    const DraftToken& guess = rows.draft[i];
     ++stats_.n_drafted[static_cast<size_t>(guess.source)];
     ++stats_.drafted_by_position[i];
     // Until it turns out to be right.

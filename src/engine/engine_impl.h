@@ -29,7 +29,6 @@ class Engine::Impl {
     if (options.poison_freed_blocks) scheduler_.pool().poison_on_free(*cache_);
     rows_.reserve(Scheduler::max_rows(options) + options.max_draft_rows);
     slots_.reserve(options.max_sequences);
-    first_cached_.reserve(options.max_sequences);
     left_.reserve(options.max_sequences);
     top_logprobs_.reserve(kMaxTopLogprobs);
   }
@@ -60,26 +59,27 @@ class Engine::Impl {
 
  private:
   // The step, in order, behind admit().
-  std::span<PlannedRows> plan();
-  ForwardOutput forward(std::span<const PlannedRows> plan);
-  void sample_and_emit(const PlannedRows& planned, const float* logits);
-  void learn(std::span<const PlannedRows> plan, const ForwardOutput& output);
+  std::span<SequenceRows> plan();
+  ForwardOutput forward(std::span<SequenceRows> step);
+  void sample_and_emit(SequenceRows& rows, const float* logits);
+  void learn(std::span<SequenceRows> step, const ForwardOutput& output);
   void retire();
 
   // What the logits of the planned prompt rows say of the tokens behind them. False: a row was not
   // finite.
-  bool score_prompt(const PlannedRows& planned, const float* logits);
+  bool score_prompt(const SequenceRows& rows, const float* logits);
   void mark_cached(Sequence& sequence, uint32_t n_rows);
   void take_token(Sequence& sequence, const SampledToken& sampled);
   void count_decode_step(Sequence& sequence);
-  void count_guesses(Sequence& sequence, const PlannedRows& planned);
+  void count_guesses(Sequence& sequence, const SequenceRows& rows);
   // position: of the guess within its draft.
   void count_accepted(Sequence& sequence, const DraftToken& guess, uint32_t position);
   void end(Sequence& sequence, FinishReason reason, EndError error, uint32_t n_completion_tokens);
   void end_request(RequestState& request, FinishReason reason, EndError error);
   void close(Sequence& sequence, FinishReason reason);
   TokenEvent event_of(const Sequence& sequence) const;
-  void count_step(const ForwardOutput& output, std::span<const PlannedRows> plan, int64_t begin_ns);
+  void count_step(const ForwardOutput& output, std::span<const SequenceRows> step,
+                  int64_t begin_ns);
 
   const EngineOptions options_;
   Model& model_;
@@ -104,8 +104,7 @@ class Engine::Impl {
   // One step's rows; kept so that a step allocates nothing.
   std::vector<ForwardRow> rows_;
   std::vector<SequenceSlots> slots_;
-  std::vector<uint32_t> first_cached_;  // of each planned sequence, before the step
-  std::vector<uint32_t> routing_;       // what the forward logged, while there are drafters
+  std::vector<uint32_t> routing_;  // what the forward logged, while there are drafters
   std::vector<TokenLogprob> top_logprobs_;
   StepTelemetry telemetry_;
   EngineStats stats_;

@@ -15,7 +15,7 @@ class ScheduleHooks {
   // True: this running sequence is preempted before the step although blocks are left.
   virtual bool force_preemption(const Sequence& sequence) = 0;
   // May permute the order in which the step's sequences enter the batch.
-  virtual void order(std::span<PlannedRows> plan) = 0;
+  virtual void order(std::span<SequenceRows> step) = 0;
 };
 
 }  // namespace floe

@@ -40,7 +40,10 @@ Scheduler::Scheduler(const EngineOptions& options, uint32_t n_blocks, ScheduleHo
   active_.reserve(max_sequences_);
   started_.reserve(max_sequences_);
   preempted_.reserve(max_sequences_);
-  plan_.reserve(max_sequences_);
+  by_id_.resize(max_sequences_, nullptr);
+  for (uint32_t id = max_sequences_; id > 0; --id) free_ids_.push_back(id - 1);
+  step_.resize(max_sequences_);
+  for (SequenceRows& rows : step_) rows.draft.reserve(kMaxDraftTokens);
   waiting_.reserve(size_t{options.max_waiting} * options.max_choices + max_sequences_);
 }
 
@@ -53,30 +56,35 @@ void Scheduler::remove(Sequence& sequence) {
   if (sequence.state == Sequence::State::waiting) {
     erase(waiting_, sequence);
   } else if (sequence.state == Sequence::State::running) {
-    erase(running_, sequence);
+    stop_running(sequence);
   }
   sequence.table.reset();
   sequence.n_cached = 0;
   sequence.state = Sequence::State::ended;
 }
 
+void Scheduler::stop_running(Sequence& sequence) {
+  erase(running_, sequence);
+  free_ids_.push_back(sequence.id);
+}
+
 // A choice whose sibling has the shared part of the prompt starts from those blocks; one whose
 // sibling is still computing them waits, and holds nothing meanwhile.
-Scheduler::Turn Scheduler::find_donor(const Sequence& sequence, const Sequence*& donor) const {
+Scheduler::Readiness Scheduler::find_donor(const Sequence& sequence, const Sequence*& donor) const {
   donor = nullptr;
   const uint32_t n_shared = shareable_blocks(sequence);
   // Rows that come from a sibling have no logits.
-  if (n_shared == 0 || sequence.is_scoring()) return Turn::ready;
+  if (n_shared == 0 || sequence.is_scoring()) return Readiness::ready;
   bool in_progress = false;
   for (const auto& sibling : sequence.request->choices) {
     if (sibling->state != Sequence::State::running) continue;
     if (sibling->table->n_sealed() >= n_shared * kKvBlockTokens) {
       donor = sibling.get();
-      return Turn::ready;
+      return Readiness::ready;
     }
     in_progress = true;
   }
-  return in_progress ? Turn::wait_for_sibling : Turn::ready;
+  return in_progress ? Readiness::waits_for_sibling : Readiness::ready;
 }
 
 // What admission sets aside: all tokens so far and the next reserve_output_tokens of output.
@@ -110,6 +118,9 @@ void Scheduler::start(Sequence& sequence, const Sequence* donor) {
     sequence.n_cached = n_shared * kKvBlockTokens;
   }
   sequence.state = Sequence::State::running;
+  sequence.id = free_ids_.back();
+  free_ids_.pop_back();
+  by_id_[sequence.id] = &sequence;
   insert_by_age(running_, sequence);
   started_.push_back(&sequence);
 }
@@ -120,7 +131,7 @@ void Scheduler::admit() {
   for (size_t i = 0; i < waiting_.size();) {
     Sequence& sequence = *waiting_[i];
     const Sequence* donor = nullptr;
-    if (sequence.paused() || find_donor(sequence, donor) == Turn::wait_for_sibling) {
+    if (sequence.paused() || find_donor(sequence, donor) == Readiness::waits_for_sibling) {
       ++i;  // younger requests need not wait for it
       continue;
     }
@@ -136,7 +147,7 @@ void Scheduler::admit() {
 }
 
 void Scheduler::preempt(Sequence& sequence) {
-  erase(running_, sequence);
+  stop_running(sequence);
   sequence.table.reset();
   sequence.n_highest_cached = std::max(sequence.n_highest_cached, sequence.n_cached);
   sequence.n_cached = 0;
@@ -169,8 +180,8 @@ bool Scheduler::take_blocks(Sequence& sequence, uint32_t n_tokens) {
   return true;
 }
 
-std::span<PlannedRows> Scheduler::plan() {
-  plan_.clear();
+std::span<SequenceRows> Scheduler::plan() {
+  n_planned_ = 0;
   preempted_.clear();
   if (hooks_ != nullptr) {
     for (size_t i = running_.size(); i > 0; --i) {
@@ -211,18 +222,33 @@ std::span<PlannedRows> Scheduler::plan() {
       if (n_rows == 0) continue;
       FLOE_CHECK(sequence.table->grow(sequence.n_cached + n_rows));
     }
-    const bool reaches_end = sequence.n_cached + n_rows == sequence.n_tokens();
-    PlannedRows planned{&sequence, n_rows, reaches_end};
+    SequenceRows& rows = plan_rows(sequence, n_rows);
     if (n_to_score > 0 && n_rows > first_scored) {
-      planned.first_scored = first_scored;
-      planned.n_scored = std::min(n_rows - first_scored, n_to_score);
-      n_scored_rows -= planned.n_scored;
+      rows.first_scored = first_scored;
+      rows.n_scored = std::min(n_rows - first_scored, n_to_score);
+      n_scored_rows -= rows.n_scored;
     }
-    plan_.push_back(planned);
   }
-  FLOE_CHECK(!plan_.empty() || active_.empty());
-  if (hooks_ != nullptr) hooks_->order(plan_);
-  return plan_;
+  FLOE_CHECK(n_planned_ != 0 || active_.empty());
+  const std::span<SequenceRows> step = std::span(step_).first(n_planned_);
+  if (hooks_ != nullptr) hooks_->order(step);
+  return step;
+}
+
+SequenceRows& Scheduler::plan_rows(Sequence& sequence, uint32_t n_rows) {
+  SequenceRows& rows = step_[n_planned_++];
+  std::vector<DraftToken> draft = std::move(rows.draft);  // its memory is kept
+  draft.clear();
+  rows = SequenceRows{};
+  rows.draft = std::move(draft);
+  rows.sequence = sequence.id;
+  rows.tokens = sequence.tokens;
+  rows.slots = sequence.table->slots().first(sequence.n_cached + n_rows);
+  rows.first_position = sequence.n_cached;
+  rows.n_rows = n_rows;
+  rows.reaches_end = sequence.n_cached + n_rows == sequence.n_tokens();
+  rows.has_drafters = sequence.known_to_drafters;
+  return rows;
 }
 
 uint32_t Scheduler::grow_for_guesses(Sequence& sequence, uint32_t n_wanted) {
@@ -237,16 +263,17 @@ void Scheduler::mark_cached(Sequence& sequence, uint32_t n_rows) {
   FLOE_CHECK(sequence.n_cached <= sequence.table->n_positions());
 }
 
-void Scheduler::settle(Sequence& sequence, uint32_t n_settled) {
-  FLOE_CHECK(n_settled <= sequence.n_cached);
+void Scheduler::end_step(Sequence& sequence, uint32_t n_final) {
+  FLOE_CHECK(n_final <= sequence.n_cached);
   sequence.table->truncate(sequence.n_cached);
-  sequence.table->seal_full(n_settled);
+  sequence.table->seal_full(n_final);
 }
 
 void Scheduler::audit() const {
   std::vector<uint32_t> references(pool_.n_blocks(), 0);
   for (const Sequence* sequence : running_) {
     FLOE_CHECK(sequence->state == Sequence::State::running && sequence->table.has_value());
+    FLOE_CHECK(by_id_[sequence->id] == sequence);
     FLOE_CHECK(sequence->n_cached < sequence->n_tokens());
     FLOE_CHECK(sequence->n_cached <= sequence->table->n_positions());
     FLOE_CHECK(sequence->table->n_sealed() <= sequence->n_cached);
@@ -262,6 +289,7 @@ void Scheduler::audit() const {
   FLOE_CHECK(std::is_sorted(running_.begin(), running_.end(), older));
   FLOE_CHECK(std::is_sorted(waiting_.begin(), waiting_.end(), older));
   FLOE_CHECK(running_.size() <= max_sequences_);
+  FLOE_CHECK(running_.size() + free_ids_.size() == max_sequences_);
 }
 
 }  // namespace floe

@@ -31,6 +31,8 @@ class Scheduler {
   void enqueue(Sequence& sequence);
   // Takes a sequence out of whatever it is in and gives its blocks back.
   void remove(Sequence& sequence);
+  // Of rows that the last plan() made, also where the sequence has ended since.
+  Sequence& sequence_of(const SequenceRows& rows) { return *by_id_[rows.sequence]; }
 
   // Moves waiting sequences to the running set while slots and the ledger allow, preempting paused
   // ones for them.
@@ -39,7 +41,7 @@ class Scheduler {
 
   // Chooses the rows of one forward and takes the blocks they need, preempting the youngest where
   // blocks run out. Valid until the next plan(). Empty only when nothing runs that is not paused.
-  std::span<PlannedRows> plan();
+  std::span<SequenceRows> plan();
   std::span<Sequence* const> preempted() const {  // by the last admit() or plan()
     return preempted_;
   }
@@ -51,8 +53,8 @@ class Scheduler {
   // The next n_rows tokens of the sequence are in the cache now.
   void mark_cached(Sequence& sequence, uint32_t n_rows);
   // Ends the step for a sequence: gives back blocks that only guesses needed, and seals what is
-  // full of positions below n_settled.
-  void settle(Sequence& sequence, uint32_t n_settled);
+  // full of positions below n_final, which nobody will write again.
+  void end_step(Sequence& sequence, uint32_t n_final);
 
   std::span<Sequence* const> waiting() const { return waiting_; }
   std::span<Sequence* const> running() const { return running_; }
@@ -67,13 +69,15 @@ class Scheduler {
   void audit() const;
 
  private:
-  enum class Turn : uint8_t { ready, wait_for_sibling };
-  Turn find_donor(const Sequence& sequence, const Sequence*& donor) const;
+  enum class Readiness : uint8_t { ready, waits_for_sibling };
+  Readiness find_donor(const Sequence& sequence, const Sequence*& donor) const;
   bool fits(const Sequence& sequence, uint32_t n_shared_blocks) const;
   uint32_t reserved_blocks(const Sequence& sequence) const;
   void start(Sequence& sequence, const Sequence* donor);
+  void stop_running(Sequence& sequence);
   void preempt(Sequence& sequence);
   bool preempt_paused();
+  SequenceRows& plan_rows(Sequence& sequence, uint32_t n_rows);
   bool take_blocks(Sequence& sequence, uint32_t n_tokens);
 
   const uint32_t max_sequences_;
@@ -88,7 +92,10 @@ class Scheduler {
   std::vector<Sequence*> active_;   // of a plan(): those of running_ that are not paused
   std::vector<Sequence*> started_;
   std::vector<Sequence*> preempted_;
-  std::vector<PlannedRows> plan_;
+  std::vector<Sequence*> by_id_;      // [max_sequences], until the next one gets the id
+  std::vector<SequenceId> free_ids_;  // the next one last
+  std::vector<SequenceRows> step_;    // [max_sequences], the first n_planned_ in use
+  uint32_t n_planned_ = 0;
   uint64_t n_preemptions_ = 0;
 };
 

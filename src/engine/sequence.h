@@ -3,10 +3,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <vector>
 
-#include "draft/drafter.h"
+#include "draft/sequence_rows.h"
 #include "engine/request.h"
 #include "kv/block_table.h"
 
@@ -25,6 +24,7 @@ struct Sequence {
   uint64_t age = 0;  // position in the queue for its whole life; smaller is older
   uint64_t seed = 0;
   State state = State::waiting;
+  SequenceId id = 0;  // while it runs: small, and another sequence's afterwards
 
   std::vector<int32_t> tokens;  // prompt and output
   uint32_t n_prompt = 0;
@@ -75,26 +75,5 @@ inline bool Sequence::is_scoring() const {
 inline bool Sequence::paused() const {
   return request->paused;
 }
-
-// Rows of one sequence within a step: n_rows tokens that are known, the last of which may want
-// logits, and behind it guesses at those that follow, all of which do. Rows of a prompt whose
-// probabilities are asked for want logits as well: those of the token behind each.
-struct PlannedRows {
-  Sequence* sequence = nullptr;
-  uint32_t n_rows = 0;
-  bool reaches_end = false;  // the last known token is among them: its logits give the next
-  std::span<const DraftToken> guesses = {};
-  uint32_t first_scored = 0;  // of the n_rows
-  uint32_t n_scored = 0;
-
-  bool decodes() const { return reaches_end && n_rows == 1; }
-  uint32_t n_all_rows() const { return n_rows + static_cast<uint32_t>(guesses.size()); }
-  // The scored rows', then the end's.
-  uint32_t n_logit_rows() const { return n_scored + n_end_logit_rows(); }
-  uint32_t n_end_logit_rows() const {
-    return reaches_end ? 1 + static_cast<uint32_t>(guesses.size()) : 0;
-  }
-  bool scores(uint32_t row) const { return row >= first_scored && row - first_scored < n_scored; }
-};
 
 }  // namespace floe

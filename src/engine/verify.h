@@ -29,17 +29,16 @@ class Verify final : private TokenChooser {
   void begin(Sequence& sequence);
   void end(Sequence& sequence);
 
-  // Adds guesses to the sequences of the plan that decode.
-  void guess(std::span<PlannedRows> plan);
-  // So far the step has sampled n_sampled tokens of the planned sequence, and its first n_accepted
-  // guesses were right.
-  void judge(const PlannedRows& planned, uint32_t n_sampled, uint32_t n_accepted);
-  // After all are judged. first_cached[i]: where the rows of plan[i] began.
-  void learn(std::span<const PlannedRows> plan, std::span<const uint32_t> first_cached,
-             const ForwardOutput& output, double forward_seconds,
+  // Adds guesses to the rows that decode, and the slots that they need.
+  void guess(std::span<SequenceRows> step);
+  // After all have been sampled. routing: as StepMeasure has it.
+  void learn(std::span<const SequenceRows> step, const ByteLedger& ledger, double forward_seconds,
              std::span<const uint32_t> routing);
-  // Ends the step for the block tables of the planned sequences.
-  void settle(std::span<const PlannedRows> plan);
+  // Positions of a running sequence that neither the trunk nor a drafter will write again.
+  uint32_t n_final(const Sequence& sequence) const {
+    return sequence.known_to_drafters ? speculation_.n_final(sequence.id, sequence.n_cached)
+                                      : sequence.n_cached;
+  }
 
   std::array<DraftReads, kDraftSources> draft_reads() const { return speculation_.reads(); }
   std::array<DrafterState, kDraftSources> drafter_states() const {
@@ -47,19 +46,11 @@ class Verify final : private TokenChooser {
   }
   double draft_seconds() const { return draft_seconds_; }  // of the last guess() and learn()
   SpecDecision decision(const Sequence& sequence) const {
-    return speculation_.decision(sequence.age);
+    return speculation_.decision(sequence.id);
   }
 
  private:
-  struct Turn {
-    Sequence* sequence = nullptr;
-    uint32_t n_tokens_before = 0;
-    uint32_t n_sampled = 0;
-    uint32_t n_accepted = 0;
-  };
-
-  int32_t choose(const DraftTask& task, std::span<const float> logits) override;
-  std::span<SpecTurn> turns() { return std::span(spec_turns_).first(turns_.size()); }
+  int32_t choose(const SequenceRows& rows, std::span<const float> logits) override;
 
   const uint32_t max_draft_tokens_;
   const uint32_t max_draft_rows_;
@@ -69,11 +60,6 @@ class Verify final : private TokenChooser {
   const Clock& clock_;
   Speculation speculation_;
 
-  // Of the step; kept so that it allocates nothing.
-  std::vector<Turn> turns_;
-  std::vector<SpecTurn> spec_turns_;  // [max_sequences], the first turns_.size() in use
-  std::vector<CommittedRows> committed_;
-  std::vector<SpecOutcome> outcomes_;
   std::vector<float> whole_logits_;  // [n_vocab], where a drafter's head knows fewer tokens
   double guess_seconds_ = 0.0;
   double draft_seconds_ = 0.0;

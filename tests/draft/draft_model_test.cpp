@@ -91,8 +91,9 @@ TEST_F(DraftModel, GoesOnFromAnothersGuesses) {
     }
     const bool spoilt = step % 3 == 1;
     if (spoilt) draft[1].token = (draft[1].token + 1) % 300;
-    DraftTask task{s.id, s.tokens, s.slots, 5, &draft};
-    driver_->drafter().draft({&task, 1}, chooser);
+    SequenceRows rows = asking_rows(s, 5, draft);
+    driver_->drafter().draft({&rows, 1}, chooser);
+    draft = rows.draft;
     ASSERT_GT(draft.size(), 2u);
     EXPECT_EQ(draft[1].source, DraftSource::prompt_lookup);
     EXPECT_EQ(draft[2].source, DraftSource::draft_model);
@@ -106,17 +107,16 @@ TEST_F(DraftModel, GoesOnFromAnothersGuesses) {
 TEST_F(DraftModel, OtherTokensThanTheGuessedAreRun) {
   GreedyChooser chooser;
   const auto draft = [&](const DrivenSequence& s) {
-    std::vector<DraftToken> made;
-    DraftTask task{s.id, s.tokens, s.slots, 4, &made};
-    driver_->drafter().draft({&task, 1}, chooser);
-    return made;
+    SequenceRows rows = asking_rows(s, 4);
+    driver_->drafter().draft({&rows, 1}, chooser);
+    return rows.draft;
   };
   DrivenSequence s = driver_->make(prompts_[0]);
   driver_->prefill(s, 64);
   const std::vector<DraftToken> guesses = draft(s);
   ASSERT_EQ(guesses.size(), 4u);
   for (const DraftToken& guess : guesses) s.tokens.push_back((guess.token + 100) % 8000);
-  const CommittedRows rows{s.id, s.tokens, s.slots, s.n_cached, 4, nullptr};
+  const SequenceRows rows = committed_rows(s, 4, nullptr);
   driver_->drafter().accept({&rows, 1});
   DrivenSequence fresh = driver_->make(std::span(s.tokens).first(s.tokens.size() - 1));
   driver_->prefill(fresh, 64);
@@ -132,7 +132,7 @@ TEST_F(DraftModel, APreemptedSequenceAndASharedPrefixStayRight) {
   driver_->prefill(donor, 64);
   for (int i = 0; i < 10; ++i) driver_->step({&donor, 1}, {.n_verify = 2, .wrong_every = 3}, true);
   const uint32_t n_shared = 64;
-  ASSERT_GE(driver_->drafter().n_settled(donor.id, donor.n_cached), n_shared);
+  ASSERT_GE(driver_->drafter().n_final(donor.id, donor.n_cached), n_shared);
   driver_->drafter().end(donor.id);
   DrivenSequence s = driver_->make(std::span(donor.tokens).first(donor.tokens.size() - 1));
   std::copy_n(donor.slots.begin(), n_shared, s.slots.begin());
@@ -140,9 +140,9 @@ TEST_F(DraftModel, APreemptedSequenceAndASharedPrefixStayRight) {
   driver_->prefill(s, 64);
   for (int i = 0; i < 10; ++i) {
     driver_->step({&s, 1}, {.n_verify = 4}, i % 2 == 0);
-    const uint32_t n_settled = driver_->drafter().n_settled(s.id, s.n_cached);
-    EXPECT_LE(n_settled, s.n_cached);
-    EXPECT_GE(n_settled + kMaxWaitingRows, s.n_cached);
+    const uint32_t n_final = driver_->drafter().n_final(s.id, s.n_cached);
+    EXPECT_LE(n_final, s.n_cached);
+    EXPECT_GE(n_final + kMaxWaitingRows, s.n_cached);
   }
   EXPECT_GT(expect_right(s, 0), 10u);
 }

@@ -135,7 +135,7 @@ TEST_F(Eagle3, GoesOnBehindASharedPrefix) {
   driver_->prefill(first, 512);
   driver_->step({&first, 1}, {}, true);  // runs what waited
   const uint32_t n_shared = 32;
-  ASSERT_GE(driver_->drafter().n_settled(first.id, first.n_cached), n_shared);
+  ASSERT_GE(driver_->drafter().n_final(first.id, first.n_cached), n_shared);
   DrivenSequence second = driver_->make(prompts_[0]);
   std::copy_n(first.slots.begin(), n_shared, second.slots.begin());
   second.n_cached = n_shared;
@@ -148,11 +148,10 @@ TEST_F(Eagle3, GoesOnBehindASharedPrefix) {
 TEST_F(Eagle3, ASequenceOfOneTokenHasNoDraftYet) {
   DrivenSequence s = driver_->make(std::span(prompts_[0]).first(1));
   driver_->drafter().begin(s.id, s.tokens, 0, {});
-  std::vector<DraftToken> draft;
-  DraftTask task{s.id, s.tokens, std::span(s.slots).first(5), 4, &draft};
+  SequenceRows rows = asking_rows(s, 4);
   GreedyChooser chooser;
-  driver_->drafter().draft({&task, 1}, chooser);
-  EXPECT_TRUE(draft.empty());
+  driver_->drafter().draft({&rows, 1}, chooser);
+  EXPECT_TRUE(rows.draft.empty());
   driver_->drafter().end(s.id);
 }
 
@@ -167,14 +166,13 @@ TEST_F(Eagle3, AllThatItReadsIsItsOwn) {
 TEST_F(Eagle3, AStepAllocatesNothing) {
   DrivenSequence s = driver_->make(prompts_[0]);
   driver_->prefill(s, 512);
-  std::vector<DraftToken> draft;
-  draft.reserve(8);
+  SequenceRows rows = asking_rows(s, 4);
+  rows.draft.reserve(8);
   GreedyChooser chooser;
-  DraftTask task{s.id, s.tokens, std::span(s.slots).first(s.tokens.size() + 4), 4, &draft};
   const AllocationCount count;
-  driver_->drafter().draft({&task, 1}, chooser);
+  driver_->drafter().draft({&rows, 1}, chooser);
   EXPECT_EQ(count.bytes(), 0u);
-  EXPECT_FALSE(draft.empty());
+  EXPECT_FALSE(rows.draft.empty());
 }
 
 // Most first guesses are right, and those behind right

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <set>
 
+#include "draft/decode_rows.h"
+
 namespace floe {
 
 namespace {
@@ -88,8 +90,7 @@ SimResult simulate(const SimOptions& options) {
 
   SimResult result;
   result.n_accepted_of.resize(n_sequences);
-  std::vector<std::vector<DraftToken>> drafts(n_sequences);
-  std::vector<std::vector<int32_t>> committed(n_sequences);
+  std::vector<std::vector<int32_t>> texts(n_sequences, std::vector<int32_t>(1));
   std::vector<uint32_t> routing;
   // Rows that a drafter's own layers have not seen.
   std::vector<std::vector<uint32_t>> n_waiting(n_sequences,
@@ -101,21 +102,21 @@ SimResult simulate(const SimOptions& options) {
       draft_seconds[static_cast<size_t>(drafter.source)] += steps * plain_step;
     };
     const auto catch_up = [&](uint32_t s, size_t d) {
-      if (!economics.has_given_up(s + 1, options.drafters[d].source)) {
+      if (!economics.is_dropped(s + 1, options.drafters[d].source)) {
         take(options.drafters[d], n_waiting[s][d] * options.drafters[d].cost_of_row);
       }
       n_waiting[s][d] = 0;
     };
-    std::vector<SpecCandidate> candidates;
+    std::vector<SequenceRows> step;
     for (uint32_t s = 0; s < n_sequences; ++s) {
-      std::vector<DraftToken>& draft = drafts[s];
-      draft.clear();
+      SequenceRows& rows = step.emplace_back(decode_rows(s + 1, position[s]));
+      rows.max_draft = options.max_draft;
+      std::vector<DraftToken>& draft = rows.draft;
       for (size_t d = 0; d < options.drafters.size(); ++d) {
         const SimDrafter& drafter = options.drafters[d];
-        draft.resize(economics.tokens_to_keep(s + 1, drafter.source, drafter.is_free, draft));
-        const auto n_before = static_cast<uint32_t>(draft.size());
-        const uint32_t n_asked = economics.tokens_to_ask(s + 1, drafter.source, drafter.is_free,
-                                                         n_before, options.max_draft);
+        const DrafterKind kind{drafter.source, drafter.runs_layers};
+        draft.resize(economics.tokens_to_keep(rows, kind));
+        const uint32_t n_asked = economics.tokens_to_ask(rows, kind);
         take(drafter, n_asked * drafter.cost);
         if (n_asked != 0) catch_up(s, d);
         for (uint32_t j = 0; j < n_asked; ++j) {
@@ -129,16 +130,15 @@ SimResult simulate(const SimOptions& options) {
                            drafter.confidence ? drafter.confidence(s, p) : uint8_t{0}});
         }
       }
-      candidates.push_back({s + 1, position[s], draft});
     }
-    economics.allocate(candidates, {0, 8 * n_sequences});
+    economics.allocate(step, 8 * n_sequences);
 
     uint32_t n_rows = 0;
-    for (const SpecCandidate& candidate : candidates) n_rows += 1 + candidate.n_verify;
+    for (const SequenceRows& rows : step) n_rows += rows.n_all_rows();
     routing.assign(size_t{kSimLayers} * n_rows * kSimActive, 0);
     uint32_t row = 0;
     for (uint32_t s = 0; s < n_sequences; ++s) {
-      for (uint32_t j = 0; j <= candidates[s].n_verify; ++j, ++row) {
+      for (uint32_t j = 0; j <= step[s].n_verify; ++j, ++row) {
         const std::vector<uint32_t>& chosen = routers[s].at(position[s] + j);
         for (uint32_t layer = 0; layer < kSimLayers; ++layer) {
           std::copy_n(chosen.begin() + layer * kSimActive, kSimActive,
@@ -164,21 +164,20 @@ SimResult simulate(const SimOptions& options) {
     if (options.disturb) options.disturb(static_cast<uint32_t>(result.n_steps), &seconds);
 
     ++result.n_steps;
-    std::vector<SpecOutcome> outcomes;
     uint32_t first_row = 0;
     for (uint32_t s = 0; s < n_sequences; ++s) {
+      SequenceRows& rows = step[s];
       uint32_t n_accepted = 0;
-      committed[s].clear();
       for (;; ++n_accepted) {
         const int32_t token = truth(s, position[s] + n_accepted + 1);
-        committed[s].push_back(token);
-        if (n_accepted == candidates[s].n_verify || drafts[s][n_accepted].token != token) break;
+        texts[s].push_back(token);
+        if (n_accepted == rows.n_verify || rows.draft[n_accepted].token != token) break;
       }
-      outcomes.push_back({s + 1, drafts[s], candidates[s].n_verify, n_accepted, committed[s],
-                          first_row, n_accepted + 1});
-      first_row += 1 + candidates[s].n_verify;
+      rows.first_row = first_row;
+      commit(rows, n_accepted, texts[s]);
+      first_row += rows.n_all_rows();
       position[s] += n_accepted + 1;
-      result.n_verified += candidates[s].n_verify;
+      result.n_verified += rows.n_verify;
       result.n_accepted += n_accepted;
       result.n_accepted_of[s] += n_accepted;
       result.n_tokens += n_accepted + 1;
@@ -189,7 +188,7 @@ SimResult simulate(const SimOptions& options) {
     }
     result.seconds += std::accumulate(draft_seconds.begin(), draft_seconds.end(), seconds);
     result.token_seconds.resize(static_cast<size_t>(result.n_tokens), result.seconds);
-    economics.observe(outcomes, {n_rows, 0, seconds, draft_seconds, &ledger, routing});
+    economics.observe(step, {seconds, draft_seconds, &ledger, routing});
   }
   return result;
 }

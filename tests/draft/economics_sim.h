@@ -33,7 +33,7 @@ class StickyRouter {
 
 struct SimDrafter {
   DraftSource source = DraftSource::prompt_lookup;
-  bool is_free = true;
+  bool runs_layers = false;
   double cost = 0;  // of a token, in plain steps of one sequence
   // Probability that the guess for the token at this position of this sequence is right, given that
   // the guesses before it are.

@@ -48,11 +48,11 @@ SimOptions with(SimDrafter drafter, uint32_t n_sequences, uint32_t n_tokens) {
 }
 
 SimDrafter free_drafter(Rightness acceptance) {
-  return {DraftSource::prompt_lookup, true, 0, std::move(acceptance), {}};
+  return {DraftSource::prompt_lookup, false, 0, std::move(acceptance), {}};
 }
 
 SimDrafter paid_drafter(Rightness acceptance) {
-  return {DraftSource::mtp, false, 0.044, std::move(acceptance), {}};
+  return {DraftSource::mtp, true, 0.044, std::move(acceptance), {}};
 }
 
 double plain_rate(SimOptions options) {
@@ -229,7 +229,7 @@ TEST(EconomicsSim, SurvivesAHiccupOfAnEarlyStep) {
 TEST(EconomicsSim, AHeadThatIsOftenRightAndNotCheapIsUsed) {
   for (const double surprise : {1.0, 1.3}) {
     SimOptions options =
-        with({DraftSource::mtp, false, 0.14, {}, {}, {0.8, 0.65, 0.5}, 0.03}, 1, 4000);
+        with({DraftSource::mtp, true, 0.14, {}, {}, {0.8, 0.65, 0.5}, 0.03}, 1, 4000);
     options.expert_bytes = 0;
     options.verify_surprise = surprise;
     const double plain = plain_rate(options);
@@ -246,7 +246,7 @@ TEST(EconomicsSim, AHeadThatIsOftenRightAndNotCheapIsUsed) {
 
 TEST(EconomicsSim, AskingADrafterAsideCostsLittleWhateverItCosts) {
   for (const double cost : {0.044, 0.2, 0.5}) {
-    SimOptions options = with({DraftSource::mtp, false, cost, constant(0.3), {}}, 1, 10000);
+    SimOptions options = with({DraftSource::mtp, true, cost, constant(0.3), {}}, 1, 10000);
     EXPECT_GT(simulate(options).tokens_per_second() / plain_rate(options), 0.99) << cost;
   }
 }
@@ -254,8 +254,7 @@ TEST(EconomicsSim, AskingADrafterAsideCostsLittleWhateverItCosts) {
 // A head that is of no use and whose layer has to keep up with every row is given up.
 TEST(EconomicsSim, ADrafterThatIsOfNoUseIsNotKeptUpWithForever) {
   for (const uint32_t n : {1u, 8u}) {
-    SimOptions options =
-        with({DraftSource::mtp, false, 0.14, constant(0.05), {}, {}, 0.05}, n, 500);
+    SimOptions options = with({DraftSource::mtp, true, 0.14, constant(0.05), {}, {}, 0.05}, n, 500);
     const double plain = plain_rate(options);
     EXPECT_GT(simulate(options).tokens_per_second() / plain, 0.98) << n;
     options.n_tokens = 4000;

@@ -4,6 +4,7 @@
 
 #include <string_view>
 
+#include "draft/decode_rows.h"
 #include "fuzz/allocation_count.h"
 
 namespace floe {
@@ -12,17 +13,21 @@ namespace {
 TEST(Economics, FixedTakesTheFirstKOfEveryDraftWhileRowsAreLeft) {
   Economics economics({SpecMode::fixed, 3}, ModelInfo{});
   const std::vector<DraftToken> five(5), two(2);
-  std::vector<SpecCandidate> candidates = {{1, 10, five}, {2, 20, two}, {3, 30, five}};
-  economics.allocate(candidates, {0, 7});
-  EXPECT_EQ(candidates[0].n_verify, 3u);
-  EXPECT_EQ(candidates[1].n_verify, 2u);
-  EXPECT_EQ(candidates[2].n_verify, 2u);
+  std::vector<SequenceRows> step = {decode_rows(1, 10, five), decode_rows(2, 20, two),
+                                    prompt_rows(5), decode_rows(3, 30, five)};
+  economics.allocate(step, 7);
+  EXPECT_EQ(step[0].n_verify, 3u);
+  EXPECT_EQ(step[1].n_verify, 2u);
+  EXPECT_EQ(step[2].n_verify, 0u);
+  EXPECT_EQ(step[3].n_verify, 2u);
   // Few rows go round.
-  economics.allocate(candidates, {0, 4});
-  EXPECT_EQ(candidates[0].n_verify, 2u);
-  EXPECT_EQ(candidates[1].n_verify, 1u);
-  EXPECT_EQ(candidates[2].n_verify, 1u);
+  economics.allocate(step, 4);
+  EXPECT_EQ(step[0].n_verify, 2u);
+  EXPECT_EQ(step[1].n_verify, 1u);
+  EXPECT_EQ(step[3].n_verify, 1u);
 }
+
+constexpr DrafterKind kLookup{DraftSource::prompt_lookup, false}, kHead{DraftSource::mtp, true};
 
 // A sequence whose guesses are always or never right, on a machine whose forwards take one second
 // and a tenth of one per row.
@@ -35,8 +40,7 @@ class Desk {
 
   // The guesses are a draft head's, which takes so many seconds for each.
   void asks_one_that_costs(double seconds) {
-    source = DraftSource::mtp;
-    is_free = false;
+    drafter = {DraftSource::mtp, true};
     seconds_per_guess = seconds;
   }
 
@@ -50,36 +54,37 @@ class Desk {
 
   // Returns n_verify.
   uint32_t step(uint32_t n_guesses, bool is_right, uint32_t n_prompt_rows = 0) {
-    n_asked = economics.tokens_to_ask(1, source, is_free, 0, 32);
-    std::vector<DraftToken> draft(std::min(n_guesses, n_asked), {is_right ? 5 : 6, source, 0});
-    std::vector<SpecCandidate> candidates = {{1, position, draft}};
-    if (has_stranger) candidates.push_back({99, position, {}});
-    economics.allocate(candidates, {n_prompt_rows, 8});
-    const SpecCandidate& candidate = candidates[0];
-    const auto n_sequences = static_cast<uint32_t>(candidates.size());
-    const uint32_t n_rows = n_sequences + candidate.n_verify + n_prompt_rows;
-    const bool fails = fails_when_verified && candidate.n_verify != 0;
-    const uint32_t n_accepted = is_right && !fails ? candidate.n_verify : 0;
-    const std::vector<int32_t> committed(n_accepted + (is_last_step ? 0 : 1), fails ? 7 : 5);
+    std::vector<SequenceRows> step = {decode_rows(1, position)};
+    SequenceRows& own = step[0];
+    n_asked = economics.tokens_to_ask(own, drafter);
+    own.draft.assign(std::min(n_guesses, n_asked), {is_right ? 5 : 6, drafter.source, 0});
+    if (has_stranger) step.push_back(decode_rows(99, position));
+    if (n_prompt_rows != 0) step.push_back(prompt_rows(n_prompt_rows));
+    economics.allocate(step, 8);
+    SequenceRows& rows = step[0];
+    const uint32_t n_rows = 1 + rows.n_verify + (has_stranger ? 1 : 0) + n_prompt_rows;
+    const bool fails = fails_when_verified && rows.n_verify != 0;
+    const uint32_t n_accepted = is_right && !fails ? rows.n_verify : 0;
+    std::vector<int32_t> text(position + 1, 0);
+    const std::vector<int32_t> strangers_text(position + 2, 0);
+    text.resize(text.size() + n_accepted + (is_last_step ? 0 : 1), fails ? 7 : 5);
+    commit(rows, n_accepted, text);
+    if (has_stranger) commit(step[1], 0, strangers_text);
     position += n_accepted + 1;
     ByteLedger ledger;
     ledger.attention_bytes = 1000;
     ledger.dense_macs = 1000 * n_rows;
     const std::vector<uint32_t> routing(size_t{2} * n_rows * 2, 3);
-    std::vector<SpecOutcome> outcomes = {
-        {1, draft, candidate.n_verify, n_accepted, committed, 0, n_accepted + 1}};
-    if (has_stranger) outcomes.push_back({99, {}, 0, 0, {}, n_rows - 1, 1});
     DraftSeconds draft_seconds{};
-    draft_seconds[static_cast<size_t>(source)] = other_draft_seconds + n_asked * seconds_per_guess;
-    economics.observe(outcomes,
-                      {n_rows, n_prompt_rows, 1 + 0.1 * n_rows, draft_seconds, &ledger, routing});
-    return candidate.n_verify;
+    draft_seconds[static_cast<size_t>(drafter.source)] =
+        other_draft_seconds + n_asked * seconds_per_guess;
+    economics.observe(step, {1 + 0.1 * n_rows, draft_seconds, &ledger, routing});
+    return rows.n_verify;
   }
   std::string_view reason() const { return to_string(economics.decision(1).reason); }
 
   Economics economics;
-  DraftSource source = DraftSource::prompt_lookup;
-  bool is_free = true;
+  DrafterKind drafter = kLookup;
   double seconds_per_guess = 0, other_draft_seconds = 0;
   bool is_last_step = false;  // the last token ends the sequence
   bool fails_when_verified = false;
@@ -133,12 +138,11 @@ TEST(Economics, SaysWhyADrafterThatCostsIsNotAsked) {
     desk.step(8, false);
   } while (desk.n_asked != 0);
   desk.economics.begin(2);
-  std::vector<SpecCandidate> candidates = {{1, desk.position, {}}, {2, 10, {}}};
-  for (const SpecCandidate& candidate : candidates) {
-    EXPECT_EQ(desk.economics.tokens_to_ask(candidate.sequence, desk.source, false, 0, 32), 0u)
-        << "it was asked aside of late";
+  std::vector<SequenceRows> step = {decode_rows(1, desk.position), decode_rows(2, 10)};
+  for (const SequenceRows& rows : step) {
+    EXPECT_EQ(desk.economics.tokens_to_ask(rows, desk.drafter), 0u) << "it was probed of late";
   }
-  desk.economics.allocate(candidates, {0, 8});
+  desk.economics.allocate(step, 8);
   EXPECT_EQ(desk.reason(), "would not pay");
   EXPECT_EQ(desk.economics.decision(2).reason, SpecReason::no_guess);
 }
@@ -159,7 +163,7 @@ TEST(Economics, SaysThatTheAccountDoesNotCoverADrafterThatCosts) {
 TEST(Economics, LetsADrafterThatCostsGuessWhileItPays) {
   Desk desk(SpecMode::adaptive);
   desk.asks_one_that_costs(0.01);
-  const auto lets = [&] { return desk.economics.lets_guess(DraftSource::mtp, false); };
+  const auto lets = [&] { return desk.economics.lets_guess(kHead); };
   EXPECT_FALSE(lets()) << "nothing is known of it";
   for (int i = 0; i < 60; ++i) desk.step(8, true);
   EXPECT_TRUE(lets());
@@ -185,15 +189,13 @@ TEST(Economics, ADrafterThatNobodyKeepsUpDoesNotGuess) {
   for (const uint32_t n_prompt_rows : {0u, 100u}) {
     Desk desk(SpecMode::adaptive);
     desk.asks_one_that_costs(0.01);
-    const auto lets = [&] { return desk.economics.lets_guess(DraftSource::mtp, false); };
+    const auto lets = [&] { return desk.economics.lets_guess(kHead); };
     for (int i = 0; i < 60; ++i) desk.step(8, true);
     EXPECT_TRUE(lets());
     desk.economics.end(1);
-    desk.economics.allocate({}, {100, 8});
-    StepMeasure of_prompts;
-    of_prompts.n_rows = of_prompts.n_prompt_rows = 100;
-    of_prompts.forward_seconds = 10;
-    desk.economics.observe({}, of_prompts);
+    std::vector<SequenceRows> prompts = {prompt_rows(100)};
+    desk.economics.allocate(prompts, 8);
+    desk.economics.observe(prompts, {.forward_seconds = 10});
     EXPECT_TRUE(lets()) << "nobody decodes";
     desk.has_stranger = true;
     desk.step(0, true, n_prompt_rows);
@@ -205,17 +207,17 @@ TEST(Economics, LetsFreeDraftersGuessUnlessItIsParked) {
   for (const SpecMode mode : {SpecMode::off, SpecMode::report}) {
     Desk desk(mode);
     for (int i = 0; i < 20; ++i) desk.step(4, true);
-    EXPECT_FALSE(desk.economics.lets_guess(DraftSource::prompt_lookup, true));
+    EXPECT_FALSE(desk.economics.lets_guess(kLookup));
   }
   Desk fixed(SpecMode::fixed);
-  EXPECT_TRUE(fixed.economics.lets_guess(DraftSource::prompt_lookup, true));
-  EXPECT_TRUE(fixed.economics.lets_guess(DraftSource::mtp, false));
+  EXPECT_TRUE(fixed.economics.lets_guess(kLookup));
+  EXPECT_TRUE(fixed.economics.lets_guess(kHead));
   // Guesses that would have been right whenever they are not verified run the account dry.
   Desk desk(SpecMode::adaptive);
   desk.fails_when_verified = true;
   uint32_t n_parked = 0;
   for (int i = 0; i < 3000; ++i) {
-    const bool lets = desk.economics.lets_guess(DraftSource::prompt_lookup, true);
+    const bool lets = desk.economics.lets_guess(kLookup);
     desk.step(4, true);
     const bool is_parked = desk.reason() == "parked";
     EXPECT_NE(lets, is_parked) << i;
@@ -232,7 +234,7 @@ TEST(Economics, ASequenceThatWantsNoGuessesDoesNotKeepOthersFromAsking) {
   uint32_t n_verified = 0;
   for (int i = 0; i < 60; ++i) n_verified += desk.step(8, true);
   EXPECT_GT(n_verified, 100u);
-  EXPECT_FALSE(desk.economics.has_given_up(1, DraftSource::mtp));
+  EXPECT_FALSE(desk.economics.is_dropped(1, DraftSource::mtp));
 }
 
 TEST(Economics, RefreshesThePlainTime) {
@@ -295,7 +297,7 @@ TEST(Economics, PromptsDoNotTeachWhatGuessesCost) {
     n_steps += desk.n_asked != 0 ? 1 : 0;
   }
   EXPECT_LE(n_steps, 8u) << "a guess takes two plain steps";
-  EXPECT_TRUE(desk.economics.has_given_up(1, DraftSource::mtp));
+  EXPECT_TRUE(desk.economics.is_dropped(1, DraftSource::mtp));
   desk.seconds_per_guess = 0.01;
   desk.other_draft_seconds = 0;
   desk.economics.end(1);
@@ -308,7 +310,7 @@ TEST(Economics, PromptsDoNotTeachWhatGuessesCost) {
 bool begins_with_drafter(Desk& desk, bool is_right, uint32_t n_steps) {
   desk.economics.end(1);
   desk.economics.begin(1);
-  const bool begins = !desk.economics.has_given_up(1, desk.source);
+  const bool begins = !desk.economics.is_dropped(1, desk.drafter.source);
   for (uint32_t i = 0; i < n_steps; ++i) desk.step(4, is_right);
   return begins;
 }
@@ -324,7 +326,7 @@ TEST(Economics, ADrafterThatNeverPaysSitsOutMostSequences) {
   // Whoever may need its keys and values later gets them.
   desk.economics.end(1);
   desk.economics.begin(1, true);
-  EXPECT_FALSE(desk.economics.has_given_up(1, DraftSource::mtp));
+  EXPECT_FALSE(desk.economics.is_dropped(1, DraftSource::mtp));
   // One sequence that it pays for brings it back for all.
   for (int i = 0; i < 64; ++i) begins_with_drafter(desk, true, 200);
   n_with = 0;
@@ -335,8 +337,7 @@ TEST(Economics, ADrafterThatNeverPaysSitsOutMostSequences) {
 // A drafter is behind where it was not asked for a while, and is not the dearer for it.
 TEST(Economics, CatchingUpIsNoPartOfWhatAGuessCosts) {
   Desk desk(SpecMode::adaptive);
-  desk.source = DraftSource::mtp;
-  desk.is_free = false;
+  desk.drafter = kHead;
   for (int i = 0; i < 40; ++i) desk.step(4, false);
   uint32_t n_drafted = 0, n_before = 0;
   for (int i = 0; i < 600; ++i) {
@@ -385,13 +386,22 @@ TEST(Economics, ATokenThatEndsTheSequenceHasBeenMade) {
 
 TEST(Economics, AsksForNoMoreThanTheDraftCanHave) {
   Desk desk(SpecMode::adaptive);
-  EXPECT_EQ(desk.economics.tokens_to_ask(1, DraftSource::prompt_lookup, true, 0, 3), 3u);
-  EXPECT_EQ(desk.economics.tokens_to_ask(1, DraftSource::prompt_lookup, true, 2, 3), 1u);
-  EXPECT_EQ(desk.economics.tokens_to_ask(1, DraftSource::mtp, false, 0, 0), 0u);
-  EXPECT_EQ(desk.economics.tokens_to_ask(1, DraftSource::mtp, false, 0, 1), 1u);
   Economics fixed({SpecMode::fixed, 3}, ModelInfo{});
-  EXPECT_EQ(fixed.tokens_to_ask(1, DraftSource::mtp, false, 1, 9), 2u);
-  EXPECT_EQ(fixed.tokens_to_ask(1, DraftSource::mtp, false, 1, 2), 1u);
+  const struct {
+    Economics& economics;
+    DrafterKind drafter;
+    uint32_t n_drafted, max_draft, n_asked;
+  } cases[] = {{desk.economics, kLookup, 0, 3, 3},
+               {desk.economics, kLookup, 2, 3, 1},
+               {desk.economics, kHead, 0, 0, 0},
+               {desk.economics, kHead, 0, 1, 1},
+               {fixed, kHead, 1, 9, 2},
+               {fixed, kHead, 1, 2, 1}};
+  for (const auto& c : cases) {
+    SequenceRows rows = decode_rows(1, 10, std::vector<DraftToken>(c.n_drafted));
+    rows.max_draft = c.max_draft;
+    EXPECT_EQ(c.economics.tokens_to_ask(rows, c.drafter), c.n_asked) << &c - cases;
+  }
 }
 
 TEST(Economics, ADrafterThatCostsIsAskedRarelyWhileItDoesNotPay) {
@@ -399,21 +409,19 @@ TEST(Economics, ADrafterThatCostsIsAskedRarelyWhileItDoesNotPay) {
   economics.begin(1);
   uint32_t n_asked = 0, n_late = 0;
   for (uint32_t step = 0; step < 640; ++step) {
-    const uint32_t n = economics.tokens_to_ask(1, DraftSource::mtp, false, 0, 32);
+    SequenceRows rows = decode_rows(1, 10 + step);
+    const uint32_t n = economics.tokens_to_ask(rows, kHead);
     n_asked += n != 0 ? 1 : 0;
     n_late += n != 0 && step >= 320 ? 1 : 0;
     DraftSeconds seconds{};
     seconds[static_cast<size_t>(DraftSource::mtp)] = 0.1 * n;
-    const std::vector<DraftToken> draft(n, {6, DraftSource::mtp, 0});
-    SpecCandidate candidate{1, 10 + step, draft};
-    economics.allocate({&candidate, 1}, {0, 8});
-    const int32_t committed = 5;
+    rows.draft.assign(n, {6, DraftSource::mtp, 0});
+    economics.allocate({&rows, 1}, 8);
+    const std::vector<int32_t> text(rows.first_position + 2, 5);
+    commit(rows, 0, text);
     ByteLedger ledger;
     ledger.dense_bytes = 1000;
-    const SpecOutcome outcome{1, draft, candidate.n_verify, 0, {&committed, 1}, 0, 1};
-    economics.observe(
-        {&outcome, 1},
-        {1 + candidate.n_verify, 0, 1.0 + 0.5 * candidate.n_verify, seconds, &ledger, {}});
+    economics.observe({&rows, 1}, {1.0 + 0.5 * rows.n_verify, seconds, &ledger, {}});
   }
   // Twice two tokens that cost 0.1 of a step are 0.5 % of 80 steps.
   EXPECT_GE(n_late, 2u * 3);
@@ -423,23 +431,22 @@ TEST(Economics, ADrafterThatCostsIsAskedRarelyWhileItDoesNotPay) {
 
 TEST(Economics, AllocatesNothingOnceItHasSeenItsSequences) {
   Desk desk(SpecMode::adaptive);
-  std::vector<DraftToken> draft(8, {5, DraftSource::prompt_lookup, 1});
-  std::vector<int32_t> committed(9, 5);
-  std::vector<uint32_t> routing(size_t{2} * 9 * 2, 3);
+  SequenceRows rows = decode_rows(1, 0);
+  const std::vector<int32_t> text(300, 5);
+  const std::vector<uint32_t> routing(size_t{2} * 9 * 2, 3);
   ByteLedger ledger;
   ledger.dense_bytes = 1000;
   const auto step = [&](uint32_t i) {
-    desk.economics.tokens_to_ask(1, DraftSource::prompt_lookup, true, 0, 32);
-    desk.economics.tokens_to_keep(1, DraftSource::mtp, false, draft);
-    desk.economics.tokens_to_ask(1, DraftSource::mtp, false, 0, 32);
-    SpecCandidate candidate{1, i, draft};
-    desk.economics.allocate({&candidate, 1}, {0, 8});
-    const uint32_t n_rows = 1 + candidate.n_verify;
-    const SpecOutcome outcome{
-        1, draft, candidate.n_verify, candidate.n_verify, std::span(committed).first(n_rows),
-        0, n_rows};
+    rows.first_position = i;
+    rows.draft.clear();
+    desk.economics.tokens_to_ask(rows, kLookup);
+    rows.draft.assign(8, {5, DraftSource::prompt_lookup, 1});
+    desk.economics.tokens_to_keep(rows, kHead);
+    desk.economics.tokens_to_ask(rows, kHead);
+    desk.economics.allocate({&rows, 1}, 8);
+    commit(rows, rows.n_verify, std::span(text).first(i + 2 + rows.n_verify));
     desk.economics.observe(
-        {&outcome, 1}, {n_rows, 0, 1.0, {}, &ledger, std::span(routing).first(size_t{4} * n_rows)});
+        {&rows, 1}, {1.0, {}, &ledger, std::span(routing).first(size_t{4} * (1 + rows.n_verify))});
   };
   for (uint32_t i = 0; i < 20; ++i) step(i);
   const AllocationCount count;

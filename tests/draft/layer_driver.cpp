@@ -58,7 +58,7 @@ std::unique_ptr<LayerDriver> LayerDriver::start(uint32_t max_step_rows,
     return nullptr;
   }
   driver->trunk_ = std::move(trunk).value();
-  driver->limits_ = {4, setup.max_context, max_step_rows, setup.kv_types};
+  driver->limits_ = {8, setup.max_context, max_step_rows, setup.kv_types};
   return driver;
 }
 
@@ -70,10 +70,38 @@ void LayerDriver::use(const DrafterChoice& choice) {
 
 DrivenSequence LayerDriver::make(std::span<const int32_t> tokens) {
   DrivenSequence sequence;
-  sequence.id = next_id_++;
+  sequence.id = n_made_++ % limits_.max_sequences;
   sequence.tokens.assign(tokens.begin(), tokens.end());
   sequence.slots = trunk_.take_slots(320);
   return sequence;
+}
+
+SequenceRows asking_rows(const DrivenSequence& sequence, uint32_t n_wanted,
+                         std::vector<DraftToken> draft) {
+  SequenceRows rows;
+  rows.sequence = sequence.id;
+  rows.tokens = sequence.tokens;
+  rows.slots = sequence.slots;
+  rows.first_position = sequence.n_cached;
+  rows.n_rows = 1;
+  rows.reaches_end = rows.has_drafters = true;
+  rows.max_draft = rows.n_wanted = n_wanted;
+  rows.draft = std::move(draft);
+  return rows;
+}
+
+SequenceRows committed_rows(const DrivenSequence& sequence, uint32_t n_rows, const float* hidden,
+                            const float* taps) {
+  SequenceRows rows;
+  rows.sequence = sequence.id;
+  rows.tokens = sequence.tokens;
+  rows.slots = sequence.slots;
+  rows.first_position = sequence.n_cached;
+  rows.n_rows = rows.n_committed = n_rows;
+  rows.has_drafters = true;
+  rows.hidden = hidden;
+  rows.taps = taps;
+  return rows;
 }
 
 void LayerDriver::release(DrivenSequence& sequence) {
@@ -104,9 +132,8 @@ void LayerDriver::prefill(DrivenSequence& sequence, uint32_t chunk) {
       sequence.taps.insert(sequence.taps.end(), output.taps,
                            output.taps + rows.size() * kTaps * hidden_dim);
     }
-    const CommittedRows committed{
-        sequence.id,   sequence.tokens, std::span(sequence.slots).first(end), first, end - first,
-        output.hidden, output.taps};
+    const SequenceRows committed =
+        committed_rows(sequence, end - first, output.hidden, output.taps);
     drafter_->accept({&committed, 1});
     sequence.n_cached = end;
   }
@@ -117,15 +144,14 @@ void LayerDriver::step(std::span<DrivenSequence> sequences, const DriveOptions& 
   const ModelInfo& info = trunk_.model->info();
   std::vector<std::vector<DraftToken>> drafts(sequences.size());
   if (asks) {
-    std::vector<DraftTask> tasks;
-    for (size_t i = 0; i < sequences.size(); ++i) {
-      const DrivenSequence& s = sequences[i];
-      const size_t n_slots = s.tokens.size() + options.max_tokens;
-      tasks.push_back(
-          {s.id, s.tokens, std::span(s.slots).first(n_slots), options.max_tokens, &drafts[i]});
+    std::vector<SequenceRows> asking;
+    for (const DrivenSequence& s : sequences) {
+      asking.push_back(asking_rows(s, options.max_tokens));
+      asking.back().slots = asking.back().slots.first(s.tokens.size() + options.max_tokens);
     }
     GreedyChooser chooser(options.wrong_every);
-    drafter_->draft(tasks, chooser);
+    drafter_->draft(asking, chooser);
+    for (size_t i = 0; i < sequences.size(); ++i) drafts[i] = asking[i].draft;
   }
   std::vector<ForwardRow> rows;
   std::vector<SequenceSlots> slots;
@@ -140,7 +166,7 @@ void LayerDriver::step(std::span<DrivenSequence> sequences, const DriveOptions& 
     }
   }
   const ForwardOutput output = trunk_.model->forward({rows, slots, *trunk_.cache});
-  std::vector<CommittedRows> committed;
+  std::vector<SequenceRows> committed;
   size_t row = 0;
   for (size_t i = 0; i < sequences.size(); ++i) {
     DrivenSequence& s = sequences[i];
@@ -159,8 +185,7 @@ void LayerDriver::step(std::span<DrivenSequence> sequences, const DriveOptions& 
       taps = output.taps + row * kTaps * info.hidden_dim;
       s.taps.insert(s.taps.end(), taps, taps + size_t{n_rows} * kTaps * info.hidden_dim);
     }
-    committed.push_back({s.id, s.tokens, std::span(s.slots).first(s.n_cached + n_rows), s.n_cached,
-                         n_rows, hidden, taps});
+    committed.push_back(committed_rows(s, n_rows, hidden, taps));
     s.n_cached += n_rows;
     row += 1 + drafts[i].size();
   }
@@ -193,11 +218,10 @@ DraftReads LayerDriver::reads_of_a_guess(std::span<const int32_t> prompt) {
     DrivenSequence s = make(prompt);
     prefill(s, 64);
     const DraftReads before = drafter_->reads();
-    std::vector<DraftToken> draft;
-    DraftTask task{s.id, s.tokens, s.slots, n_guesses, &draft};
+    SequenceRows rows = asking_rows(s, n_guesses);
     GreedyChooser chooser;
-    drafter_->draft({&task, 1}, chooser);
-    EXPECT_EQ(draft.size(), n_guesses);
+    drafter_->draft({&rows, 1}, chooser);
+    EXPECT_EQ(rows.n_drafted(), n_guesses);
     const DraftReads after = drafter_->reads();
     reads[n_guesses - 1] = {after.weight_bytes - before.weight_bytes,
                             after.head_bytes - before.head_bytes, after.kv_bytes - before.kv_bytes};
@@ -211,20 +235,20 @@ void LayerDriver::expect_no_allocations(std::span<const int32_t> prompt, const f
   DrivenSequence s = make(prompt);
   prefill(s, 64);
   s.tokens.resize(300, 17);
-  std::vector<DraftToken> draft;
-  draft.reserve(kMaxDraftTokens);
+  SequenceRows asking = asking_rows(s, 4);
+  asking.draft.reserve(kMaxDraftTokens);
   GreedyChooser chooser;
   const AllocationCount count;
   for (const uint32_t n_rows : {1u, 1u, 2u, 30u, 3u, 1u}) {
     const uint32_t end = s.n_cached + n_rows;
-    const CommittedRows rows{s.id, s.tokens, s.slots, s.n_cached, n_rows, hidden};
+    const SequenceRows rows = committed_rows(s, n_rows, hidden);
     drafter_->accept({&rows, 1});
     s.n_cached = end;
     if (n_rows == 30) continue;  // these wait, and with the next there are too many
-    draft.clear();
-    DraftTask task{s.id, std::span(s.tokens).first(end + 1), s.slots, 4, &draft};
-    drafter_->draft({&task, 1}, chooser);
-    EXPECT_FALSE(draft.empty());
+    asking.draft.clear();
+    asking.tokens = std::span(s.tokens).first(end + 1);
+    drafter_->draft({&asking, 1}, chooser);
+    EXPECT_FALSE(asking.draft.empty());
   }
   EXPECT_EQ(count.bytes(), 0u);
 }

@@ -21,8 +21,8 @@ class GreedyChooser final : public TokenChooser {
   static bool is_wrong(uint32_t wrong_every, size_t place) {
     return wrong_every != 0 && place % wrong_every == 0;
   }
-  int32_t choose(const DraftTask& task, std::span<const float> logits) override {
-    const bool wrong = is_wrong(wrong_every_, task.tokens.size() + task.draft->size());
+  int32_t choose(const SequenceRows& rows, std::span<const float> logits) override {
+    const bool wrong = is_wrong(wrong_every_, rows.tokens.size() + rows.draft.size());
     return static_cast<int32_t>((argmax(logits) + (wrong ? 1 : 0)) % logits.size());
   }
 
@@ -40,6 +40,13 @@ struct DrivenSequence {
   // By the number of tokens that were there when the draft was made.
   std::map<uint32_t, std::vector<DraftToken>> drafts;
 };
+
+// Of a sequence that wants a draft of n_wanted tokens, the first of which others have guessed.
+SequenceRows asking_rows(const DrivenSequence& sequence, uint32_t n_wanted,
+                         std::vector<DraftToken> draft = {});
+// The next n_rows rows of a sequence, which stay.
+SequenceRows committed_rows(const DrivenSequence& sequence, uint32_t n_rows, const float* hidden,
+                            const float* taps = nullptr);
 
 struct DriveOptions {
   uint32_t chunk = 512;     // rows of a prompt in one forward
@@ -82,7 +89,7 @@ class LayerDriver {
   LoadedModel trunk_;
   DraftLimits limits_;
   std::unique_ptr<Drafter> drafter_;
-  SequenceId next_id_ = 7;
+  uint32_t n_made_ = 0;
 };
 
 // Drafts of each prompt alone, against those made together and with rows that wait, guesses that

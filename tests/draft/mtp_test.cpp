@@ -103,9 +103,9 @@ TEST_F(Mtp, WrongGuessesLeaveNothingInTheCache) {
   uint32_t n_wrong = 0;
   for (int i = 0; i < 40; ++i) {
     driver_->step({&s, 1}, {.max_tokens = 6, .n_verify = 2}, i % 3 != 2);
-    const uint32_t n_settled = driver_->drafter().n_settled(s.id, s.n_cached);
-    EXPECT_LE(n_settled, s.n_cached);
-    EXPECT_GE(n_settled + kMaxWaitingRows, s.n_cached);
+    const uint32_t n_final = driver_->drafter().n_final(s.id, s.n_cached);
+    EXPECT_LE(n_final, s.n_cached);
+    EXPECT_GE(n_final + kMaxWaitingRows, s.n_cached);
   }
   for (const auto& [n_tokens, draft] : s.drafts) {
     for (size_t i = 0; i < draft.size() && n_tokens + i < s.tokens.size(); ++i) {
@@ -113,14 +113,14 @@ TEST_F(Mtp, WrongGuessesLeaveNothingInTheCache) {
     }
   }
   EXPECT_GT(n_wrong, 5u);
-  const uint32_t n_settled = driver_->drafter().n_settled(s.id, s.n_cached);
-  ASSERT_GT(n_settled, 32u);
+  const uint32_t n_final = driver_->drafter().n_final(s.id, s.n_cached);
+  ASSERT_GT(n_final, 32u);
   Rows rows;
-  const std::vector<uint32_t> slots = fill(s, n_settled, {}, rows);
+  const std::vector<uint32_t> slots = fill(s, n_final, {}, rows);
   const uint32_t layer = trunk.model->info().n_layers;
   auto& cache = dynamic_cast<HostKvCache&>(*trunk.cache);
   const size_t key_bytes = cache.plane(layer, 0).stride_bytes;
-  for (uint32_t p = 0; p < n_settled; ++p) {
+  for (uint32_t p = 0; p < n_final; ++p) {
     EXPECT_EQ(std::memcmp(cache.vector(layer, 0, 0, slots[p]),
                           cache.vector(layer, 0, 0, s.slots[p]), key_bytes),
               0)
@@ -144,7 +144,7 @@ TEST_F(Mtp, BehindASharedPrefixOneHiddenStateIsZero) {
   DrivenSequence donor = driver_->make(prompts_[0]);
   driver_->prefill(donor, 64);
   const uint32_t n_shared = 32;
-  ASSERT_GE(driver_->drafter().n_settled(donor.id, donor.n_cached), n_shared);
+  ASSERT_GE(driver_->drafter().n_final(donor.id, donor.n_cached), n_shared);
   DrivenSequence s = driver_->make(prompts_[0]);
   std::copy_n(donor.slots.begin(), n_shared, s.slots.begin());
   s.n_cached = n_shared;
@@ -163,12 +163,12 @@ TEST_F(Mtp, NothingIsReadForASequenceThatRests) {
     driver_->prefill(both.back(), 64);
   }
   driver_->step(both, {}, true);
-  driver_->drafter().rest(both[0].id);
+  driver_->drafter().drop(both[0].id);
   // The other one goes on as if it were alone.
   for (int i = 0; i < 40; ++i) {
     driver_->step(std::span(both).last(1), {}, true);
     driver_->step(std::span(both).first(1), {}, false);
-    EXPECT_EQ(driver_->drafter().n_settled(both[0].id, both[0].n_cached), both[0].n_cached);
+    EXPECT_EQ(driver_->drafter().n_final(both[0].id, both[0].n_cached), both[0].n_cached);
   }
   EXPECT_GT(expect_equal_drafts(both[1], whole), 40u);
   const uint64_t n_bytes = driver_->drafter().reads().weight_bytes;
@@ -217,12 +217,11 @@ TEST_F(Mtp, GuessesItsOwnTextWell) {
 TEST_F(Mtp, LeavesWhatOthersBegan) {
   DrivenSequence s = driver_->make(prompts_[1]);
   driver_->prefill(s, 64);
-  std::vector<DraftToken> draft{{5, DraftSource::prompt_lookup, 1}};
-  DraftTask task{s.id, s.tokens, s.slots, 4, &draft};
+  SequenceRows rows = asking_rows(s, 4, {{5, DraftSource::prompt_lookup, 1}});
   GreedyChooser chooser;
-  driver_->drafter().draft({&task, 1}, chooser);
-  EXPECT_EQ(draft.size(), 1u);
-  EXPECT_EQ(draft[0].token, 5);
+  driver_->drafter().draft({&rows, 1}, chooser);
+  EXPECT_EQ(rows.n_drafted(), 1u);
+  EXPECT_EQ(rows.draft[0].token, 5);
 }
 
 TEST_F(Mtp, ASmallVocabularyGuessesOnlyItsTokens) {

@@ -20,7 +20,7 @@ using Tokens = std::vector<int32_t>;
 
 class NoChooser final : public TokenChooser {
  public:
-  int32_t choose(const DraftTask&, std::span<const float>) override { return -1; }
+  int32_t choose(const SequenceRows&, std::span<const float>) override { return -1; }
 };
 
 Tokens letters(std::string_view text) {
@@ -42,13 +42,13 @@ Tokens join(Tokens a, const Tokens& b) {
 std::vector<DraftToken> draft(PromptLookup& lookup, const Tokens& tokens, uint32_t max_tokens,
                               std::vector<DraftToken> begun = {}, SequenceId sequence = 1) {
   NoChooser chooser;
-  DraftTask task;
-  task.sequence = sequence;
-  task.tokens = tokens;
-  task.max_tokens = max_tokens;
-  task.draft = &begun;
-  lookup.draft({&task, 1}, chooser);
-  return begun;
+  SequenceRows rows;
+  rows.sequence = sequence;
+  rows.tokens = tokens;
+  rows.n_wanted = max_tokens;
+  rows.draft = std::move(begun);
+  lookup.draft({&rows, 1}, chooser);
+  return rows.draft;
 }
 
 std::string text_of(const std::vector<DraftToken>& guesses) {
@@ -339,17 +339,15 @@ TEST(PromptLookup, AStepAllocatesNothing) {
   NoChooser chooser;
   for (const SequenceId sequence : {1, 2}) {
     lookup.begin(sequence, std::span(tokens).first(100), 0, std::span(tokens).first(5000));
-    std::vector<DraftToken> guesses;
-    guesses.reserve(kMaxDraftTokens);
+    SequenceRows rows;
+    rows.sequence = sequence;
+    rows.n_wanted = kMaxDraftTokens;
+    rows.draft.reserve(kMaxDraftTokens);
     const AllocationCount count;
     for (size_t n = 100; n < tokens.size(); n += 3) {
-      guesses.clear();
-      DraftTask task;
-      task.sequence = sequence;
-      task.tokens = std::span(tokens).first(n);
-      task.max_tokens = kMaxDraftTokens;
-      task.draft = &guesses;
-      lookup.draft({&task, 1}, chooser);
+      rows.draft.clear();
+      rows.tokens = std::span(tokens).first(n);
+      lookup.draft({&rows, 1}, chooser);
     }
     EXPECT_EQ(count.bytes(), 0u);
     lookup.end(sequence);

@@ -145,8 +145,8 @@ TEST(LossAccount, BoundsTheLossWhateverHappens) {
   uint32_t n_tokens = 0;
   // Every verify takes three plain steps and brings one token.
   for (; n_tokens < 5000; ++n_tokens) {
-    const double step = account.covers(3) ? 3 : 1;
-    account.settle(1, step);
+    const double step = account.most_seconds() >= 3 ? 3 : 1;
+    account.book(1, step);
     seconds += step;
     ASSERT_LE(seconds, 1.02 * n_tokens + 1.02 + 2 + 1e-6);
   }
@@ -156,11 +156,11 @@ TEST(LossAccount, BoundsTheLossWhateverHappens) {
 TEST(LossAccount, AnEarlierGainCanBeLostOnlyInPart) {
   LossAccount account(0.02);
   account.set_plain_seconds(1);
-  for (int i = 0; i < 1000; ++i) account.settle(3, 1);
+  for (int i = 0; i < 1000; ++i) account.book(3, 1);
   double lost = 0;
   for (int i = 0; i < 500; ++i) {
-    const double step = account.covers(3) ? 3 : 1;
-    account.settle(1, step);
+    const double step = account.most_seconds() >= 3 ? 3 : 1;
+    account.book(1, step);
     lost += step - 1;
   }
   EXPECT_LE(lost, 0.05 * 500);

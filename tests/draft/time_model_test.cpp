@@ -8,7 +8,7 @@ namespace {
 // 1 s reads 1000 bytes; computes 500 products with weights of one byte where rows share them, 200
 // where they do not; or 100 f32 products.
 const KernelRates kKernels({{1, 200}, {2, 500}, {8, 500}}, 1.0);
-const MachineRates kRates{1000, {kKernels}, 100};
+const MachineRates kTimedMachine{1000, {kKernels}, 100};
 
 TEST(KernelRates, TimesPerWeightRunStraightBetweenThePoints) {
   EXPECT_DOUBLE_EQ(kKernels.macs_per_second(0.5), 200);
@@ -25,10 +25,10 @@ TEST(TimeModel, EachClassWaitsForTheSlowerOfMemoryAndArithmetic) {
   ledger.attention_macs = 300;
   ledger.routed_bytes = 1000;
   ledger.routed_macs = 2000;  // 4 s, of products: two rows share a weight
-  EXPECT_DOUBLE_EQ(floor_seconds(ledger, kRates), 6.0);
+  EXPECT_DOUBLE_EQ(floor_seconds(ledger, kTimedMachine), 6.0);
   ledger.kv_bytes = 100;
   ledger.kv_macs = 50;  // 0.5 s at the f32 rate
-  EXPECT_DOUBLE_EQ(floor_seconds(ledger, kRates), 6.5);
+  EXPECT_DOUBLE_EQ(floor_seconds(ledger, kTimedMachine), 6.5);
 }
 
 TEST(TimeModel, TheResidualOfOneRowIsPaidOnce) {
@@ -38,10 +38,10 @@ TEST(TimeModel, TheResidualOfOneRowIsPaidOnce) {
   ByteLedger eight = one;
   eight.dense_macs = 800;  // 4 s: less than one product per weight
   // Measured 1.5 s for a floor of 1 s: 0.5 s that rows do not multiply.
-  EXPECT_DOUBLE_EQ(predicted_ratio(one, 1.5, eight, kRates), 4.5 / 1.5);
-  EXPECT_DOUBLE_EQ(predicted_ratio(one, 1.5, one, kRates), 1.0);
+  EXPECT_DOUBLE_EQ(predicted_ratio(one, 1.5, eight, kTimedMachine), 4.5 / 1.5);
+  EXPECT_DOUBLE_EQ(predicted_ratio(one, 1.5, one, kTimedMachine), 1.0);
   // Faster than the floor: no negative residual.
-  EXPECT_DOUBLE_EQ(predicted_ratio(one, 0.9, eight, kRates), 4.0);
+  EXPECT_DOUBLE_EQ(predicted_ratio(one, 0.9, eight, kTimedMachine), 4.0);
 }
 
 }  // namespace

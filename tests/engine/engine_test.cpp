@@ -444,7 +444,7 @@ class PreemptAt final : public ScheduleHooks {
     if (sequence.n_output() != at || done) return false;
     return done = true;
   }
-  void order(std::span<PlannedRows>) override {}
+  void order(std::span<SequenceRows>) override {}
   uint32_t at = 0;
   bool done = false;
 };

@@ -16,7 +16,7 @@ constexpr uint64_t kMostOperations =
 
 class NoChooser final : public TokenChooser {
  public:
-  int32_t choose(const DraftTask&, std::span<const float>) override { return -1; }
+  int32_t choose(const SequenceRows&, std::span<const float>) override { return -1; }
 };
 
 class Reader {
@@ -124,22 +124,22 @@ std::string check_lookup_input(std::span<const unsigned char> input) {
     const std::vector<int32_t> piece = reader.tokens(1 + what % 8, n_vocab);
     tokens.insert(tokens.end(), piece.begin(), piece.end());
     const std::vector<int32_t> begun = reader.tokens(what / 8 % 4, n_vocab);
-    std::vector<DraftToken> draft;
+    SequenceRows rows;
+    rows.sequence = kSequence;
+    rows.tokens = tokens;
+    rows.n_wanted = 1 + what / 32 * 4;
+    std::vector<DraftToken>& draft = rows.draft;
     for (const int32_t token : begun) draft.push_back({token, DraftSource::mtp, 1});
-    DraftTask task;
-    task.sequence = kSequence;
-    task.tokens = tokens;
-    task.max_tokens = 1 + what / 32 * 4;
-    task.draft = &draft;
     // The tokens that came are paid for by themselves.
     index.extend(tokens, static_cast<uint32_t>(tokens.size() - 1));
-    DraftTask nothing = task;
-    nothing.max_tokens = 0;
-    lookup.draft({&nothing, 1}, chooser);
+    SequenceRows full = rows;
+    full.n_wanted = 1;
+    full.draft.resize(1);
+    lookup.draft({&full, 1}, chooser);
     const uint64_t n_before = lookup.n_operations();
-    lookup.draft({&task, 1}, chooser);
+    lookup.draft({&rows, 1}, chooser);
     if (lookup.n_operations() - n_before > kMostOperations) return "a draft costs too much";
-    if (draft.size() > std::max<size_t>(task.max_tokens, begun.size())) return "a draft is long";
+    if (draft.size() > std::max<size_t>(rows.n_wanted, begun.size())) return "a draft is long";
     for (size_t i = 0; i < begun.size(); ++i) {
       if (draft[i].token != begun[i] || draft[i].source != DraftSource::mtp) {
         return "a draft lost what it began with";

@@ -83,15 +83,14 @@ TEST(WorstWindow, FindsTheSlowStretchOfAFastRun) {
 // Drafts that are always of the same tokens, most of them wrong.
 class StubbornDrafter final : public Drafter {
  public:
-  DraftSource source() const override { return DraftSource::prompt_lookup; }
-  bool is_free() const override { return true; }
+  DrafterKind kind() const override { return {DraftSource::prompt_lookup, false}; }
   void begin(SequenceId, std::span<const int32_t>, uint32_t, std::span<const int32_t>) override {}
-  void draft(std::span<DraftTask> tasks, TokenChooser&) override {
-    for (DraftTask& task : tasks) {
-      while (task.draft->size() < task.max_tokens) task.draft->push_back({17, source(), 0});
+  void draft(std::span<SequenceRows> step, TokenChooser&) override {
+    for (SequenceRows& rows : step) {
+      while (rows.n_drafted() < rows.n_wanted) rows.draft.push_back({17, source(), 0});
     }
   }
-  void accept(std::span<const CommittedRows>) override {}
+  void accept(std::span<const SequenceRows>) override {}
   void end(SequenceId) override {}
 };
 

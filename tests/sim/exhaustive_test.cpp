@@ -24,7 +24,7 @@ class PreemptNext final : public ScheduleHooks {
  public:
   uint32_t chunk_rows(uint32_t n_wanted) override { return n_wanted; }
   bool force_preemption(const Sequence&) override { return armed; }
-  void order(std::span<PlannedRows>) override { armed = false; }
+  void order(std::span<SequenceRows>) override { armed = false; }
   bool armed = false;
 };
 

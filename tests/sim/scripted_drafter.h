@@ -15,9 +15,9 @@ namespace floe {
 class ScriptedDrafter final : public Drafter {
  public:
   struct Script {
-    std::function<bool()> lies;                     // the next guess is wrong
-    std::function<uint32_t(uint32_t)> n_guesses;    // of at most so many
-    std::function<uint32_t(uint32_t)> n_unsettled;  // positions not final yet, of so many cached
+    std::function<bool()> lies;                   // the next guess is wrong
+    std::function<uint32_t(uint32_t)> n_guesses;  // of at most so many
+    std::function<uint32_t(uint32_t)> n_open;     // positions not final yet, of so many cached
   };
   ScriptedDrafter(const FakeModel& model, Script script)
       : model_(model), script_(std::move(script)), logits_(model.info().n_vocab) {}
@@ -27,8 +27,7 @@ class ScriptedDrafter final : public Drafter {
   uint64_t n_guesses() const { return n_guesses_; }
   size_t n_sequences() const { return cached_.size(); }
 
-  DraftSource source() const override { return DraftSource::draft_model; }
-  bool is_free() const override { return true; }
+  DrafterKind kind() const override { return {DraftSource::draft_model, false}; }
   void begin(SequenceId sequence, std::span<const int32_t>, uint32_t n_cached,
              std::span<const int32_t>) override {
     if (!cached_.emplace(sequence, Known{n_cached, n_cached}).second) violate("begins twice");
@@ -36,61 +35,62 @@ class ScriptedDrafter final : public Drafter {
   void end(SequenceId sequence) override {
     if (cached_.erase(sequence) != 1) violate("ends without a begin");
   }
-  void accept(std::span<const CommittedRows> rows) override {
-    for (const CommittedRows& committed : rows) {
-      const auto known = cached_.find(committed.sequence);
+  void accept(std::span<const SequenceRows> step) override {
+    for (const SequenceRows& rows : step) {
+      if (!rows.has_drafters || rows.n_committed == 0) continue;
+      const auto known = cached_.find(rows.sequence);
       if (known == cached_.end()) return violate("rows of an unknown sequence");
-      if (committed.first_position != known->second.n_cached) violate("a hole in the rows");
-      known->second.n_cached += committed.n_rows;
-      if (committed.slots.size() != known->second.n_cached) violate("slots and rows differ");
-      if (committed.tokens.size() < known->second.n_cached) return violate("rows without tokens");
+      if (rows.first_position != known->second.n_cached) violate("a hole in the rows");
+      known->second.n_cached += rows.n_committed;
+      if (rows.slots.size() < known->second.n_cached) violate("rows without slots");
+      if (rows.tokens.size() < known->second.n_cached) return violate("rows without tokens");
       FakeModel::State state;
       for (uint32_t p = 0; p < known->second.n_cached; ++p) {
-        state = model_.next(state, committed.tokens[p], p);
-        if (p < committed.first_position) continue;
-        if (committed.hidden[p - committed.first_position] != FakeModel::hidden(state)) {
+        state = model_.next(state, rows.tokens[p], p);
+        if (p < rows.first_position) continue;
+        if (rows.hidden[p - rows.first_position] != FakeModel::hidden(state)) {
           violate("another row's hidden state");
         }
       }
     }
   }
-  void draft(std::span<DraftTask> tasks, TokenChooser& chooser) override {
-    for (const DraftTask& task : tasks) {
-      const auto known = cached_.find(task.sequence);
+  void draft(std::span<SequenceRows> step, TokenChooser& chooser) override {
+    for (SequenceRows& rows : step) {
+      if (rows.n_wanted <= rows.n_drafted()) continue;
+      const auto known = cached_.find(rows.sequence);
       if (known == cached_.end()) return violate("a draft for an unknown sequence");
-      if (known->second.n_cached + 1 != task.tokens.size()) violate("not all rows were told");
-      if (task.slots.size() < task.tokens.size() + task.max_tokens - task.draft->size()) {
+      if (known->second.n_cached + 1 != rows.tokens.size()) violate("not all rows were told");
+      if (rows.slots.size() < rows.tokens.size() + rows.n_wanted - rows.n_drafted()) {
         violate("too few slots");
       }
       FakeModel::State state;
       uint32_t position = 0;
-      for (const int32_t token : task.tokens) state = model_.next(state, token, position++);
-      const auto n_room = task.max_tokens - static_cast<uint32_t>(task.draft->size());
-      for (uint32_t i = script_.n_guesses(n_room); i > 0; --i) {
+      for (const int32_t token : rows.tokens) state = model_.next(state, token, position++);
+      for (uint32_t i = script_.n_guesses(rows.n_wanted - rows.n_drafted()); i > 0; --i) {
         model_.logits(state, logits_);
-        int32_t token = chooser.choose(task, logits_);
+        int32_t token = chooser.choose(rows, logits_);
         if (token < 0) break;
         const auto n_vocab = static_cast<int32_t>(logits_.size());
         if (script_.lies()) token = (token + 1) % n_vocab;
-        task.draft->push_back({token, source(), static_cast<uint8_t>(i % kConfidenceLevels)});
+        rows.draft.push_back({token, source(), static_cast<uint8_t>(i % kConfidenceLevels)});
         state = model_.next(state, token, position++);
         ++n_guesses_;
       }
     }
   }
   // Never takes back what it called final.
-  uint32_t n_settled(SequenceId sequence, uint32_t n_cached) const override {
+  uint32_t n_final(SequenceId sequence, uint32_t n_cached) const override {
     const auto known = cached_.find(sequence);
     if (known == cached_.end()) return n_cached;
-    uint32_t& settled = known->second.n_settled;
-    settled = std::max(settled, n_cached - script_.n_unsettled(n_cached));
-    return settled;
+    uint32_t& n_final = known->second.n_final;
+    n_final = std::max(n_final, n_cached - script_.n_open(n_cached));
+    return n_final;
   }
 
  private:
   struct Known {
     uint32_t n_cached = 0;
-    mutable uint32_t n_settled = 0;
+    mutable uint32_t n_final = 0;
   };
   void violate(std::string what) {
     if (violation_.empty()) violation_ = "drafter: " + std::move(what);

@@ -49,9 +49,9 @@ class Chaos final : public ScheduleHooks {
     ++n_preempted_;
     return true;
   }
-  void order(std::span<PlannedRows> plan) override {
+  void order(std::span<SequenceRows> step) override {
     if (!shuffles_) return;
-    for (size_t i = plan.size(); i > 1; --i) std::swap(plan[i - 1], plan[decisions_.below(i)]);
+    for (size_t i = step.size(); i > 1; --i) std::swap(step[i - 1], step[decisions_.below(i)]);
   }
   std::string describe() const {
     return fmt::format("chunk_mode={} preempt_one_in={} shuffles={}", chunk_mode_, preempt_one_in_,
@@ -260,13 +260,11 @@ class Simulation {
     options_.spec.n_fixed = decisions_.between(1, kMaxDraftTokens);
     options_.max_draft_rows = decisions_.between(1, 64);
     const uint32_t lie_one_in = decisions_.between(1, 12);
-    const uint32_t n_unsettled = decisions_.one_in(2) ? 0 : decisions_.between(1, 40);
+    const uint32_t n_open = decisions_.one_in(2) ? 0 : decisions_.between(1, 40);
     ScriptedDrafter::Script script;
     script.lies = [this, lie_one_in] { return decisions_.one_in(lie_one_in); };
     script.n_guesses = [this](uint32_t n_room) { return decisions_.between(0, n_room); };
-    script.n_unsettled = [n_unsettled](uint32_t n_cached) {
-      return std::min(n_unsettled, n_cached);
-    };
+    script.n_open = [n_open](uint32_t n_cached) { return std::min(n_open, n_cached); };
     options_.drafters = scripted_drafters(*model_, script, &drafter_);
   }
 

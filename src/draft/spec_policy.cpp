@@ -1,5 +1,7 @@
+#include "draft/spec_policy.h"
+
 #include "base/options.h"
-#include "draft/economics.h"
+#include "draft/sequence_rows.h"
 
 namespace floe {
 

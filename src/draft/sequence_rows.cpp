@@ -1,4 +1,4 @@
-#include "draft/drafter.h"
+#include "draft/sequence_rows.h"
 
 namespace floe {
 
