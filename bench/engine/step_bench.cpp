@@ -34,6 +34,20 @@ class ForwardClock final : public Clock {
   int64_t now_ns_ = 1;
 };
 
+// Slots without memory: the model keeps nothing of a token.
+class NoCache final : public KvCache {
+ public:
+  NoCache(const KvCacheLimits& limits, const KvCacheBytes& bytes) : KvCache(limits, bytes) {}
+  void read_block(KvBlockId, std::span<std::byte>) const override {}
+  void write_block(KvBlockId, std::span<const std::byte>) override {}
+  void poison(uint32_t, uint32_t) override {}
+  uint32_t state_tokens(uint32_t) const override { return 0; }
+  void clear_state(uint32_t) override {}
+  void copy_state(uint32_t, uint32_t) override {}
+  void read_state(uint32_t, std::span<std::byte>) const override {}
+  void write_state(uint32_t, uint32_t, std::span<const std::byte>) override {}
+};
+
 // The token after t is t + 1: a text that repeats itself, so that prompt lookup is right.
 class InstantModel final : public Model {
  public:
@@ -48,14 +62,18 @@ class InstantModel final : public Model {
   }
 
   const ModelInfo& info() const override { return info_; }
-  std::vector<KvLayerSpec> kv_layout() const override { return {KvLayerSpec{1, 4, 0, 0}}; }
   Result<void> reserve(const ForwardLimits& limits) override {
     logits_.assign(size_t{limits.max_logit_rows} * kVocab, 0.0f);
     likely_.assign(limits.max_logit_rows, 0);
     hidden_.assign(limits.max_rows, 0.0f);
     return {};
   }
-  ForwardOutput forward(const ForwardBatch& batch, KvCache&) override {
+  KvCacheBytes cache_bytes(KvTypes) const override { return {}; }
+  Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits) override {
+    return std::unique_ptr<KvCache>(std::make_unique<NoCache>(limits, KvCacheBytes{}));
+  }
+  uint64_t cache_fingerprint(KvTypes) const override { return 0; }
+  ForwardOutput forward(const ForwardBatch& batch) override {
     ForwardOutput output;
     for (const ForwardRow& row : batch.rows) {
       if (batch.routing_log != nullptr) {
@@ -78,8 +96,8 @@ class InstantModel final : public Model {
     clock_.advance(1'000'000 + 1000 * static_cast<int64_t>(batch.rows.size()));
     return output;
   }
-  ForwardOutput forward_mtp(const ForwardBatch& batch, const float*, KvCache& cache) override {
-    return forward(batch, cache);
+  ForwardOutput forward_mtp(const ForwardBatch& batch, const float*) override {
+    return forward(batch);
   }
   void embed(int32_t, float*) const override {}
   std::span<const std::byte> weights() const override { return {}; }

@@ -7,7 +7,7 @@
 
 namespace floe {
 
-Result<std::unique_ptr<Drafter>> make_drafter(const DrafterChoice& choice, Model& trunk,
+Result<std::unique_ptr<Drafter>> make_drafter(const DrafterSetup& choice, Model& trunk,
                                               KvCache& cache, const DraftLimits& limits) {
   switch (choice.source) {
     case DraftSource::prompt_lookup:

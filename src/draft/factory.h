@@ -24,7 +24,7 @@ struct DraftLimits {
 using DrafterMaker = std::function<Result<std::vector<std::unique_ptr<Drafter>>>(
     Model& trunk, KvCache& cache, const DraftLimits& limits)>;
 
-struct DrafterChoice {
+struct DrafterSetup {
   DraftSource source = DraftSource::prompt_lookup;
   uint32_t mtp_vocab = 0;        // tokens that the draft head chooses from, the first ones; 0: all
   Model* draft_model = nullptr;  // of DraftSource::draft_model; outlives the drafter
@@ -34,7 +34,7 @@ struct DrafterChoice {
 
 // trunk and cache outlive the drafter. Fails where the choice does not fit the trunk
 // (ErrorKind::model) or the memory (ErrorKind::memory).
-Result<std::unique_ptr<Drafter>> make_drafter(const DrafterChoice& choice, Model& trunk,
+Result<std::unique_ptr<Drafter>> make_drafter(const DrafterSetup& choice, Model& trunk,
                                               KvCache& cache, const DraftLimits& limits);
 
 }  // namespace floe

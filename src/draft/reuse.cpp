@@ -64,7 +64,7 @@ void RouterHistory::commit(RouterMemory& memory, std::span<const uint32_t> routi
       }
     }
     // A layer counts as one part of a token, so that what is remembered is in tokens. Only
-    // distances that are looked at forget: short answers teach nothing of the long ones.
+    // distances that are looked at decay: short answers teach nothing of the long ones.
     const double weight = 1.0 / n_layers;
     for (uint32_t d = 1; d < std::min(now, kMaxRows); ++d) {
       found_[d] = kDecay * found_[d] + n_found[d] * weight;

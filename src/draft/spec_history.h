@@ -65,8 +65,8 @@ class SpecHistory {
     return id < sequences_.size() && sequences_[id]->is_live ? sequences_[id].get() : nullptr;
   }
 
-  // Looks at the step before anything is decided. Until then batch() and basis() are those of the
-  // step before.
+  // Looks at a step before anything is decided. Until the next one, what is said of the step at hand
+  // is about this one.
   void begin_step(std::span<const SequenceRows> step);
   // The sequences that decode: where in the step their rows are, and what is known of them, null
   // for those without drafters.
@@ -91,7 +91,6 @@ class SpecHistory {
   const StepCost::Basis& basis() const { return basis_; }
   double plain_seconds() const { return basis_.plain_seconds; }  // of this batch
 
-  const Acceptance& acceptance() const { return acceptance_; }
   const PlainSteps& plain_steps() const { return plain_steps_; }
   // Of a forward with many rows of prompts; 0: none has been timed.
   double prompt_row_seconds() const { return prompt_row_seconds_.value; }
@@ -105,13 +104,13 @@ class SpecHistory {
   // Probability that the guesses of a draft are right, summed over the first n_guesses.
   double expected_tokens(const SequenceHistory& sequence, std::span<const DraftToken> draft,
                          uint32_t n_guesses) const;
-  // Predicted time of a forward of this batch, by the number of guesses from the head of the list.
-  // n_sequences: at most n_decoding(). Valid until the next call.
+  // Predicted seconds of a forward of this batch; [i]: with the first i + 1 guesses of the list as
+  // rows. Needs has_basis(). Valid until the next call.
   std::span<const double> forward_seconds(std::span<const ListedGuess> guesses);
-  // With the guesses of the step that have become rows.
+  // The same with the guesses of the step that have become rows.
   double seconds_of(std::span<const SequenceRows> step);
 
-  // After the forward, in this order. predicted_seconds: what was predicted of it, 0 for nothing.
+  // After the forward. predicted_seconds: what was predicted of it; 0: nothing was.
   void learn(std::span<const SequenceRows> step, const StepMeasure& measure,
              double predicted_seconds);
 

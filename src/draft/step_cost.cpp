@@ -159,10 +159,10 @@ void StepCost::observe_plain(uint32_t n_sequences, double n_positions, double ex
   for (RunningMean& mean : residuals_[bucket_of(n_sequences)]) {
     if (mean.n_samples != 0) mean.value += kResidualDrift * (1 - mean.value);
   }
-  blame_the_machine(n_sequences);
+  explain_by_machine(n_sequences);
 }
 
-void StepCost::blame_the_machine(uint32_t n_sequences) {
+void StepCost::explain_by_machine(uint32_t n_sequences) {
   if (run_.length == 0) return;
   const double now = plain_[n_sequences].seconds.value();
   const bool is_machine = run_.n_sequences == n_sequences &&

@@ -104,7 +104,7 @@ class StepCost {
   };
 
   double floor_of(const ByteLedger& ledger) const;
-  void blame_the_machine(uint32_t n_sequences);
+  void explain_by_machine(uint32_t n_sequences);
 
   std::optional<MachineRates> rates_;
   std::vector<Plain> plain_;  // by number of sequences

@@ -245,7 +245,7 @@ void Engine::Impl::learn(std::span<SequenceRows> step, const ForwardOutput& outp
   for (SequenceRows& rows : step) {
     const Sequence& sequence = scheduler_.sequence_of(rows);
     rows.tokens = sequence.tokens;
-    rows.hidden = output.hidden + rows.first_row * hidden_dim;
+    if (output.hidden != nullptr) rows.hidden = output.hidden + rows.first_row * hidden_dim;
     if (output.taps != nullptr) rows.taps = output.taps + rows.first_row * kTaps * hidden_dim;
     if (sequence.state != Sequence::State::running) continue;
     rows.n_committed = sequence.n_cached - rows.first_position;

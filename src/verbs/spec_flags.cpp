@@ -145,9 +145,9 @@ Result<Speculating> prepare(const SpecFlags& flags, const ModelFlags& model_flag
   FLOE_TRY(const std::vector<DraftSource> sources, choose_sources(flags, loaded.model->info()));
   if (sources.empty()) speculating.policy.mode = SpecMode::off;
   if (speculating.policy.mode == SpecMode::off) return speculating;
-  std::vector<DrafterChoice> choices;
+  std::vector<DrafterSetup> choices;
   for (const DraftSource source : sources) {
-    DrafterChoice& choice = choices.emplace_back();
+    DrafterSetup& choice = choices.emplace_back();
     choice.source = source;
     choice.mtp_vocab = static_cast<uint32_t>(flags.mtp_vocab);
     if (source == DraftSource::draft_model) {
@@ -166,7 +166,7 @@ Result<Speculating> prepare(const SpecFlags& flags, const ModelFlags& model_flag
       [choices](Model& trunk, KvCache& cache,
                 const DraftLimits& limits) -> Result<std::vector<std::unique_ptr<Drafter>>> {
     std::vector<std::unique_ptr<Drafter>> drafters;
-    for (const DrafterChoice& choice : choices) {
+    for (const DrafterSetup& choice : choices) {
       FLOE_TRY(auto drafter, make_drafter(choice, trunk, cache, limits));
       drafters.push_back(std::move(drafter));
     }

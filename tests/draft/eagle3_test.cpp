@@ -29,7 +29,7 @@ class Eagle3 : public testing::Test {
     ASSERT_NE(driver_, nullptr);
     head_ = load_head();
     ASSERT_EQ(head_->tap_layers(), (TapLayers{1, 4, 7}));
-    DrafterChoice choice{DraftSource::eagle3};
+    DrafterSetup choice{DraftSource::eagle3};
     choice.eagle3 = head_.get();
     driver_->use(choice);
   }

@@ -62,7 +62,7 @@ std::unique_ptr<LayerDriver> LayerDriver::start(uint32_t max_step_rows,
   return driver;
 }
 
-void LayerDriver::use(const DrafterChoice& choice) {
+void LayerDriver::use(const DrafterSetup& choice) {
   auto drafter = make_drafter(choice, *trunk_.model, *trunk_.cache, limits_);
   FLOE_CHECK(drafter.ok());
   drafter_ = std::move(drafter).value();

@@ -67,7 +67,7 @@ class LayerDriver {
 
   LoadedModel& trunk() { return trunk_; }
   const DraftLimits& limits() const { return limits_; }
-  void use(const DrafterChoice& choice);
+  void use(const DrafterSetup& choice);
   Drafter& drafter() { return *drafter_; }
 
   DrivenSequence make(std::span<const int32_t> tokens);

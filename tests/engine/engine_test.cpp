@@ -890,7 +890,7 @@ TEST_F(EngineTest, ModelsThatKeepStatesAreRefused) {
   FakeModel trunk;
   auto cache = trunk.make_cache({32, KvType::F16});
   ASSERT_TRUE(cache.ok());
-  DrafterChoice choice{DraftSource::draft_model};
+  DrafterSetup choice{DraftSource::draft_model};
   choice.draft_model = &recurrent;
   const auto drafter = make_drafter(choice, trunk, **cache, {1, 32, 8, KvType::F16});
   ASSERT_FALSE(drafter.ok());

@@ -172,7 +172,7 @@ class LosslessTest : public ::testing::Test {
                const DraftLimits& limits) -> Result<std::vector<std::unique_ptr<Drafter>>> {
       std::vector<std::unique_ptr<Drafter>> made;
       for (const DraftSource source : drafting.sources) {
-        const DrafterChoice choice{source, drafting.mtp_vocab, draft_.get(), head_.get()};
+        const DrafterSetup choice{source, drafting.mtp_vocab, draft_.get(), head_.get()};
         FLOE_TRY(auto drafter, make_drafter(choice, trunk, cache, limits));
         made.push_back(std::move(drafter));
       }

@@ -79,7 +79,7 @@ bool give_up_system_calls() {
          const DraftLimits& limits) -> Result<std::vector<std::unique_ptr<Drafter>>> {
     std::vector<std::unique_ptr<Drafter>> drafters;
     for (const DraftSource source : {DraftSource::prompt_lookup, DraftSource::mtp}) {
-      DrafterChoice choice;
+      DrafterSetup choice;
       choice.source = source;
       FLOE_TRY(auto drafter, make_drafter(choice, trunk, cache, limits));
       drafters.push_back(std::move(drafter));

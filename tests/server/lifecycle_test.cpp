@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <csignal>
+#include <mutex>
 #include <thread>
 
 #include "base/rng.h"
@@ -108,19 +110,62 @@ TEST(Disconnect, AtEveryStage) {
   EXPECT_GE(server.engine().stats().n_finished_cancelled, 10u);
 }
 
-// The promise: gone within a step. At most 2 tokens are made after the server could know.
+// Holds the engine at the end of a forward.
+class ForwardGate {
+ public:
+  void pass() {
+    std::unique_lock lock(mutex_);
+    ++n_forwards_;
+    is_held_ = is_closed_;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return !is_closed_; });
+    is_held_ = false;
+  }
+  // Returns once a forward is held.
+  void close() {
+    std::unique_lock lock(mutex_);
+    is_closed_ = true;
+    changed_.wait(lock, [&] { return is_held_; });
+  }
+  void open() {
+    const std::lock_guard lock(mutex_);
+    is_closed_ = false;
+    changed_.notify_all();
+  }
+  uint64_t n_forwards() {
+    const std::lock_guard lock(mutex_);
+    return n_forwards_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool is_closed_ = false, is_held_ = false;
+  uint64_t n_forwards_ = 0;
+};
+
+// The promise: no forward begins for a client once the server has seen that it left.
 TEST(Disconnect, CancelsWithinAStep) {
-  TestServer server(slow_model());
+  ForwardGate gate;
+  TestServerOptions options = slow_model();
+  options.model.after_forward = [&](size_t) { gate.pass(); };
+  TestServer server(options);
   for (int i = 0; i < 20; ++i) {
     RawClient client(server.port());
     client.send(completion("z" + std::to_string(i), 2000, true));
     ASSERT_TRUE(client.read_until("data: {"));
+    gate.close();
     client.close();
     const auto began = Clock::now();
-    while (server.engine().stats().n_running != 0) {
-      ASSERT_LT(ms_since(began), 250.0);
+    while (server.server().counters().n_open != 0 && ms_since(began) < kHangMs) {
       std::this_thread::sleep_for(std::chrono::microseconds(200));
     }
+    const bool has_left = server.server().counters().n_open == 0;
+    const uint64_t n_forwards = gate.n_forwards();
+    gate.open();
+    ASSERT_TRUE(has_left);
+    ASSERT_TRUE(server.wait_idle());
+    EXPECT_EQ(gate.n_forwards(), n_forwards) << "the forward that was held is the last one";
   }
 }
 
