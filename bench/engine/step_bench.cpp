@@ -6,6 +6,7 @@
 #include <benchmark/benchmark.h>
 
 #include <ctime>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -109,6 +110,23 @@ class InstantModel final : public Model {
   std::vector<uint32_t> likely_;  // [max_logit_rows], what the last forward set
 };
 
+// Guesses right, and has nothing to look up.
+class InstantDrafter final : public Drafter {
+ public:
+  DrafterKind kind() const override { return {DraftSource::mtp, true}; }
+  void begin(SequenceId, std::span<const int32_t>, uint32_t, std::span<const int32_t>) override {}
+  void draft(std::span<SequenceRows> step, TokenChooser&) override {
+    for (SequenceRows& rows : step) {
+      while (rows.n_drafted() < rows.n_wanted) {
+        const int32_t last = rows.draft.empty() ? rows.tokens.back() : rows.draft.back().token;
+        rows.draft.push_back({(last + 1) % static_cast<int32_t>(kVocab), source(), 7});
+      }
+    }
+  }
+  void accept(std::span<const SequenceRows>) override {}
+  void end(SequenceId) override {}
+};
+
 class CountingSink final : public TokenSink {
  public:
   void on_event(TokenEvent&& event) noexcept override {
@@ -122,10 +140,13 @@ class CountingSink final : public TokenSink {
   uint32_t longest = 0;    // tokens of one of them
 };
 
-void step(benchmark::State& state, const SpecPolicy& policy, DraftSource source) {
+using MakeDrafter = std::function<Result<std::unique_ptr<Drafter>>(Model& trunk, KvCache& cache,
+                                                                   const DraftLimits& limits)>;
+
+void step(benchmark::State& state, ForwardClock& clock, const SpecPolicy& policy,
+          const MakeDrafter& make) {
   const auto n_sequences = static_cast<uint32_t>(state.range(0));
-  ForwardClock clock;
-  InstantModel model(clock), draft_model(clock);
+  InstantModel model(clock);
   EngineOptions options;
   options.max_context = kContext;
   options.max_sequences = options.max_waiting = n_sequences;
@@ -135,7 +156,7 @@ void step(benchmark::State& state, const SpecPolicy& policy, DraftSource source)
       [&](Model& trunk, KvCache& cache,
           const DraftLimits& limits) -> Result<std::vector<std::unique_ptr<Drafter>>> {
     std::vector<std::unique_ptr<Drafter>> drafters;
-    FLOE_TRY(auto drafter, make_drafter({source, 0, &draft_model}, trunk, cache, limits));
+    FLOE_TRY(auto drafter, make(trunk, cache, limits));
     drafters.push_back(std::move(drafter));
     return drafters;
   };
@@ -184,14 +205,34 @@ void step(benchmark::State& state, const SpecPolicy& policy, DraftSource source)
 }
 
 // Time: of kStepsAtOnce steps. tokens: of a sequence in a step.
+MakeDrafter instant() {
+  return [](Model&, KvCache&, const DraftLimits&) -> Result<std::unique_ptr<Drafter>> {
+    return std::unique_ptr<Drafter>(std::make_unique<InstantDrafter>());
+  };
+}
+MakeDrafter of_source(DraftSource source, Model* draft_model = nullptr) {
+  return [=](Model& trunk, KvCache& cache, const DraftLimits& limits) {
+    return make_drafter({source, 0, draft_model}, trunk, cache, limits);
+  };
+}
+
 void without_guesses(benchmark::State& state) {
-  step(state, {SpecMode::off}, DraftSource::prompt_lookup);
+  ForwardClock clock;
+  step(state, clock, {SpecMode::off}, instant());
+}
+void with_guesses(benchmark::State& state) {
+  ForwardClock clock;
+  step(state, clock, {SpecMode::adaptive}, instant());
 }
 void with_prompt_lookup(benchmark::State& state) {
-  step(state, {SpecMode::adaptive}, DraftSource::prompt_lookup);
+  ForwardClock clock;
+  step(state, clock, {SpecMode::adaptive}, of_source(DraftSource::prompt_lookup));
 }
 void with_a_draft_model(benchmark::State& state) {
-  step(state, {SpecMode::fixed, kGuesses}, DraftSource::draft_model);
+  ForwardClock clock;
+  InstantModel draft_model(clock);
+  step(state, clock, {SpecMode::fixed, kGuesses},
+       of_source(DraftSource::draft_model, &draft_model));
 }
 
 void sizes(benchmark::internal::Benchmark* benchmark) {
@@ -199,6 +240,7 @@ void sizes(benchmark::internal::Benchmark* benchmark) {
   benchmark->UseManualTime()->Unit(benchmark::kMicrosecond)->MinTime(0.3);
 }
 BENCHMARK(without_guesses)->Apply(sizes);
+BENCHMARK(with_guesses)->Apply(sizes);
 BENCHMARK(with_prompt_lookup)->Apply(sizes);
 BENCHMARK(with_a_draft_model)->Apply(sizes);
 
