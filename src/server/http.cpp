@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -9,8 +10,13 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <filesystem>
+#include <iterator>
+#include <new>
+#include <thread>
 #include <utility>
 
+#include "base/log.h"
 #include "server/http_session.h"
 
 namespace floe {
@@ -21,6 +27,7 @@ constexpr std::chrono::milliseconds kTick{50};
 constexpr std::chrono::milliseconds kAcceptBackOff{50};
 constexpr int kSendBufferBytes = 256 << 10;  // keeps what a slow reader can hold back small
 constexpr int kBacklog = 1024;
+constexpr size_t kOtherDescriptors = 64;  // kept for files, pipes and whatever a library opens
 
 std::string endpoint_text(const Tcp::endpoint& endpoint) {
   const std::string address = endpoint.address().to_string();
@@ -46,7 +53,27 @@ class HttpServer::Impl {
     if (spare_descriptor_ >= 0) ::close(spare_descriptor_);
   }
 
+  void run() {
+    for (;;) {
+      try {
+        shared.io.run();
+        return;
+      } catch (const std::bad_alloc&) {
+      }
+      // The handler that threw is gone; whatever it was about ends by its deadline.
+      while (!shared.io.stopped()) {
+        try {
+          restart();
+          break;
+        } catch (const std::bad_alloc&) {
+          std::this_thread::sleep_for(kTick);
+        }
+      }
+    }
+  }
+
   Result<void> listen() {
+    fit_to_descriptors();
     uint16_t port = shared.options.port;
     for (const std::string& host : shared.options.hosts) {
       std::vector<asio::ip::address> found;
@@ -102,11 +129,44 @@ class HttpServer::Impl {
   std::vector<std::string> addresses_;
 
  private:
+  // Every connection needs a descriptor, and the model's files and the system's own need some too.
+  void fit_to_descriptors() {
+    HttpServerOptions& o = shared.options;
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    std::error_code ignored;
+    size_t n_open = 0;
+    for (std::filesystem::directory_iterator at("/proc/self/fd", ignored), end;
+         !ignored && at != end; at.increment(ignored)) {
+      ++n_open;
+    }
+    const size_t n_others = n_open + kOtherDescriptors + o.n_reserved_connections;
+    const rlim_t wanted = n_others + o.n_connections;
+    if (limit.rlim_cur < wanted) {
+      limit.rlim_cur = std::min<rlim_t>(wanted, limit.rlim_max);
+      setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur >= wanted) return;
+    o.n_connections = limit.rlim_cur > n_others ? limit.rlim_cur - n_others : 1;
+    spdlog::warn("at most {} connections: the limit of open files is {} (ulimit -n)",
+                 o.n_connections, limit.rlim_cur);
+  }
+
   struct Listener {
     explicit Listener(asio::io_context& io) : acceptor(io), back_off(io) {}
     Tcp::acceptor acceptor;
     asio::steady_timer back_off;
+    bool waiting = false;  // for a connection, or for the end of the back-off
   };
+
+  // What every other handler hangs from is started again where it was lost to a failed allocation.
+  void restart() {
+    for (const auto& listener : listeners_) {
+      if (listener->acceptor.is_open() && !listener->waiting) accept(*listener);
+    }
+    if (!ticking_) tick();
+  }
 
   Result<void> listen_on(const Tcp::endpoint& endpoint) {
     auto listener = std::make_unique<Listener>(shared.io);
@@ -130,16 +190,19 @@ class HttpServer::Impl {
   void accept(Listener& listener) {
     listener.acceptor.async_accept(
         [this, &listener](const boost::system::error_code& error, Tcp::socket socket) {
+          listener.waiting = false;
           if (error == asio::error::operation_aborted || !listener.acceptor.is_open()) return;
           if (error) return back_off(listener, error);
+          accept(listener);  // first, because the rest may throw
           on_connection(std::move(socket));
-          accept(listener);
         });
+    listener.waiting = true;
   }
 
-  // Out of descriptors: answering with a reset beats leaving the client to wait, and waiting beats
-  // a loop that spins on an error.
+  // Out of descriptors: another connection gives way. Where none can, answering with a reset beats
+  // leaving the client to wait, and waiting beats a loop that spins on an error.
   void back_off(Listener& listener, const boost::system::error_code& error) {
+    if (error == asio::error::no_descriptors && make_room()) return accept(listener);
     if (error == asio::error::no_descriptors && spare_descriptor_ >= 0) {
       ::close(spare_descriptor_);
       const int refused = ::accept4(listener.acceptor.native_handle(), nullptr, nullptr,
@@ -150,8 +213,10 @@ class HttpServer::Impl {
     }
     listener.back_off.expires_after(kAcceptBackOff);
     listener.back_off.async_wait([this, &listener](const boost::system::error_code& cancelled) {
+      listener.waiting = false;
       if (!cancelled && listener.acceptor.is_open()) accept(listener);
     });
+    listener.waiting = true;
   }
 
   void on_connection(Tcp::socket socket) {
@@ -160,35 +225,57 @@ class HttpServer::Impl {
     socket.non_blocking(true, ignored);
     socket.set_option(Tcp::no_delay(true), ignored);
     socket.set_option(asio::socket_base::send_buffer_size(kSendBufferBytes), ignored);
-    const size_t n_open = shared.sessions.size();
     const HttpServerOptions& o = shared.options;
-    if (n_open >= o.n_connections + o.n_reserved_connections) {
+    size_t n_open = shared.sessions.size();
+    if (n_open >= o.n_connections + o.n_reserved_connections && !make_room()) {
       shared.n_refused.fetch_add(1, std::memory_order_relaxed);
       HttpResponse response = shared.handler.failure(503, "Too many connections");
       response.close = true;
-      const std::string text = HttpSession::serialize(response, false, false, false);
-      socket.write_some(asio::buffer(text), ignored);
+      socket.write_some(asio::buffer(response_text(response, false, false, false)), ignored);
       return;
     }
     std::make_shared<HttpSession>(shared, std::move(socket), n_open >= o.n_connections)->start();
   }
 
+  // Ends one connection for the sake of a new one: of those in the reserve the one that has waited
+  // longest, else of the others one that is idle. Whoever only holds connections open can so never
+  // keep a health check out. False: everybody is busy.
+  bool make_room() {
+    std::shared_ptr<HttpSession> oldest;
+    const auto comes_first = [](const HttpSession& a, const HttpSession& b) {
+      if (a.reserved() != b.reserved()) return a.reserved();
+      if (a.answering() != b.answering()) return b.answering();
+      return a.phase_began() < b.phase_began();
+    };
+    for (const auto& session : shared.sessions) {
+      if (!session->reserved() && !session->idle()) continue;
+      if (oldest == nullptr || comes_first(*session, *oldest)) oldest = session;
+    }
+    if (oldest == nullptr) return false;
+    shared.n_refused.fetch_add(1, std::memory_order_relaxed);
+    oldest->give_way();
+    return true;
+  }
+
   void tick() {
     ticker_.expires_after(kTick);
     ticker_.async_wait([this](const boost::system::error_code& error) {
+      ticking_ = false;
       if (error) return;
+      tick();  // first, because the rest may throw
       const HttpTime now = std::chrono::steady_clock::now();
       for (const auto& session : std::vector(shared.sessions.begin(), shared.sessions.end())) {
         session->tick(now);
       }
-      tick();
     });
+    ticking_ = true;
   }
 
   std::vector<std::unique_ptr<Listener>> listeners_;
   asio::steady_timer ticker_;
   asio::signal_set signals_;
   std::function<void(int)> on_signal_;
+  bool ticking_ = false;
   int spare_descriptor_ = -1;
 };
 
@@ -210,7 +297,7 @@ const std::vector<std::string>& HttpServer::addresses() const {
 }
 
 void HttpServer::run() {
-  impl_->shared.io.run();
+  impl_->run();
 }
 
 void HttpServer::stop() {
@@ -249,7 +336,7 @@ HttpCounters HttpServer::counters() const {
   c.n_timeouts = s.n_timeouts.load(std::memory_order_relaxed);
   c.n_disconnects = s.n_disconnects.load(std::memory_order_relaxed);
   c.n_bad_requests = s.n_bad_requests.load(std::memory_order_relaxed);
-  c.body_bytes = s.published_body_bytes.load(std::memory_order_relaxed);
+  c.body_bytes = s.body_bytes->load(std::memory_order_relaxed);
   return c;
 }
 

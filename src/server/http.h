@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "server/http_exchange.h"
 #include "server/http_parser.h"
 
 namespace floe {
@@ -31,8 +32,11 @@ struct HttpServerOptions {
 
   size_t n_connections = 1024;
   // Connections beyond that which are still read, for requests that HttpHandler::is_vital() names.
+  // There is always one more: the oldest of them gives way to a new one.
   size_t n_reserved_connections = 16;
-  size_t buffered_bodies_bytes = size_t{256} << 20;  // of all connections together; above: 503
+  // Of all requests together, from the first byte of a body until its handler lets go of it; above:
+  // 503.
+  size_t buffered_bodies_bytes = size_t{128} << 20;
   size_t stream_buffer_bytes = size_t{256} << 10;  // per stream; above: the writer is told to pause
 
   std::chrono::milliseconds header_deadline{10'000};
@@ -40,49 +44,11 @@ struct HttpServerOptions {
   size_t body_bytes_per_second = 1024;
   std::chrono::milliseconds body_deadline{60'000};
   std::chrono::milliseconds keep_alive_idle{30'000};
+  // A reader that takes nothing for so long, or less than read_bytes_per_second on average over so
+  // long while something waits for it, is disconnected.
   std::chrono::milliseconds write_stall{20'000};
+  size_t read_bytes_per_second = 1024;
   std::chrono::milliseconds ping_interval{30'000};  // of silence in an event stream
-};
-
-struct HttpResponse {
-  int status = 200;
-  std::vector<HttpField> fields;  // Content-Length, Connection and Date are added
-  std::string body;
-  bool close = false;
-};
-
-// One request that waits for its answer. Safe from any thread. Dropping the last reference without
-// an answer makes the server answer 500.
-class HttpExchange {
- public:
-  HttpExchange();
-  virtual ~HttpExchange();
-  HttpExchange(const HttpExchange&) = delete;
-  HttpExchange& operator=(const HttpExchange&) = delete;
-
-  // The whole answer. False when the client is gone or a stream has begun.
-  virtual bool respond(HttpResponse response) = 0;
-
-  // Makes this an event stream (status 200). Its head goes out with the first write, or with the
-  // first ping when nothing was written for ping_interval; until then respond() is still possible.
-  virtual void arm_stream(std::vector<HttpField> fields) = 0;
-
-  enum class WriteStatus : uint8_t {
-    ok,
-    full,    // taken, but the client reads too slowly: write again after on_writable
-    closed,  // dropped: the client is gone
-  };
-  virtual WriteStatus write(std::string_view frames) = 0;
-  // Ends the stream. After an error in mid-stream the connection is closed as well.
-  virtual void finish(bool close_connection) = 0;
-
-  virtual bool closed() const = 0;
-
-  // The client is gone before the answer was complete. Called once at most, on the I/O thread, or
-  // at once on the caller's when it already happened. Must not block.
-  virtual void on_close(std::function<void()> callback) = 0;
-  // After WriteStatus::full the buffer has drained. On the I/O thread; must not block.
-  virtual void on_writable(std::function<void()> callback) = 0;
 };
 
 class HttpHandler {
@@ -106,13 +72,13 @@ class HttpHandler {
 struct HttpCounters {
   uint64_t n_accepted = 0;
   uint64_t n_open = 0;
-  uint64_t n_refused = 0;  // connections beyond every limit
+  uint64_t n_refused = 0;  // connections beyond every limit, and those that gave way to others
   uint64_t n_requests = 0;
   uint64_t n_active = 0;  // requests that wait for their answer or stream it
   uint64_t n_timeouts = 0;
   uint64_t n_disconnects = 0;   // clients that left before their answer was complete
   uint64_t n_bad_requests = 0;  // that never reached a route
-  uint64_t body_bytes = 0;      // buffered now
+  uint64_t body_bytes = 0;      // held now
 };
 
 class HttpServer {
@@ -122,12 +88,15 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  // Binds and listens. ErrorKind::runtime, naming the address, when that fails.
+  // Binds and listens. ErrorKind::runtime, naming the address, when that fails. Where the process
+  // may not have a descriptor for every connection, fewer are allowed, and a line in the log says
+  // so.
   Result<void> listen();
   uint16_t port() const;
   const std::vector<std::string>& addresses() const;  // "127.0.0.1:8080", as bound
 
-  // Serves on the calling thread until stop().
+  // Serves on the calling thread until stop(). Throws nothing: where memory runs out, the
+  // connection at hand gets 503 or is closed.
   void run();
   void stop();  // any thread
 

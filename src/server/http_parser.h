@@ -42,6 +42,9 @@ struct HttpRequest {
   bool keep_alive = true;
   bool expects_continue = false;
   bool has_body = false;  // by its framing; the body itself may still be empty
+  // Filled in by the connection.
+  std::string client;            // address of the peer, without its port
+  std::shared_ptr<void> charge;  // what the body is counted by: goes with it
 
   // The first field of this lower-case name, or nothing.
   std::optional<std::string_view> field(std::string_view name) const;

@@ -2,7 +2,7 @@
 
 #include <boost/asio/post.hpp>
 #include <cstdio>
-#include <ctime>
+#include <new>
 #include <utility>
 
 namespace floe {
@@ -15,278 +15,7 @@ constexpr size_t kMaxLingeredBytes = size_t{1} << 20;
 constexpr std::chrono::milliseconds kLinger{1'000};
 constexpr std::chrono::milliseconds kReservedDeadline{2'000};
 
-std::string http_date() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[40];
-  const size_t n = std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &parts);
-  return std::string(text, n);
-}
-
-void append_head(std::string& out, int status, const std::vector<HttpField>& fields,
-                 bool http_1_0) {
-  out += http_1_0 ? "HTTP/1.0 " : "HTTP/1.1 ";
-  out += std::to_string(status);
-  out += ' ';
-  out += http_status_text(status);
-  out += "\r\nDate: ";
-  out += http_date();
-  out += "\r\n";
-  for (const HttpField& f : fields) {
-    out += f.name;
-    out += ": ";
-    out += f.value;
-    out += "\r\n";
-  }
-}
-
 }  // namespace
-
-std::string_view http_status_text(int status) {
-  switch (status) {
-    case 100:
-      return "Continue";
-    case 200:
-      return "OK";
-    case 204:
-      return "No Content";
-    case 304:
-      return "Not Modified";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 408:
-      return "Request Timeout";
-    case 413:
-      return "Content Too Large";
-    case 414:
-      return "URI Too Long";
-    case 415:
-      return "Unsupported Media Type";
-    case 417:
-      return "Expectation Failed";
-    case 421:
-      return "Misdirected Request";
-    case 429:
-      return "Too Many Requests";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 500:
-      return "Internal Server Error";
-    case 501:
-      return "Not Implemented";
-    case 503:
-      return "Service Unavailable";
-    case 505:
-      return "HTTP Version Not Supported";
-    default:
-      return "Unknown";
-  }
-}
-
-HttpExchange::HttpExchange() = default;
-HttpExchange::~HttpExchange() = default;
-
-// ----------------------------------------------------------------------------------------------
-// outbox
-
-HttpOutbox::HttpOutbox(asio::io_context& io, std::weak_ptr<HttpSession> session,
-                       size_t capacity_bytes)
-    : io_(io), session_(std::move(session)), capacity_bytes_(capacity_bytes) {}
-
-void HttpOutbox::schedule_flush() {
-  // Called with the lock held.
-  if (flush_scheduled_) return;
-  flush_scheduled_ = true;
-  asio::post(io_, [self = shared_from_this()] {
-    {
-      const std::lock_guard lock(self->mutex_);
-      self->flush_scheduled_ = false;
-    }
-    if (const auto session = self->session_.lock()) session->flush();
-  });
-}
-
-bool HttpOutbox::respond(HttpResponse response) {
-  const std::lock_guard lock(mutex_);
-  if (closed_ || state_ == State::streaming || state_ == State::answered) return false;
-  state_ = State::answered;
-  ended_ = true;
-  response_ = std::move(response);
-  schedule_flush();
-  return true;
-}
-
-void HttpOutbox::arm_stream(std::vector<HttpField> fields) {
-  const std::lock_guard lock(mutex_);
-  if (state_ != State::open) return;
-  state_ = State::armed;
-  stream_head_ = std::move(fields);
-}
-
-HttpExchange::WriteStatus HttpOutbox::write(std::string_view frames) {
-  const std::lock_guard lock(mutex_);
-  if (closed_ || ended_) return HttpExchange::WriteStatus::closed;
-  if (state_ == State::armed) state_ = State::streaming;
-  FLOE_CHECK(state_ == State::streaming);
-  pending_ += frames;
-  schedule_flush();
-  if (pending_.size() + taken_bytes_ < capacity_bytes_) return HttpExchange::WriteStatus::ok;
-  was_full_ = true;
-  return HttpExchange::WriteStatus::full;
-}
-
-void HttpOutbox::finish(bool close_connection) {
-  const std::lock_guard lock(mutex_);
-  if (closed_ || ended_) return;
-  if (state_ == State::armed) state_ = State::streaming;
-  FLOE_CHECK(state_ == State::streaming);
-  ended_ = true;
-  close_connection_ = close_connection;
-  schedule_flush();
-}
-
-bool HttpOutbox::closed() const {
-  const std::lock_guard lock(mutex_);
-  return closed_;
-}
-
-bool HttpOutbox::answered_or_streaming() const {
-  const std::lock_guard lock(mutex_);
-  return closed_ || ended_ || state_ == State::streaming;
-}
-
-void HttpOutbox::on_close(std::function<void()> callback) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!closed_) {
-      if (!ended_) on_close_ = std::move(callback);
-      return;
-    }
-  }
-  callback();
-}
-
-void HttpOutbox::on_writable(std::function<void()> callback) {
-  const std::lock_guard lock(mutex_);
-  on_writable_ = std::move(callback);
-}
-
-HttpOutbox::Portion HttpOutbox::take(size_t max_bytes) {
-  const std::lock_guard lock(mutex_);
-  Portion portion;
-  if (closed_) return portion;
-  if (response_) {
-    portion.response = std::exchange(response_, std::nullopt);
-    portion.ended = true;
-    portion.close_connection = portion.response->close;
-    return portion;
-  }
-  if (state_ != State::streaming) return portion;
-  portion.stream_head = std::exchange(stream_head_, std::nullopt);
-  if (pending_.size() <= max_bytes) {
-    portion.frames = std::exchange(pending_, {});
-  } else {
-    portion.frames = pending_.substr(0, max_bytes);
-    pending_.erase(0, max_bytes);
-  }
-  taken_bytes_ += portion.frames.size();
-  portion.ended = ended_ && pending_.empty();
-  portion.close_connection = close_connection_;
-  return portion;
-}
-
-void HttpOutbox::sent(size_t n_bytes) {
-  std::function<void()> callback;
-  {
-    const std::lock_guard lock(mutex_);
-    taken_bytes_ -= n_bytes;
-    if (was_full_ && pending_.size() + taken_bytes_ < capacity_bytes_ / 2) {
-      was_full_ = false;
-      if (!closed_ && !ended_) callback = on_writable_;
-    }
-  }
-  if (callback) callback();
-}
-
-bool HttpOutbox::ping() {
-  const std::lock_guard lock(mutex_);
-  if (closed_ || ended_ || (state_ != State::armed && state_ != State::streaming)) return false;
-  state_ = State::streaming;
-  pending_ += ":\n\n";
-  schedule_flush();
-  return true;
-}
-
-bool HttpOutbox::complete() const {
-  const std::lock_guard lock(mutex_);
-  return ended_;
-}
-
-bool HttpOutbox::full() const {
-  const std::lock_guard lock(mutex_);
-  return pending_.size() + taken_bytes_ >= capacity_bytes_;
-}
-
-void HttpOutbox::close() {
-  std::function<void()> callback;
-  {
-    const std::lock_guard lock(mutex_);
-    if (closed_) return;
-    closed_ = true;
-    callback = std::exchange(on_close_, nullptr);
-    on_writable_ = nullptr;
-    pending_.clear();
-    pending_.shrink_to_fit();
-    response_.reset();
-  }
-  if (callback) callback();
-}
-
-namespace {
-
-// What handlers hold. Notices when nobody answered.
-class SessionExchange final : public HttpExchange {
- public:
-  SessionExchange(std::shared_ptr<HttpOutbox> outbox, HttpHandler& handler)
-      : outbox_(std::move(outbox)), handler_(handler) {}
-  ~SessionExchange() override {
-    if (outbox_->complete()) return;
-    if (outbox_->answered_or_streaming()) {
-      outbox_->finish(true);
-    } else {
-      outbox_->respond(handler_.failure(500, "The request could not be completed"));
-    }
-  }
-  bool respond(HttpResponse response) override { return outbox_->respond(std::move(response)); }
-  void arm_stream(std::vector<HttpField> fields) override {
-    outbox_->arm_stream(std::move(fields));
-  }
-  WriteStatus write(std::string_view frames) override { return outbox_->write(frames); }
-  void finish(bool close_connection) override { outbox_->finish(close_connection); }
-  bool closed() const override { return outbox_->closed(); }
-  void on_close(std::function<void()> callback) override { outbox_->on_close(std::move(callback)); }
-  void on_writable(std::function<void()> callback) override {
-    outbox_->on_writable(std::move(callback));
-  }
-
- private:
-  std::shared_ptr<HttpOutbox> outbox_;
-  HttpHandler& handler_;
-};
-
-}  // namespace
-
-// ---------------------------------------------------------------------------------------------
-// session
 
 HttpSession::HttpSession(HttpShared& shared, Tcp::socket socket, bool reserved)
     : shared_(shared),
@@ -296,10 +25,28 @@ HttpSession::HttpSession(HttpShared& shared, Tcp::socket socket, bool reserved)
       phase_began_(std::chrono::steady_clock::now()),
       last_progress_(phase_began_) {}
 
+// Runs what a completed operation brings. Where memory runs out the request at hand is refused, or
+// else the connection ends; the others go on.
+template <typename Work>
+void HttpSession::guarded(Work&& work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+  }
+  try {
+    if (phase_ == Phase::head || phase_ == Phase::body) {
+      drop_body();
+      return refuse(503, "There is not enough memory for this request");
+    }
+  } catch (const std::bad_alloc&) {
+  }
+  close();
+}
+
 void HttpSession::start() {
   shared_.sessions.insert(shared_from_this());
   shared_.n_open.fetch_add(1, std::memory_order_relaxed);
-  wait_readable();
+  guarded([&] { wait_readable(); });
 }
 
 void HttpSession::wait_readable() {
@@ -312,7 +59,7 @@ void HttpSession::wait_readable() {
                        self->waiting_readable_ = false;
                        if (self->phase_ == Phase::closed) return;
                        if (error) return self->close();
-                       self->on_readable();
+                       self->guarded([&] { self->on_readable(); });
                      });
 }
 
@@ -325,7 +72,7 @@ void HttpSession::on_readable() {
     read_closed_ = true;
     // A complete answer is still delivered to a client that only closed its sending side.
     if (error == asio::error::eof && phase_ == Phase::answering &&
-        (outbox_ == nullptr || outbox_->complete())) {
+        (exchange_ == nullptr || exchange_->complete())) {
       keep_alive_ = false;
       return;
     }
@@ -356,7 +103,8 @@ void HttpSession::process_input() {
         on_admit();
         break;
       case HttpParser::Stage::body:
-        if (shared_.body_bytes > shared_.options.buffered_bodies_bytes) {
+        if (*shared_.body_bytes > shared_.options.buffered_bodies_bytes) {
+          drop_body();
           return refuse(503, "Too much is being uploaded at once");
         }
         if (inbox_.empty()) return;
@@ -399,10 +147,21 @@ void HttpSession::on_request() {
   counted_active_ = true;
   phase_ = Phase::answering;
   last_progress_ = phase_began_ = std::chrono::steady_clock::now();
-  outbox_ = std::make_shared<HttpOutbox>(shared_.io, weak_from_this(),
-                                         shared_.options.stream_buffer_bytes);
-  shared_.handler.handle(std::move(parser_.request()),
-                         std::make_shared<SessionExchange>(outbox_, shared_.handler));
+  exchange_ = std::make_shared<HttpExchange>(
+      [&io = shared_.io, weak = weak_from_this()] {
+        asio::post(io, [weak] {
+          if (const auto self = weak.lock()) self->guarded([&] { self->flush(); });
+        });
+      },
+      shared_.options.stream_buffer_bytes);
+  HttpRequest& request = parser_.request();
+  boost::system::error_code unknown;
+  request.client = socket_.remote_endpoint(unknown).address().to_string();
+  request.charge = std::move(charge_);
+  auto handed = HttpExchange::hand_out(exchange_, [&handler = shared_.handler] {
+    return handler.failure(500, "The request could not be completed");
+  });
+  shared_.handler.handle(std::move(request), std::move(handed));
 }
 
 void HttpSession::refuse(int status, std::string_view reason) {
@@ -416,46 +175,25 @@ void HttpSession::send_answer(HttpResponse response) {
   last_progress_ = phase_began_ = std::chrono::steady_clock::now();
   if (response.close || shared_.draining) keep_alive_ = false;
   answer_ended_ = true;
-  enqueue(serialize(response, keep_alive_, head_only_, http_1_0_), 0);
-}
-
-std::string HttpSession::serialize(const HttpResponse& response, bool keep_alive, bool head_only,
-                                   bool http_1_0) {
-  std::string out;
-  out.reserve(256 + response.body.size());
-  append_head(out, response.status, response.fields, http_1_0);
-  if (response.status != 204 && response.status != 304) {
-    out += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
-  }
-  out += keep_alive ? (http_1_0 ? "Connection: keep-alive\r\n" : "") : "Connection: close\r\n";
-  out += "\r\n";
-  if (!head_only && response.status != 204 && response.status != 304) out += response.body;
-  return out;
-}
-
-void HttpSession::begin_stream(std::vector<HttpField> fields) {
-  // The length is unknown: an old client learns the end from the end of the connection.
-  if (http_1_0_) keep_alive_ = false;
-  std::string head;
-  append_head(head, 200, fields, http_1_0_);
-  if (!http_1_0_) head += "Transfer-Encoding: chunked\r\n";
-  if (!keep_alive_) head += "Connection: close\r\n";
-  head += "\r\n";
-  enqueue(std::move(head), 0);
+  enqueue(response_text(response, keep_alive_, head_only_, http_1_0_), 0);
 }
 
 void HttpSession::flush() {
-  if (phase_ != Phase::answering || outbox_ == nullptr || answer_ended_) return;
+  if (phase_ != Phase::answering || exchange_ == nullptr || answer_ended_) return;
   // One portion in the queue and one under way: the rest waits in the outbox, where it is counted.
   while (!answer_ended_ && write_queue_.size() < kPortionBytes) {
-    HttpOutbox::Portion portion = outbox_->take(kPortionBytes);
+    HttpExchange::Portion portion = exchange_->take(kPortionBytes);
     if (portion.close_connection || shared_.draining) keep_alive_ = false;
     if (portion.response) {
       answer_ended_ = true;
-      enqueue(serialize(*portion.response, keep_alive_, head_only_, http_1_0_), 0);
+      enqueue(response_text(*portion.response, keep_alive_, head_only_, http_1_0_), 0);
       return;
     }
-    if (portion.stream_head) begin_stream(std::move(*portion.stream_head));
+    if (portion.stream_head) {
+      // The length is unknown: an old client learns the end from the end of the connection.
+      if (http_1_0_) keep_alive_ = false;
+      enqueue(stream_head_text(*portion.stream_head, keep_alive_, http_1_0_), 0);
+    }
     if (!portion.frames.empty()) {
       const size_t n_frame_bytes = portion.frames.size();
       if (http_1_0_) {
@@ -489,16 +227,21 @@ void HttpSession::enqueue(std::string bytes, size_t n_frame_bytes) {
 void HttpSession::start_write() {
   if (write_pending_ || phase_ == Phase::closed) return;
   if (written_ == writing_.size()) {
-    if (writing_frame_bytes_ != 0) outbox_->sent(std::exchange(writing_frame_bytes_, 0));
+    if (writing_frame_bytes_ != 0) exchange_->sent(std::exchange(writing_frame_bytes_, 0));
     writing_.clear();
     written_ = 0;
     if (write_queue_.empty()) {
+      behind_since_ = {};
       if (answer_ended_) finish_answer();
       return;
     }
     writing_.swap(write_queue_);
     writing_frame_bytes_ = std::exchange(queued_frame_bytes_, 0);
     last_progress_ = std::chrono::steady_clock::now();
+    if (behind_since_ == HttpTime{}) {
+      behind_since_ = last_progress_;
+      behind_bytes_ = 0;
+    }
   }
   write_pending_ = true;
   socket_.async_write_some(
@@ -507,12 +250,13 @@ void HttpSession::start_write() {
         self->write_pending_ = false;
         if (self->phase_ == Phase::closed) return;
         if (error) return self->close();
-        self->on_written(n_bytes);
+        self->guarded([&] { self->on_written(n_bytes); });
       });
 }
 
 void HttpSession::on_written(size_t n_bytes) {
   written_ += n_bytes;
+  behind_bytes_ += n_bytes;
   last_progress_ = std::chrono::steady_clock::now();
   if (written_ == writing_.size()) flush();
   start_write();
@@ -522,13 +266,12 @@ void HttpSession::finish_answer() {
   answer_ended_ = false;
   head_only_ = false;
   http_1_0_ = false;
-  full_since_ = {};
-  outbox_.reset();
+  exchange_.reset();
   if (std::exchange(counted_active_, false)) {
     shared_.n_active.fetch_sub(1, std::memory_order_relaxed);
   }
-  shared_.body_bytes -= std::exchange(accounted_body_bytes_, 0);
-  shared_.published_body_bytes.store(shared_.body_bytes, std::memory_order_relaxed);
+  charge_.reset();
+  body_bytes_ = 0;
   if (!keep_alive_) return linger();
   // Not from admit: a refused request without a body has nothing left to read.
   if (parser_.stage() == HttpParser::Stage::admit) parser_.resume();
@@ -539,8 +282,10 @@ void HttpSession::finish_answer() {
   // Not at once: a long pipeline must not keep the other connections waiting, nor recurse.
   asio::post(shared_.io, [self = shared_from_this()] {
     if (self->phase_ != Phase::head) return;
-    self->process_input();
-    self->wait_readable();
+    self->guarded([&] {
+      self->process_input();
+      self->wait_readable();
+    });
   });
 }
 
@@ -557,10 +302,16 @@ void HttpSession::linger() {
 
 void HttpSession::account_body() {
   const size_t now = parser_.request().body.size();
-  if (phase_ != Phase::body || now == accounted_body_bytes_) return;
-  shared_.body_bytes += now - accounted_body_bytes_;
-  accounted_body_bytes_ = now;
-  shared_.published_body_bytes.store(shared_.body_bytes, std::memory_order_relaxed);
+  if (phase_ != Phase::body || now == body_bytes_) return;
+  if (charge_ == nullptr) charge_ = std::make_shared<HttpBodyCharge>(shared_.body_bytes);
+  charge_->set(now);
+  body_bytes_ = now;
+}
+
+void HttpSession::drop_body() {
+  parser_.request().body = {};
+  inbox_ = {};
+  charge_.reset();
 }
 
 void HttpSession::begin_drain() {
@@ -570,21 +321,34 @@ void HttpSession::begin_drain() {
 
 void HttpSession::close() {
   if (phase_ == Phase::closed) return;
-  const bool unanswered = phase_ == Phase::answering && outbox_ != nullptr;
+  const bool unanswered = phase_ == Phase::answering && exchange_ != nullptr;
   phase_ = Phase::closed;
   const std::shared_ptr<HttpSession> self = shared_from_this();
   boost::system::error_code ignored;
   socket_.close(ignored);
   if (unanswered) shared_.n_disconnects.fetch_add(1, std::memory_order_relaxed);
-  if (outbox_ != nullptr) std::exchange(outbox_, nullptr)->close();
+  if (exchange_ != nullptr) std::exchange(exchange_, nullptr)->close();
   if (counted_active_) shared_.n_active.fetch_sub(1, std::memory_order_relaxed);
-  shared_.body_bytes -= accounted_body_bytes_;
-  shared_.published_body_bytes.store(shared_.body_bytes, std::memory_order_relaxed);
+  charge_.reset();
   shared_.n_open.fetch_sub(1, std::memory_order_relaxed);
   shared_.sessions.erase(self);
 }
 
+void HttpSession::give_way() {
+  if (phase_ == Phase::head) {
+    boost::system::error_code ignored;
+    HttpResponse response = shared_.handler.failure(503, "Too many connections");
+    response.close = true;
+    socket_.write_some(asio::buffer(response_text(response, false, false, false)), ignored);
+  }
+  close();
+}
+
 void HttpSession::tick(HttpTime now) {
+  guarded([&] { on_tick(now); });
+}
+
+void HttpSession::on_tick(HttpTime now) {
   const HttpServerOptions& o = shared_.options;
   switch (phase_) {
     case Phase::head: {
@@ -607,30 +371,29 @@ void HttpSession::tick(HttpTime now) {
       const auto elapsed = now - phase_began_;
       const double seconds = std::chrono::duration<double>(elapsed).count();
       const bool slow =
-          elapsed > o.body_grace && static_cast<double>(accounted_body_bytes_) <
-                                        static_cast<double>(o.body_bytes_per_second) * seconds;
+          elapsed > o.body_grace &&
+          static_cast<double>(body_bytes_) < static_cast<double>(o.body_bytes_per_second) * seconds;
       if (slow || elapsed > o.body_deadline) {
         shared_.n_timeouts.fetch_add(1, std::memory_order_relaxed);
+        drop_body();
         refuse(408, "The body did not arrive in time");
       }
       return;
     }
     case Phase::answering: {
-      if (write_pending_ && now - last_progress_ > o.write_stall) {
-        shared_.n_timeouts.fetch_add(1, std::memory_order_relaxed);
-        return close();
+      if (exchange_ != nullptr && exchange_->is_lost()) return close();
+      if (write_pending_ && now - behind_since_ > o.write_stall) {
+        const double seconds = std::chrono::duration<double>(now - behind_since_).count();
+        const double enough = static_cast<double>(o.read_bytes_per_second) * seconds;
+        if (now - last_progress_ > o.write_stall || static_cast<double>(behind_bytes_) < enough) {
+          shared_.n_timeouts.fetch_add(1, std::memory_order_relaxed);
+          return close();
+        }
+        behind_since_ = now;
+        behind_bytes_ = 0;
       }
-      if (outbox_ == nullptr || answer_ended_) return;
-      // A reader that takes a byte now and then makes progress, but too little.
-      if (!outbox_->full()) {
-        full_since_ = {};
-      } else if (full_since_ == HttpTime{}) {
-        full_since_ = now;
-      } else if (now - full_since_ > o.write_stall) {
-        shared_.n_timeouts.fetch_add(1, std::memory_order_relaxed);
-        return close();
-      }
-      if (!write_pending_ && now - last_progress_ > o.ping_interval && outbox_->ping()) {
+      if (exchange_ == nullptr || answer_ended_) return;
+      if (!write_pending_ && now - last_progress_ > o.ping_interval && exchange_->ping()) {
         last_progress_ = now;
       }
       return;

@@ -1,5 +1,5 @@
 #pragma once
-// Inside of the HTTP server: one connection, and the answer that leaves through it.
+// Inside of the HTTP server: one connection.
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -8,6 +8,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "server/http.h"
@@ -20,6 +21,21 @@ using HttpTime = std::chrono::steady_clock::time_point;
 
 class HttpSession;
 
+// The bytes of one body, counted as held until the last copy of the charge goes.
+class HttpBodyCharge {
+ public:
+  using Total = std::atomic<size_t>;
+  explicit HttpBodyCharge(std::shared_ptr<Total> total) : total_(std::move(total)) {}
+  ~HttpBodyCharge() { set(0); }
+  HttpBodyCharge(const HttpBodyCharge&) = delete;
+  HttpBodyCharge& operator=(const HttpBodyCharge&) = delete;
+  void set(size_t n_bytes) { total_->fetch_add(n_bytes - std::exchange(n_bytes_, n_bytes)); }
+
+ private:
+  const std::shared_ptr<Total> total_;
+  size_t n_bytes_ = 0;
+};
+
 // What all connections share. Confined to the I/O thread but for the counters.
 struct HttpShared {
   HttpShared(const HttpServerOptions& o, HttpHandler& h) : options(o), handler(h) {}
@@ -29,7 +45,8 @@ struct HttpShared {
   asio::io_context io{1};
   std::unordered_set<std::shared_ptr<HttpSession>> sessions;
   std::vector<char> read_buffer = std::vector<char>(size_t{64} << 10);
-  size_t body_bytes = 0;
+  // Held by handlers too, so it outlives this.
+  std::shared_ptr<HttpBodyCharge::Total> body_bytes = std::make_shared<HttpBodyCharge::Total>(0);
   bool draining = false;
 
   std::atomic<uint64_t> n_accepted{0};
@@ -40,65 +57,12 @@ struct HttpShared {
   std::atomic<uint64_t> n_timeouts{0};
   std::atomic<uint64_t> n_disconnects{0};
   std::atomic<uint64_t> n_bad_requests{0};
-  std::atomic<uint64_t> published_body_bytes{0};
 };
 
-// The answer between the threads that produce it and the connection that sends it.
-class HttpOutbox : public std::enable_shared_from_this<HttpOutbox> {
- public:
-  HttpOutbox(asio::io_context& io, std::weak_ptr<HttpSession> session, size_t capacity_bytes);
-
-  enum class State : uint8_t { open, armed, streaming, answered };
-
-  // Producers, any thread.
-  bool respond(HttpResponse response);
-  void arm_stream(std::vector<HttpField> fields);
-  HttpExchange::WriteStatus write(std::string_view frames);
-  void finish(bool close_connection);
-  bool closed() const;
-  void on_close(std::function<void()> callback);
-  void on_writable(std::function<void()> callback);
-  bool answered_or_streaming() const;
-
-  // The connection, I/O thread.
-  struct Portion {
-    std::optional<HttpResponse> response;               // a whole answer
-    std::optional<std::vector<HttpField>> stream_head;  // the stream begins with this portion
-    std::string frames;
-    bool ended = false;  // nothing follows
-    bool close_connection = false;
-  };
-  // What may be sent now; at most about max_bytes of frames.
-  Portion take(size_t max_bytes);
-  void sent(size_t n_bytes);  // of frames taken before
-  // Nothing was sent for a while: begins an armed stream or keeps a running one alive. False when
-  // there is no stream.
-  bool ping();
-  bool complete() const;  // the producer has said everything
-  bool full() const;
-  void close();  // the client is gone
-
- private:
-  void schedule_flush();
-
-  asio::io_context& io_;
-  const std::weak_ptr<HttpSession> session_;
-  const size_t capacity_bytes_;
-
-  mutable std::mutex mutex_;
-  State state_ = State::open;
-  bool ended_ = false;
-  bool close_connection_ = false;
-  bool closed_ = false;
-  bool was_full_ = false;
-  bool flush_scheduled_ = false;
-  std::optional<HttpResponse> response_;
-  std::optional<std::vector<HttpField>> stream_head_;
-  std::string pending_;
-  size_t taken_bytes_ = 0;  // taken and not yet sent
-  std::function<void()> on_close_;
-  std::function<void()> on_writable_;
-};
+// A whole answer, and the head of a stream, as they go over the wire.
+std::string response_text(const HttpResponse& response, bool keep_alive, bool head_only,
+                          bool http_1_0);
+std::string stream_head_text(const std::vector<HttpField>& fields, bool keep_alive, bool http_1_0);
 
 class HttpSession : public std::enable_shared_from_this<HttpSession> {
  public:
@@ -109,9 +73,12 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void flush();        // takes what the outbox has to send
   void begin_drain();  // closes when idle
   void close();
+  void give_way();  // closes, with 503 where no request has begun
 
-  static std::string serialize(const HttpResponse& response, bool keep_alive, bool head_only,
-                               bool http_1_0);
+  bool reserved() const { return reserved_; }
+  bool answering() const { return phase_ == Phase::answering; }
+  bool idle() const { return phase_ == Phase::head && !parser_.started(); }
+  HttpTime phase_began() const { return phase_began_; }
 
  private:
   enum class Phase : uint8_t { head, body, answering, lingering, closed };
@@ -129,7 +96,10 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void finish_answer();
   void linger();
   void account_body();
-  void begin_stream(std::vector<HttpField> fields);
+  void drop_body();
+  void on_tick(HttpTime now);
+  template <typename Work>
+  void guarded(Work&& work);
 
   HttpShared& shared_;
   Tcp::socket socket_;
@@ -141,7 +111,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   bool waiting_readable_ = false;
   bool read_closed_ = false;
 
-  std::shared_ptr<HttpOutbox> outbox_;
+  std::shared_ptr<HttpExchange> exchange_;
   bool keep_alive_ = true;
   bool head_only_ = false;
   bool http_1_0_ = false;
@@ -155,13 +125,15 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   size_t queued_frame_bytes_ = 0;
   size_t writing_frame_bytes_ = 0;
 
-  size_t accounted_body_bytes_ = 0;
+  std::shared_ptr<HttpBodyCharge> charge_;  // of the body being read
+  size_t body_bytes_ = 0;
   size_t n_requests_ = 0;
   size_t n_lingered_bytes_ = 0;
   HttpTime phase_began_;
   HttpTime head_began_{};  // first byte of the head; zero before
   HttpTime last_progress_;
-  HttpTime full_since_{};  // zero while the stream buffer has room
+  HttpTime behind_since_{};  // since when something waits for the reader; zero: nothing does
+  size_t behind_bytes_ = 0;  // that it took since then
 };
 
 }  // namespace floe

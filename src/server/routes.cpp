@@ -16,42 +16,6 @@ namespace {
 
 constexpr size_t kMaxPrepareTasks = 256;
 
-// Counts the answer and adds the fields that a browser's cross-origin request needs.
-class RoutedExchange final : public HttpExchange {
- public:
-  RoutedExchange(std::shared_ptr<HttpExchange> inner, RouteCounters& counters, size_t route,
-                 std::vector<HttpField> extra)
-      : inner_(std::move(inner)), counters_(counters), route_(route), extra_(std::move(extra)) {}
-
-  bool respond(HttpResponse response) override {
-    const int status = response.status;
-    response.fields.insert(response.fields.end(), extra_.begin(), extra_.end());
-    if (!inner_->respond(std::move(response))) return false;
-    counters_.count(route_, status);
-    return true;
-  }
-  void arm_stream(std::vector<HttpField> fields) override {
-    fields.insert(fields.end(), extra_.begin(), extra_.end());
-    inner_->arm_stream(std::move(fields));
-  }
-  WriteStatus write(std::string_view frames) override { return inner_->write(frames); }
-  void finish(bool close_connection) override {
-    counters_.count(route_, 200);
-    inner_->finish(close_connection);
-  }
-  bool closed() const override { return inner_->closed(); }
-  void on_close(std::function<void()> callback) override { inner_->on_close(std::move(callback)); }
-  void on_writable(std::function<void()> callback) override {
-    inner_->on_writable(std::move(callback));
-  }
-
- private:
-  const std::shared_ptr<HttpExchange> inner_;
-  RouteCounters& counters_;
-  const size_t route_;
-  const std::vector<HttpField> extra_;
-};
-
 bool is_json(std::string_view content_type) {
   std::string type(content_type.substr(0, content_type.find(';')));
   while (!type.empty() && (type.back() == ' ' || type.back() == '\t')) type.pop_back();
@@ -299,17 +263,18 @@ void Service::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange
   FLOE_CHECK(route != nullptr);
   std::vector<HttpField> extra;
   add_cors(request, extra);
-  const auto routed = std::make_shared<RoutedExchange>(std::move(exchange), counters_,
-                                                       static_cast<size_t>(route - routes().data()),
-                                                       std::move(extra));
-  if (route->handler != nullptr) return (this->*route->handler)(request, routed);
+  exchange->decorate(std::move(extra),
+                     [this, index = static_cast<size_t>(route - routes().data())](int status) {
+                       if (status != 0) counters_.count(index, status);
+                     });
+  if (route->handler != nullptr) return (this->*route->handler)(request, exchange);
   auto shared = std::make_shared<HttpRequest>(std::move(request));
   const bool posted = prepare_tasks_.try_post(
-      [this, route, shared, routed] { run_worker(*route, *shared, routed); }, kMaxPrepareTasks);
+      [this, route, shared, exchange] { run_worker(*route, *shared, exchange); }, kMaxPrepareTasks);
   if (!posted) {
     ApiError error = ApiError::of(429, "Too many requests are waiting");
     error.retry_after_seconds = 1;
-    routed->respond(error_response(error));
+    exchange->respond(error_response(error));
   }
 }
 

@@ -289,18 +289,16 @@ TEST(HttpLimits, BeyondTheConnectionLimitOnlyVitalRequestsAreServed) {
   const Response refused = server.get("/v1/models");
   EXPECT_EQ(refused.status, 503);
   EXPECT_EQ(error_object_fault(refused), "");
-  // The reserve can be filled too: what comes then is answered 503 at once.
-  RawClient a(server.port()), b(server.port());
-  for (int i = 0; i < 500 && server.server().counters().n_open < 10; ++i) {
-    std::this_thread::sleep_for(milliseconds(2));
+  // The reserve can be filled too, any number of times: the oldest there gives way.
+  for (int i = 0; i < 40; ++i) {
+    idle.push_back(std::make_unique<RawClient>(server.port()));
+    if (i % 3 == 0) idle.back()->send("GET /metr");
+    EXPECT_EQ(server.get(i % 2 == 0 ? "/health" : "/metrics").status, 200) << i;
   }
-  RawClient c(server.port());
-  EXPECT_EQ(c.read_response().status, 503);
-  EXPECT_TRUE(c.wait_closed());
+  EXPECT_LE(server.server().counters().n_open, 10u);
+  EXPECT_GE(server.server().counters().n_refused, 30u);
   // And it comes back at once.
   idle.clear();
-  a.close();
-  b.close();
   for (int i = 0; i < 500 && server.server().counters().n_open > 0; ++i) {
     std::this_thread::sleep_for(milliseconds(2));
   }
@@ -320,12 +318,13 @@ TEST(HttpLimits, OutOfDescriptors) {
   }
   const rlimit tight{80, old.rlim_max};
   setrlimit(RLIMIT_NOFILE, &tight);
-  bool refused = false;
-  for (int i = 0; i < 60 && !refused; ++i) {
+  // Descriptors of clients and server come from one table here: until a client gets none.
+  for (int i = 0; i < 60 && clients.back()->connected(); ++i) {
     clients.push_back(std::make_unique<RawClient>(server.port()));
-    refused = !clients.back()->connected() || server.server().counters().n_refused > 0;
   }
-  EXPECT_TRUE(refused);
+  clients.resize(clients.size() - 2);
+  // The table is full but for the descriptor of this client: another connection gives way to it.
+  EXPECT_EQ(server.get("/health").status, 200);
   clients.clear();
   setrlimit(RLIMIT_NOFILE, &old);
   Response after;
