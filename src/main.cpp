@@ -1,12 +1,14 @@
 // floe VERB [options]: finds the verb, runs it, turns an error into one line and an exit code.
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <initializer_list>
 #include <new>
 #include <string>
 #include <vector>
 
+#include "base/exception_error.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/version.h"
@@ -75,10 +77,23 @@ Result<int> dispatch(std::vector<std::string> arguments) {
 Result<int> run(std::vector<std::string> arguments) {
   try {
     return dispatch(std::move(arguments));
-  } catch (const std::bad_alloc&) {
-    return make_error(ErrorKind::memory, "out of memory");
-  } catch (const std::exception& exception) {
-    return make_error(ErrorKind::runtime, "{}", exception.what());
+  } catch (...) {
+    return error_of_exception();
+  }
+}
+
+// Everybody on this machine can read a command line: what is secret in it is wiped once it is
+// copied.
+void wipe_secrets(int argc, char** argv) {
+  constexpr std::string_view kSecret = "--api-key";
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == kSecret && i + 1 < argc) {
+      std::memset(argv[i + 1], 0, std::strlen(argv[i + 1]));
+      ++i;
+    } else if (argument.starts_with(kSecret) && argument.substr(kSecret.size()).starts_with('=')) {
+      std::memset(argv[i] + kSecret.size() + 1, 0, argument.size() - kSecret.size() - 1);
+    }
   }
 }
 
@@ -86,8 +101,10 @@ Result<int> run(std::vector<std::string> arguments) {
 }  // namespace floe
 
 int main(int argc, char** argv) {
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  floe::wipe_secrets(argc, argv);
   floe::setup_logging();
-  const auto result = floe::run({argv + 1, argv + argc});
+  const auto result = floe::run(std::move(arguments));
   if (result.ok()) return *result;
   fmt::print(stderr, "floe: {}\n", result.error().message);
   return floe::exit_code(result.error().kind);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <optional>
 
 #include "base/progress.h"
@@ -305,9 +306,14 @@ Result<void> WeightLoader::pack_job(const Job& job, std::byte* data, ThreadPool&
       const uint32_t begin = item % n_pieces * step;
       const uint32_t end = std::min(begin + step, target.n_groups);
       std::byte* packed = data + plane * plane_bytes;
-      const Result<void> done = whole_planes
-                                    ? decode_plane(job, plane, packed, bytes)
-                                    : pack_groups_of(job, plane, begin, end, packed, bytes);
+      const Result<void> done = [&]() -> Result<void> {
+        try {
+          return whole_planes ? decode_plane(job, plane, packed, bytes)
+                              : pack_groups_of(job, plane, begin, end, packed, bytes);
+        } catch (const std::bad_alloc&) {  // an exception must not leave a worker
+          return Error{ErrorKind::memory, "out of memory"};
+        }
+      }();
       if (done.ok()) {
         progress.advance((end - begin) * target.group_bytes);
         return;

@@ -61,6 +61,17 @@ bool ApiKeys::admits(const HttpRequest& head) const {
   return value && starts_with_ignoring_case(*value, "bearer ") && contains(value->substr(7));
 }
 
+std::string ApiKeys::name_of(const HttpRequest& head) const {
+  // Of the key that lets it in: another field beside it could say anything.
+  std::string_view key = head.field("x-api-key").value_or("");
+  if (!contains(key)) {
+    key = head.field("authorization").value_or("");
+    if (starts_with_ignoring_case(key, "bearer ")) key.remove_prefix(7);
+  }
+  const Digest found = digest(key);
+  return std::string(reinterpret_cast<const char*>(found.data()), sizeof found);
+}
+
 bool is_loopback_host(std::string_view host) {
   const std::string name = lower(host);
   if (name == "localhost" || name == "::1" || name == "[::1]") return true;

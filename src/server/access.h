@@ -16,6 +16,8 @@ class ApiKeys {
   explicit ApiKeys(const std::vector<std::string>& keys);
   bool empty() const { return digests_.empty(); }
   bool contains(std::string_view key) const;
+  // Tells requests of different keys apart, without the key; of one that admits() lets in.
+  std::string name_of(const HttpRequest& head) const;
   // By "Authorization: Bearer KEY" or "X-Api-Key: KEY". Client libraries send both, one of them
   // with a placeholder: a valid one is enough. A request with one of them twice is refused.
   bool admits(const HttpRequest& head) const;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <new>
 
 namespace floe {
 namespace {
@@ -163,9 +164,20 @@ void Generation::start() {
                            {"X-Accel-Buffering", "no"},
                            {"X-Content-Type-Options", "nosniff"}});
   }
-  // It is plain text: what looks like a marker in it is none.
+  try {
+    submit_prompts();
+  } catch (const std::bad_alloc&) {
+    give_up();
+  }
+}
+
+void Generation::submit_prompts() {
+  // It is plain text: what looks like a marker in it is none. One that is too long is refused for
+  // its length by submit().
+  const EncodeLimits limits{services_.engine->limits().n_context(),
+                            [this] { return exchange_->closed(); }};
   const std::vector<int32_t> prediction =
-      services_.tokenizer->encode(request_.prediction, false, false);
+      services_.tokenizer->encode_within(request_.prediction, false, false, limits).ids;
   SamplingParams sampling = request_.sampling;
   for (const std::string& word : request_.bad_words) {
     append_bad_word(*services_.tokenizer, word, sampling.bad_words);
@@ -195,6 +207,7 @@ void Generation::start() {
     ids_.push_back(outcome.id);
     // The client left, or another prompt failed, between the submissions.
     if (cancelled_) services_.engine->cancel(outcome.id);
+    if (paused_ != nullptr) services_.engine->pause(outcome.id);
   }
 }
 
@@ -219,22 +232,42 @@ void Generation::fail(const ApiError& error) {
   cancel();
 }
 
+void Generation::give_up() noexcept {
+  try {
+    ApiError error = ApiError::of(503, "There is not enough memory for this request");
+    error.retry_after_seconds = 1;
+    fail(error);
+  } catch (const std::bad_alloc&) {
+  }
+  try {
+    cancel();
+  } catch (const std::bad_alloc&) {
+  }
+}
+
 void Generation::on_event(uint32_t prompt, TokenEvent&& event) {
   if (ended_) return;
-  {
-    const std::lock_guard lock(mutex_);
-    events_.emplace_back(prompt, std::move(event));
-    if (pump_posted_ || paused_ != nullptr) return;
-    pump_posted_ = true;
+  try {
+    {
+      const std::lock_guard lock(mutex_);
+      events_.emplace_back(prompt, std::move(event));
+      if (pump_posted_ || paused_ != nullptr) return;
+      pump_posted_ = true;
+    }
+    post_pump();
+  } catch (const std::bad_alloc&) {
+    give_up();
   }
-  post_pump();
 }
 
 void Generation::on_writable() {
+  const std::shared_ptr<Generation> self = shared_from_this();
   {
     const std::lock_guard lock(mutex_);
     writable_signal_ = true;
-    if (std::exchange(paused_, nullptr) == nullptr || pump_posted_) return;
+    if (std::exchange(paused_, nullptr) == nullptr) return;
+    for (const RequestId id : ids_) services_.engine->resume(id);
+    if (pump_posted_) return;
     pump_posted_ = true;
   }
   post_pump();
@@ -247,6 +280,14 @@ void Generation::post_pump() {
 // Runs until there is nothing to do or the client must read first. Never runs twice at once:
 // whoever sets pump_posted_ posts it.
 void Generation::pump() {
+  try {
+    pump_events();
+  } catch (const std::bad_alloc&) {
+    give_up();
+  }
+}
+
+void Generation::pump_events() {
   for (;;) {
     if (next_in_batch_ == batch_.size()) {
       batch_.clear();
@@ -277,6 +318,7 @@ void Generation::pump() {
       const std::lock_guard lock(mutex_);
       if (writable_signal_) continue;  // it drained in the meantime
       paused_ = shared_from_this();
+      for (const RequestId id : ids_) services_.engine->pause(id);
       pump_posted_ = false;
       return;
     }

@@ -74,8 +74,12 @@ class Generation final : public std::enable_shared_from_this<Generation> {
   void on_event(uint32_t prompt, TokenEvent&& event);  // engine's thread
   void on_writable();                                  // I/O thread
   void cancel();                                       // any thread
+  void submit_prompts();
+  // Memory ran out: says so if it can. Otherwise the connection ends when the engine lets go.
+  void give_up() noexcept;
   void post_pump();
   void pump();
+  void pump_events();
   void process(uint32_t prompt, TokenEvent& event);
   void begin_choice(uint32_t prompt, Choice& choice);
   void emit(uint32_t index, Choice& choice, OutputDelta& delta);
@@ -115,8 +119,8 @@ class Generation final : public std::enable_shared_from_this<Generation> {
   std::vector<RequestId> ids_;
   bool cancelled_ = false;
   bool pump_posted_ = false;
-  // The client reads too slowly. Nobody else may hold the generation then: the engine lets go of it
-  // with the last event.
+  // The client reads too slowly, and the engine was told to pause. Nobody else may hold the
+  // generation then: the engine lets go of it with the last event.
   std::shared_ptr<Generation> paused_;
   bool writable_signal_ = false;  // the buffer drained since the last write
 };

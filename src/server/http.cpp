@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -157,15 +158,23 @@ class HttpServer::Impl {
     explicit Listener(asio::io_context& io) : acceptor(io), back_off(io) {}
     Tcp::acceptor acceptor;
     asio::steady_timer back_off;
-    bool waiting = false;  // for a connection, or for the end of the back-off
   };
 
-  // What every other handler hangs from is started again where it was lost to a failed allocation.
+  // What every other handler hangs from is started anew: any of it may have been lost to a failed
+  // allocation, also inside the library.
   void restart() {
+    boost::system::error_code ignored;
     for (const auto& listener : listeners_) {
-      if (listener->acceptor.is_open() && !listener->waiting) accept(*listener);
+      if (!listener->acceptor.is_open()) continue;
+      listener->acceptor.cancel(ignored);
+      listener->back_off.cancel();
+      accept(*listener);
     }
-    if (!ticking_) tick();
+    tick();
+    if (on_signal_) {
+      signals_.cancel(ignored);
+      wait_signal();
+    }
   }
 
   Result<void> listen_on(const Tcp::endpoint& endpoint) {
@@ -190,13 +199,11 @@ class HttpServer::Impl {
   void accept(Listener& listener) {
     listener.acceptor.async_accept(
         [this, &listener](const boost::system::error_code& error, Tcp::socket socket) {
-          listener.waiting = false;
           if (error == asio::error::operation_aborted || !listener.acceptor.is_open()) return;
           if (error) return back_off(listener, error);
           accept(listener);  // first, because the rest may throw
           on_connection(std::move(socket));
         });
-    listener.waiting = true;
   }
 
   // Out of descriptors: another connection gives way. Where none can, answering with a reset beats
@@ -213,10 +220,8 @@ class HttpServer::Impl {
     }
     listener.back_off.expires_after(kAcceptBackOff);
     listener.back_off.async_wait([this, &listener](const boost::system::error_code& cancelled) {
-      listener.waiting = false;
       if (!cancelled && listener.acceptor.is_open()) accept(listener);
     });
-    listener.waiting = true;
   }
 
   void on_connection(Tcp::socket socket) {
@@ -260,7 +265,6 @@ class HttpServer::Impl {
   void tick() {
     ticker_.expires_after(kTick);
     ticker_.async_wait([this](const boost::system::error_code& error) {
-      ticking_ = false;
       if (error) return;
       tick();  // first, because the rest may throw
       const HttpTime now = std::chrono::steady_clock::now();
@@ -268,14 +272,12 @@ class HttpServer::Impl {
         session->tick(now);
       }
     });
-    ticking_ = true;
   }
 
   std::vector<std::unique_ptr<Listener>> listeners_;
   asio::steady_timer ticker_;
   asio::signal_set signals_;
   std::function<void(int)> on_signal_;
-  bool ticking_ = false;
   int spare_descriptor_ = -1;
 };
 

@@ -121,7 +121,9 @@ void HttpSession::process_input() {
 }
 
 void HttpSession::on_admit() {
-  const HttpRequest& head = parser_.request();
+  HttpRequest& head = parser_.request();
+  boost::system::error_code unknown;
+  head.client = socket_.remote_endpoint(unknown).address().to_string();
   keep_alive_ = head.keep_alive && !shared_.draining;
   head_only_ = head.method == "HEAD";
   http_1_0_ = head.http_1_0;
@@ -155,13 +157,15 @@ void HttpSession::on_request() {
       },
       shared_.options.stream_buffer_bytes);
   HttpRequest& request = parser_.request();
-  boost::system::error_code unknown;
-  request.client = socket_.remote_endpoint(unknown).address().to_string();
   request.charge = std::move(charge_);
   auto handed = HttpExchange::hand_out(exchange_, [&handler = shared_.handler] {
     return handler.failure(500, "The request could not be completed");
   });
-  shared_.handler.handle(std::move(request), std::move(handed));
+  try {
+    shared_.handler.handle(std::move(request), std::move(handed));
+  } catch (const std::bad_alloc&) {
+    exchange_->respond(shared_.handler.failure(503, "There is not enough memory for this request"));
+  }
 }
 
 void HttpSession::refuse(int status, std::string_view reason) {

@@ -213,8 +213,9 @@ void add_http(const MetricsInput& input, MetricsText& out) {
   out.gauge("floe_http_connections", "Open connections.", static_cast<double>(h.n_open));
   out.gauge("floe_http_requests_active", "Requests that wait for their answer or stream it.",
             static_cast<double>(h.n_active));
-  out.gauge("floe_http_body_bytes", "Request bodies buffered now.",
-            static_cast<double>(h.body_bytes));
+  out.gauge("floe_http_requests_preparing", "Requests whose body waits for a worker.",
+            static_cast<double>(input.n_preparing));
+  out.gauge("floe_http_body_bytes", "Request bodies held now.", static_cast<double>(h.body_bytes));
   out.counter("floe_http_connections_accepted_total", "Connections accepted.",
               static_cast<double>(h.n_accepted));
   out.counter("floe_http_connections_refused_total", "Connections beyond every limit.",

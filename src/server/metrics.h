@@ -63,6 +63,7 @@ struct MetricsInput {
   std::string_view model_name;
   EngineStats engine;
   HttpCounters http;
+  size_t n_preparing = 0;   // requests whose body waits to be read
   double floor_gb_s = 0.0;  // 0: not measured
   bool ready = false;
   const RouteCounters* routes = nullptr;

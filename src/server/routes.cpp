@@ -3,18 +3,22 @@
 #include <fmt/format.h>
 
 #define XXH_INLINE_ALL
+#include <malloc.h>
 #include <xxhash.h>
 
+#include <chrono>
 #include <ctime>
 #include <new>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "server/page.h"
 
 namespace floe {
 namespace {
 
-constexpr size_t kMaxPrepareTasks = 256;
+// Above, preparing a request takes longer than a person notices.
+constexpr size_t kLongBodyBytes = size_t{128} << 10;
 
 bool is_json(std::string_view content_type) {
   std::string type(content_type.substr(0, content_type.find(';')));
@@ -149,7 +153,7 @@ void Service::stop() {
   if (stopped_.exchange(true)) return;
   // Nothing new reaches the engine, then the engine's last events are written, then the writers
   // end.
-  prepare_tasks_.stop();
+  prepare_queue_.stop();
   if (EngineThread* running = engine()) running->stop();
   stream_tasks_.stop();
 }
@@ -235,6 +239,7 @@ std::optional<HttpResponse> Service::admit(const HttpRequest& head) {
   add_cors(head, response->fields);
   counters_.count(route == nullptr ? routes().size() : static_cast<size_t>(route - routes().data()),
                   response->status);
+  log_end(head, response->status, 0.0);
   return response;
 }
 
@@ -263,14 +268,24 @@ void Service::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange
   FLOE_CHECK(route != nullptr);
   std::vector<HttpField> extra;
   add_cors(request, extra);
-  exchange->decorate(std::move(extra),
-                     [this, index = static_cast<size_t>(route - routes().data())](int status) {
-                       if (status != 0) counters_.count(index, status);
-                     });
+  HttpRequest head;  // for the log, while the request itself goes away
+  head.method = request.method;
+  head.path = request.path;
+  head.client = request.client;
+  exchange->decorate(std::move(extra), [this, head = std::move(head),
+                                        index = static_cast<size_t>(route - routes().data()),
+                                        began = std::chrono::steady_clock::now()](int status) {
+    if (status != 0) counters_.count(index, status);
+    log_end(head, status,
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+  });
   if (route->handler != nullptr) return (this->*route->handler)(request, exchange);
+  const bool is_long = request.body.size() > kLongBodyBytes;
+  // Whoever has a key is known by it, wherever the requests come from.
+  const std::string client = keys_.empty() ? request.client : keys_.name_of(request);
   auto shared = std::make_shared<HttpRequest>(std::move(request));
-  const bool posted = prepare_tasks_.try_post(
-      [this, route, shared, exchange] { run_worker(*route, *shared, exchange); }, kMaxPrepareTasks);
+  const bool posted = prepare_queue_.try_post(
+      client, is_long, [this, route, shared, exchange] { run_worker(*route, *shared, exchange); });
   if (!posted) {
     ApiError error = ApiError::of(429, "Too many requests are waiting");
     error.retry_after_seconds = 1;
@@ -278,13 +293,24 @@ void Service::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange
   }
 }
 
-void Service::run_worker(const Route& route, const HttpRequest& request, const Exchange& exchange) {
-  if (exchange->closed()) return;
+// Without the prompt, and without anything else that the client chose but the path of the route.
+void Service::log_end(const HttpRequest& head, int status, double seconds) const {
+  spdlog::trace("{} {} {} {} {:.1f} ms", head.client, head.method, head.path,
+                status == 0 ? "left" : std::to_string(status), seconds * 1e3);
+}
+
+void Service::run_worker(const Route& route, HttpRequest& request, const Exchange& exchange) {
+  const bool was_long = request.body.size() > kLongBodyBytes;
   try {
-    (this->*route.worker)(request, exchange);
+    if (!exchange->closed()) (this->*route.worker)(request, exchange);
   } catch (const std::bad_alloc&) {
     exchange->respond(failure(503, "There is not enough memory for this request"));
   }
+  if (!was_long) return;
+  request.body = {};
+  request.charge.reset();
+  // The allocator would keep what a large body took, in the arena of this thread.
+  malloc_trim(0);
 }
 
 void Service::get_health(const HttpRequest&, const Exchange& exchange) {
@@ -375,6 +401,7 @@ void Service::get_metrics(const HttpRequest&, const Exchange& exchange) {
   }
   input.ready = l != nullptr && !draining_;
   if (server_ != nullptr) input.http = server_->counters();
+  input.n_preparing = prepare_queue_.n_waiting();
   input.routes = &counters_;
   std::vector<std::string_view> names;
   for (const Route& route : routes()) names.push_back(route.path);

@@ -10,6 +10,7 @@
 #include "server/generation.h"
 #include "server/http.h"
 #include "server/metrics.h"
+#include "server/prepare_queue.h"
 #include "server/serve.h"
 #include "server/task_queue.h"
 
@@ -48,11 +49,14 @@ class Service final : public HttpHandler {
     bool needs_model = true;   // 503 while loading
     bool starts_work = false;  // 503 while draining
     void (Service::*handler)(const HttpRequest&, const std::shared_ptr<HttpExchange>&) = nullptr;
-    void (Service::*worker)(const HttpRequest&, const std::shared_ptr<HttpExchange>&) = nullptr;
+    // May take the body out of the request.
+    void (Service::*worker)(HttpRequest&, const std::shared_ptr<HttpExchange>&) = nullptr;
   };
   static std::span<const Route> routes();
 
  private:
+  static constexpr size_t kMaxPreparing = 256;  // requests whose bodies wait for a worker
+
   struct Loaded {
     ServedModel model;
     GenerationServices services;
@@ -67,7 +71,9 @@ class Service final : public HttpHandler {
   HttpResponse options_response(const HttpRequest& head, const Route& route) const;
   void add_cors(const HttpRequest& head, std::vector<HttpField>& fields) const;
   const Loaded& loaded() const { return *model_.load(); }
-  void run_worker(const Route& route, const HttpRequest& request, const Exchange& exchange);
+  void run_worker(const Route& route, HttpRequest& request, const Exchange& exchange);
+  void log_end(const HttpRequest& head, int status, double seconds) const;
+  EncodeLimits encode_limits(const Exchange& exchange) const;
 
   // On the I/O thread.
   void get_health(const HttpRequest& request, const Exchange& exchange);
@@ -77,18 +83,20 @@ class Service final : public HttpHandler {
   void get_metrics(const HttpRequest& request, const Exchange& exchange);
   void get_page(const HttpRequest& request, const Exchange& exchange);
   // On a worker.
-  void post_chat(const HttpRequest& request, const Exchange& exchange);
-  void post_completion(const HttpRequest& request, const Exchange& exchange);
-  void post_tokenize(const HttpRequest& request, const Exchange& exchange);
-  void post_detokenize(const HttpRequest& request, const Exchange& exchange);
-  void post_apply_template(const HttpRequest& request, const Exchange& exchange);
+  void post_chat(HttpRequest& request, const Exchange& exchange);
+  void post_completion(HttpRequest& request, const Exchange& exchange);
+  void post_tokenize(HttpRequest& request, const Exchange& exchange);
+  void post_detokenize(HttpRequest& request, const Exchange& exchange);
+  void post_apply_template(HttpRequest& request, const Exchange& exchange);
 
   RequestContext request_context() const;
   std::string model_object() const;
   void generate(GenerationRequest request, std::vector<GenerationPrompt> prompts, bool thinking,
                 const Exchange& exchange);
   std::optional<ApiError> check_model_name(const std::string& name) const;
-  ApiResult<ChatPrompt> format_chat(const GenerationRequest& request) const;
+  ApiResult<ChatPrompt> format_chat(const GenerationRequest& request,
+                                    const EncodeLimits& limits) const;
+  std::optional<ApiError> too_long(Encoded::End end, size_t n_tokens_at_least) const;
 
   const ServeOptions& options_;
   const ApiKeys keys_;
@@ -103,7 +111,7 @@ class Service final : public HttpHandler {
 
   // Bodies are parsed and prompts encoded on one queue, tokens turned into text on another: a large
   // prompt must not hold up running streams.
-  TaskQueue prepare_tasks_{2};
+  PrepareQueue prepare_queue_{kMaxPreparing};
   TaskQueue stream_tasks_{1};
 };
 

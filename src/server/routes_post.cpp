@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 #include <sys/random.h>
 
+#include <algorithm>
 #include <ctime>
+#include <utility>
 
 #include "base/json.h"
 #include "server/routes.h"
@@ -32,8 +34,11 @@ void answer(const std::shared_ptr<HttpExchange>& exchange, const ApiError& error
   exchange->respond(error_response(error));
 }
 
-ApiResult<Json> parse_body(const HttpRequest& request) {
-  Result<Json> body = parse_json(request.body);
+// Takes the body out of the request: from here on its bytes are only in what was made of them.
+ApiResult<Json> parse_body(HttpRequest& request) {
+  const std::string text = std::exchange(request.body, {});
+  Result<Json> body = parse_json(text);
+  request.charge.reset();
   // The message names a byte offset or a limit, nothing of ours.
   if (!body.ok()) return ApiError::of(400, body.error().message);
   return std::move(*body);
@@ -74,14 +79,30 @@ std::optional<ApiError> Service::check_model_name(const std::string& name) const
   return error;
 }
 
-ApiResult<ChatPrompt> Service::format_chat(const GenerationRequest& request) const {
+// A prompt that cannot run is not encoded to its end, nor one whose client has left.
+EncodeLimits Service::encode_limits(const Exchange& exchange) const {
+  return {.max_tokens = loaded().services.engine->limits().n_context(),
+          .cancelled = [exchange] { return exchange->closed(); }};
+}
+
+std::optional<ApiError> Service::too_long(Encoded::End end, size_t n_tokens_at_least) const {
+  if (end != Encoded::End::too_long) return std::nullopt;
+  SubmitOutcome outcome;
+  outcome.status = SubmitStatus::context_exceeded;
+  outcome.n_prompt_tokens = static_cast<uint32_t>(std::min<size_t>(n_tokens_at_least, UINT32_MAX));
+  outcome.n_context = loaded().services.engine->limits().n_context();
+  return submit_error(outcome);
+}
+
+ApiResult<ChatPrompt> Service::format_chat(const GenerationRequest& request,
+                                           const EncodeLimits& limits) const {
   const ServedModel& model = loaded().model;
   if (!model.chat_format) {
     return ApiError::of(400,
                         "This model has no chat format that is known here; use /v1/completions");
   }
   Result<ChatPrompt> prompt =
-      model.chat_format->format(*model.tokenizer, request.messages, request.chat_options);
+      model.chat_format->format(*model.tokenizer, request.messages, request.chat_options, limits);
   // The message names the field and holds nothing of its value.
   if (!prompt.ok()) return ApiError::invalid("messages", prompt.error().message);
   return std::move(*prompt);
@@ -101,15 +122,19 @@ void Service::generate(GenerationRequest request, std::vector<GenerationPrompt> 
       ->start();
 }
 
-void Service::post_chat(const HttpRequest& http, const Exchange& exchange) {
+void Service::post_chat(HttpRequest& http, const Exchange& exchange) {
   ApiResult<GenerationRequest> request = [&]() -> ApiResult<GenerationRequest> {
     const ApiResult<Json> body = parse_body(http);
     return body.ok() ? parse_chat_request(body.value(), request_context()) : body.error();
   }();
   if (!request.ok()) return answer(exchange, request.error());
   if (const auto error = check_model_name(request->model)) return answer(exchange, *error);
-  ApiResult<ChatPrompt> prompt = format_chat(*request);
+  ApiResult<ChatPrompt> prompt = format_chat(*request, encode_limits(exchange));
   if (!prompt.ok()) return answer(exchange, prompt.error());
+  if (prompt->end == Encoded::End::cancelled) return;
+  if (const auto error = too_long(prompt->end, prompt->n_tokens_at_least)) {
+    return answer(exchange, *error);
+  }
   const bool thinking = request->chat_options.enable_thinking.value_or(
       loaded().model.chat_format->thinks_by_default());
   std::vector<GenerationPrompt> prompts(1);
@@ -120,7 +145,7 @@ void Service::post_chat(const HttpRequest& http, const Exchange& exchange) {
   generate(std::move(*request), std::move(prompts), thinking, exchange);
 }
 
-void Service::post_completion(const HttpRequest& http, const Exchange& exchange) {
+void Service::post_completion(HttpRequest& http, const Exchange& exchange) {
   ApiResult<GenerationRequest> request = [&]() -> ApiResult<GenerationRequest> {
     const ApiResult<Json> body = parse_body(http);
     return body.ok() ? parse_completion_request(body.value(), request_context()) : body.error();
@@ -133,7 +158,13 @@ void Service::post_completion(const HttpRequest& http, const Exchange& exchange)
     GenerationPrompt prompt;
     if (const auto* text = std::get_if<std::string>(&input)) {
       // The caller of this endpoint writes the whole prompt, markers included.
-      prompt.ids = tokenizer.encode(*text, request->add_special_tokens, true);
+      Encoded encoded = tokenizer.encode_within(*text, request->add_special_tokens, true,
+                                                encode_limits(exchange));
+      if (encoded.end == Encoded::End::cancelled) return;
+      if (const auto error = too_long(encoded.end, encoded.n_tokens_at_least)) {
+        return answer(exchange, *error);
+      }
+      prompt.ids = std::move(encoded.ids);
       if (request->echo) {
         prompt.echo = *text;
         prompt.n_before_echo = request->add_special_tokens && tokenizer.adds_bos() ? 1 : 0;
@@ -149,20 +180,28 @@ void Service::post_completion(const HttpRequest& http, const Exchange& exchange)
   generate(std::move(*request), std::move(prompts), false, exchange);
 }
 
-void Service::post_tokenize(const HttpRequest& http, const Exchange& exchange) {
+void Service::post_tokenize(HttpRequest& http, const Exchange& exchange) {
   const ApiResult<Json> body = parse_body(http);
   if (!body.ok()) return answer(exchange, body.error());
   ApiResult<TokenizeRequest> request = parse_tokenize_request(body.value());
   if (!request.ok()) return answer(exchange, request.error());
   const Tokenizer& tokenizer = *loaded().model.tokenizer;
   std::vector<int32_t> ids;
+  EncodeLimits limits = encode_limits(exchange);
+  limits.max_tokens = SIZE_MAX;  // whoever counts wants to know by how much it is too long
+  Encoded::End end = Encoded::End::complete;
   if (request->chat) {
-    ApiResult<ChatPrompt> prompt = format_chat(*request->chat);
+    ApiResult<ChatPrompt> prompt = format_chat(*request->chat, limits);
     if (!prompt.ok()) return answer(exchange, prompt.error());
+    end = prompt->end;
     ids = std::move(prompt->ids);
   } else {
-    ids = tokenizer.encode(request->content, request->add_special, request->parse_special);
+    Encoded encoded = tokenizer.encode_within(request->content, request->add_special,
+                                              request->parse_special, limits);
+    end = encoded.end;
+    ids = std::move(encoded.ids);
   }
+  if (end == Encoded::End::cancelled) return;
   std::string out = "{\"tokens\":[";
   for (size_t i = 0; i < ids.size(); ++i) {
     if (i != 0) out += ',';
@@ -192,7 +231,7 @@ void Service::post_tokenize(const HttpRequest& http, const Exchange& exchange) {
   exchange->respond(json_response(200, std::move(out)));
 }
 
-void Service::post_detokenize(const HttpRequest& http, const Exchange& exchange) {
+void Service::post_detokenize(HttpRequest& http, const Exchange& exchange) {
   const ApiResult<Json> body = parse_body(http);
   if (!body.ok()) return answer(exchange, body.error());
   ApiResult<std::vector<int32_t>> ids = parse_detokenize_request(body.value(), request_context());
@@ -203,13 +242,13 @@ void Service::post_detokenize(const HttpRequest& http, const Exchange& exchange)
   exchange->respond(json_response(200, std::move(out)));
 }
 
-void Service::post_apply_template(const HttpRequest& http, const Exchange& exchange) {
+void Service::post_apply_template(HttpRequest& http, const Exchange& exchange) {
   const ApiResult<Json> body = parse_body(http);
   if (!body.ok()) return answer(exchange, body.error());
   ApiResult<GenerationRequest> request = parse_template_request(body.value());
   if (!request.ok()) return answer(exchange, request.error());
   const ServedModel& model = loaded().model;
-  if (!model.chat_format) return answer(exchange, format_chat(*request).error());
+  if (!model.chat_format) return answer(exchange, format_chat(*request, {}).error());
   const Result<std::string> text =
       model.chat_format->render(request->messages, request->chat_options);
   if (!text.ok()) return answer(exchange, ApiError::invalid("messages", text.error().message));

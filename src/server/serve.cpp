@@ -1,5 +1,7 @@
 #include "server/serve.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -9,9 +11,11 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/exception_error.h"
 #include "base/log.h"
 #include "server/access.h"
 #include "server/routes.h"
+#include "server/sandbox.h"
 
 namespace floe {
 namespace {
@@ -77,11 +81,27 @@ class Run {
   std::chrono::steady_clock::time_point deadline_;
 };
 
+void report(SandboxState state) {
+  if (state == SandboxState::on) {
+    spdlog::info("sandboxed: no new programs, connections or files");
+  } else {
+    spdlog::warn("not sandboxed: this system has no filter of system calls");
+  }
+}
+
+// Bodies and what is made of them come and go by megabytes: such pieces go back to the system at
+// once. Without this the allocator learns from the first one to keep them.
+void give_memory_back() {
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  mallopt(M_TRIM_THRESHOLD, 1 << 20);
+}
+
 }  // namespace
 
 Result<int> run_server(const ServeOptions& options, std::function<Result<ServedModel>()> load) {
   FLOE_TRY_VOID(check_exposure(options));
   std::signal(SIGPIPE, SIG_IGN);
+  give_memory_back();
   Service service(options);
   HttpServer server(options.http, service);
   service.attach(server);
@@ -92,21 +112,51 @@ Result<int> run_server(const ServeOptions& options, std::function<Result<ServedM
   server.on_signals({SIGTERM, SIGINT, SIGHUP}, [&run](int) { run.on_signal(); });
 
   std::optional<Error> load_error;
-  std::thread loader([&] {
-    Result<ServedModel> model = load();
-    if (!model.ok()) {
+  std::jthread loader([&] {
+    try {
+      Result<ServedModel> model = load();
+      if (model.ok()) {
+        service.set_model(std::move(*model));
+        if (options.sandbox) report(enter_sandbox());
+        if (options.on_ready) server.post(options.on_ready);
+        return;
+      }
       load_error = model.error();
-      server.stop();
-      return;
+    } catch (...) {
+      load_error = error_of_exception();
     }
-    service.set_model(std::move(*model));
-    if (options.on_ready) server.post(options.on_ready);
+    server.stop();
   });
   server.run();
   loader.join();
   service.stop();
   if (load_error) return *load_error;
   return 0;
+}
+
+namespace {
+
+bool is_key(std::string_view text) {
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7F; });
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> parse_api_keys(std::string_view list) {
+  std::vector<std::string> keys;
+  for (size_t begin = 0; begin <= list.size();) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    const std::string_view key = list.substr(begin, end - begin);
+    begin = end + 1;
+    if (key.empty()) continue;
+    if (!is_key(key)) return usage_error("--api-key: expected printable ASCII without blanks");
+    keys.emplace_back(key);
+  }
+  if (keys.empty()) {
+    return usage_error("--api-key: expected a key, found none: everybody would be let in");
+  }
+  return keys;
 }
 
 Result<std::vector<std::string>> read_api_key_file(const std::string& path) {
@@ -117,9 +167,7 @@ Result<std::vector<std::string>> read_api_key_file(const std::string& path) {
   for (int number = 1; std::getline(file, line); ++number) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
     if (line.empty() || line.front() == '#') continue;
-    const bool printable =
-        std::all_of(line.begin(), line.end(), [](char c) { return c > 0x20 && c < 0x7F; });
-    if (!printable) {
+    if (!is_key(line)) {
       return usage_error("--api-key-file {}: line {}: expected printable ASCII without blanks",
                          path, number);
     }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -33,6 +34,7 @@ struct ServeOptions {
 
   std::chrono::milliseconds drain{30'000};  // how long running requests may take after SIGTERM
   bool page = true;                         // the page at /
+  bool sandbox = false;                     // enter_sandbox() once the model is loaded
   SamplingParams default_sampling;          // what a request leaves open; its seed is not used
   uint32_t default_max_tokens = UINT32_MAX;
   std::string build_info;  // for /props and system_fingerprint
@@ -64,8 +66,13 @@ struct ServedModel {
 //
 // Listens first, so that /health can answer 503 "Loading model"; `load` runs on a thread of its
 // own. An error of `load` ends the server and is returned. ErrorKind::usage when the options would
-// open the server to others without a key; ErrorKind::runtime when an address cannot be bound.
+// open the server to others without a key; ErrorKind::runtime when an address cannot be bound;
+// ErrorKind::memory when memory runs out before the model is there. Afterwards requests get 503.
 Result<int> run_server(const ServeOptions& options, std::function<Result<ServedModel>()> load);
+
+// One or more keys, separated by commas, as a flag or the environment gives them. ErrorKind::usage,
+// naming the flag, never a key, where there is none: everybody would be let in.
+Result<std::vector<std::string>> parse_api_keys(std::string_view list);
 
 // One key a line; blank lines and lines that start with '#' are skipped. Keys are printable ASCII
 // without blanks. ErrorKind::usage, naming the file and line, never a key.

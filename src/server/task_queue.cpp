@@ -1,11 +1,17 @@
 #include "server/task_queue.h"
 
+#include <new>
 #include <utility>
 
 namespace floe {
 
 TaskQueue::TaskQueue(uint32_t n_threads) {
-  for (uint32_t i = 0; i < n_threads; ++i) threads_.emplace_back([this] { loop(); });
+  try {
+    for (uint32_t i = 0; i < n_threads; ++i) threads_.emplace_back([this] { loop(); });
+  } catch (...) {  // no more threads are to be had: those that run must not outlive this
+    stop();
+    throw;
+  }
 }
 
 TaskQueue::~TaskQueue() {
@@ -13,17 +19,12 @@ TaskQueue::~TaskQueue() {
 }
 
 void TaskQueue::post(std::function<void()> task) {
-  try_post(std::move(task), SIZE_MAX);
-}
-
-bool TaskQueue::try_post(std::function<void()> task, size_t max_waiting) {
   {
     const std::lock_guard lock(mutex_);
-    if (stop_ || tasks_.size() >= max_waiting) return false;
+    if (stop_) return;
     tasks_.push_back(std::move(task));
   }
   wakeup_.notify_one();
-  return true;
 }
 
 void TaskQueue::stop() {
@@ -49,7 +50,11 @@ void TaskQueue::loop() {
       task = std::move(tasks_.front());
       tasks_.pop_front();
     }
-    task();
+    try {
+      task();
+    } catch (const std::bad_alloc&) {
+      // The request goes with the task, and its connection answers for it.
+    }
   }
 }
 

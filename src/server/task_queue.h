@@ -1,6 +1,5 @@
 #pragma once
-// A few threads for work that must block neither a socket nor the engine: parsing bodies,
-// formatting and encoding prompts, turning tokens into text.
+// A few threads for work that must block neither a socket nor the engine: turning tokens into text.
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -21,8 +20,6 @@ class TaskQueue {
 
   // Tasks start in the order of their posting. Any thread; after stop() tasks are dropped.
   void post(std::function<void()> task);
-  // As post(), but false when max_waiting tasks wait already.
-  bool try_post(std::function<void()> task, size_t max_waiting);
   // Lets running tasks end, drops waiting ones, joins. Idempotent; not from a task.
   void stop();
 

@@ -41,7 +41,8 @@ class FileMapping {
   Result<void> map(int fd, size_t size_bytes, const std::string& path) {
     void* data = mmap(nullptr, size_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED) {
-      return model_error("{}: cannot map {} bytes: {}", path, size_bytes, std::strerror(errno));
+      return make_error(errno == ENOMEM ? ErrorKind::memory : ErrorKind::model,
+                        "{}: cannot map {} bytes: {}", path, size_bytes, std::strerror(errno));
     }
     data_ = static_cast<std::byte*>(data);
     size_bytes_ = size_bytes;

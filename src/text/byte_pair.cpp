@@ -141,6 +141,9 @@ Result<std::unique_ptr<const BytePairEncoder>> BytePairEncoder::create(
     encoder->encode_word(replacement, scratch, ids);
     encoder->replacement_ = std::move(ids);
   }
+  const bool complete = std::all_of(encoder->byte_symbol_.begin(), encoder->byte_symbol_.end(),
+                                    [&](int32_t symbol) { return symbol < encoder->n_vocab_; });
+  encoder->drops_bytes_ = !complete && encoder->replacement_.empty() && encoder->unknown_id_ < 0;
   return std::unique_ptr<const BytePairEncoder>(std::move(encoder));
 }
 
@@ -208,12 +211,16 @@ class BytePairEncoder::Words : public WordSink {
  public:
   Words(const BytePairEncoder& encoder, MergeScratch& scratch, std::vector<int32_t>& out)
       : encoder_(encoder), scratch_(scratch), out_(out) {}
-  void word(std::string_view word) override { encoder_.encode_word(word, scratch_, out_); }
+  void word(std::string_view word) override {
+    if ((++n_words_ & 0xFF) == 0) scratch_.check();
+    encoder_.encode_word(word, scratch_, out_);
+  }
 
  private:
   const BytePairEncoder& encoder_;
   MergeScratch& scratch_;
   std::vector<int32_t>& out_;
+  uint32_t n_words_ = 0;
 };
 
 void BytePairEncoder::encode(std::string_view text, MergeScratch& scratch, uint64_t& n_looks,

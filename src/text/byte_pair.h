@@ -27,6 +27,9 @@ class BytePairEncoder {
                                                                const std::vector<bool>& producible,
                                                                const PreTokenizer& rules);
 
+  // Some byte may come out as no token at all.
+  bool drops_bytes() const { return drops_bytes_; }
+
   // Appends the tokens of a plain text. Bytes that no token stands for become U+FFFD, or the
   // unknown token, or nothing, whichever the vocabulary has.
   void encode(std::string_view text, MergeScratch& scratch, uint64_t& n_looks,
@@ -49,6 +52,7 @@ class BytePairEncoder {
   PreTokenizer rules_;
   int32_t n_vocab_ = 0;  // symbols from here on are merge results without a token
   int32_t unknown_id_ = -1;
+  bool drops_bytes_ = false;
   std::array<int32_t, 256> byte_symbol_{};  // -1: no token for this byte
   std::vector<int32_t> replacement_;        // tokens of U+FFFD, for bytes without a token
   std::vector<Slot> pairs_;                 // open addressing, a power of two of slots

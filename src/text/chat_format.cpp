@@ -19,11 +19,11 @@ class PromptBuilder {
     return all;
   }
 
-  std::vector<int32_t> encode(const Tokenizer& tokenizer) const {
+  Encoded encode(const Tokenizer& tokenizer, const EncodeLimits& limits) const {
     std::vector<TextPart> parts;
     parts.reserve(stretches_.size());
     for (const Stretch& stretch : stretches_) parts.push_back({stretch.text, stretch.trusted});
-    return tokenizer.encode_parts(parts);
+    return tokenizer.encode_parts_within(parts, limits);
   }
 
   bool inside_reasoning = false;
@@ -596,11 +596,15 @@ Result<PromptBuilder> build_prompt(ChatFormatKind kind, bool thinks_by_default, 
 
 Result<ChatPrompt> ChatFormat::format(const Tokenizer& tokenizer,
                                       std::span<const ChatMessage> messages,
-                                      const ChatOptions& options) const {
+                                      const ChatOptions& options,
+                                      const EncodeLimits& limits) const {
   FLOE_TRY(const PromptBuilder built, build_prompt(kind_, thinks_by_default(), has_thinking_,
                                                    opens_thinking_, messages, options));
   ChatPrompt prompt;
-  prompt.ids = built.encode(tokenizer);
+  Encoded encoded = built.encode(tokenizer, limits);
+  prompt.ids = std::move(encoded.ids);
+  prompt.end = encoded.end;
+  prompt.n_tokens_at_least = encoded.n_tokens_at_least;
   if (tokenizer.adds_bos()) prompt.ids.insert(prompt.ids.begin(), tokenizer.bos_id());
   prompt.inside_reasoning = built.inside_reasoning;
   return prompt;

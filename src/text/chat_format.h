@@ -41,6 +41,8 @@ struct ChatOptions {
 
 struct ChatPrompt {
   std::vector<int32_t> ids;
+  Encoded::End end = Encoded::End::complete;
+  size_t n_tokens_at_least = 0;   // see Encoded
   bool inside_reasoning = false;  // the prompt ends inside <think>: generation starts as reasoning
 };
 
@@ -66,8 +68,9 @@ class ChatFormat {
   // ErrorKind::usage, naming the message or tool, when a role is unknown, messages are empty, or a
   // tool is no JSON. Arguments of calls are put in as they stand, whatever they are. `tokenizer` is
   // the one the format was chosen for.
+  // With limits the prompt may be left unfinished, as ChatPrompt::end says.
   Result<ChatPrompt> format(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-                            const ChatOptions& options) const;
+                            const ChatOptions& options, const EncodeLimits& limits = {}) const;
   // The same prompt as text, for /apply-template. Markers and message text look alike here.
   Result<std::string> render(std::span<const ChatMessage> messages,
                              const ChatOptions& options) const;

@@ -106,6 +106,11 @@ Result<std::unique_ptr<const ScoreEncoder>> ScoreEncoder::create(
     const std::string_view text(encoder->arena_.data() + entry.offset, entry.n_bytes);
     encoder->pieces_.emplace(text, entry.piece);  // of equal texts the first token stays
   }
+  for (size_t c = 0; c < encoder->ascii_id_.size(); ++c) {
+    const char text = static_cast<char>(c);
+    const auto found = encoder->pieces_.find(std::string_view(&text, 1));
+    encoder->ascii_id_[c] = found == encoder->pieces_.end() ? -1 : found->second.id;
+  }
   return std::unique_ptr<const ScoreEncoder>(std::move(encoder));
 }
 
@@ -116,6 +121,10 @@ void ScoreEncoder::encode_piece(std::string_view piece, MergeScratch& scratch, u
       [&](std::string_view window) {
         for (size_t i = 0; i < window.size();) {
           ++n_looks;
+          if (const auto byte = static_cast<uint8_t>(window[i]); byte < ascii_id_.size()) {
+            scratch.append(static_cast<uint32_t>(i++), 1, ascii_id_[byte]);
+            continue;
+          }
           const size_t length = decode_utf8(window, i).length_bytes;
           const auto found = pieces_.find(window.substr(i, length));
           scratch.append(static_cast<uint32_t>(i), static_cast<uint32_t>(length),
@@ -128,10 +137,25 @@ void ScoreEncoder::encode_piece(std::string_view piece, MergeScratch& scratch, u
                                  int32_t& symbol) {
           const size_t n_bytes = left.n_bytes + right.n_bytes;
           if (n_bytes > longest_piece_bytes_) return false;
+          // Two symbols that are tokens spell one text: long words ask for the same few again and
+          // again.
+          PairMemory* memory = nullptr;
+          if (left.symbol >= 0 && right.symbol >= 0) {
+            const uint64_t pair =
+                static_cast<uint64_t>(left.symbol) << 32 | static_cast<uint32_t>(right.symbol);
+            memory = &scratch.pair_memory[(pair * 0x9E3779B97F4A7C15ull) >> 52];
+            if (memory->pair == pair) {
+              rank = memory->rank;
+              symbol = memory->symbol;
+              return rank != kNoRank;
+            }
+            *memory = {pair, kNoRank, -1};
+          }
           const auto found = pieces_.find(window.substr(left.start, n_bytes));
           if (found == pieces_.end()) return false;
           rank = found->second.rank;
           symbol = found->second.id;
+          if (memory != nullptr) *memory = {memory->pair, rank, symbol};
           return true;
         });
       },
@@ -154,6 +178,7 @@ void ScoreEncoder::encode_piece(std::string_view piece, MergeScratch& scratch, u
 
 void ScoreEncoder::encode(std::string_view text, bool space_prefix, MergeScratch& scratch,
                           uint64_t& n_looks, std::vector<int32_t>& out) const {
+  scratch.pair_memory.resize(kPairMemory);
   std::string plain;
   plain.reserve(text.size() + 1);
   if (space_prefix) plain.push_back(' ');
@@ -166,8 +191,10 @@ void ScoreEncoder::encode(std::string_view text, bool space_prefix, MergeScratch
   // independent.
   const std::string_view all = plain;
   size_t begin = 0;
+  uint32_t n_words = 0;
   for (size_t i = 1; i < all.size(); ++i) {
     if (all[i] == ' ' && all[i - 1] != ' ') {
+      if ((++n_words & 0xFF) == 0) scratch.check();
       encode_piece(all.substr(begin, i - begin), scratch, n_looks, out);
       begin = i;
     }

@@ -46,6 +46,7 @@ class ScoreEncoder {
   };
   std::string arena_;
   std::unordered_map<std::string_view, Piece> pieces_;  // keys into arena_
+  std::array<int32_t, 128> ascii_id_{};                 // the piece of one ASCII character, or -1
   std::array<int32_t, 256> byte_token_{};
   int32_t unknown_id_ = -1;
   size_t longest_piece_bytes_ = 0;

@@ -71,6 +71,7 @@ struct Tokenizer::Index {
   int32_t eot_id = -1;
   int32_t unknown_id = -1;
   int32_t pad_id = -1;
+  size_t longest_token_bytes = SIZE_MAX;  // SIZE_MAX also where bytes may come out as no token
   bool add_bos = false;
   bool add_eos = false;
   bool add_space_prefix = false;
@@ -272,6 +273,16 @@ Result<std::unique_ptr<const Tokenizer>> Tokenizer::build(Vocabulary vocabulary)
     FLOE_TRY(index->score, ScoreEncoder::create(vocabulary, producible));
   }
 
+  if (index->score || !index->byte_pair->drops_bytes()) {
+    index->longest_token_bytes = 1;
+    for (size_t i = 0; i < n_vocab; ++i) {
+      index->longest_token_bytes =
+          std::max(index->longest_token_bytes, index->bytes(static_cast<int32_t>(i)).size());
+    }
+    // A space may have been written with the three bytes of U+2581, and an unknown character of
+    // four bytes is one token.
+    if (index->score) index->longest_token_bytes *= 4;
+  }
   index->bos_id = vocabulary.bos_id;
   index->eos_id = vocabulary.eos_id;
   index->eot_id = vocabulary.eot_id;
@@ -394,6 +405,49 @@ std::vector<int32_t> Tokenizer::encode_parts(std::span<const TextPart> parts) co
   EncodeRun run;
   encode_text_parts(*index_, parts, run);
   return std::move(run.ids);
+}
+
+Encoded Tokenizer::encode_within(std::string_view text, bool add_special, bool parse_special,
+                                 const EncodeLimits& limits) const {
+  const TextPart part{text, parse_special};
+  Encoded encoded = encode_parts_within({&part, 1}, limits);
+  if (encoded.end != Encoded::End::complete || !add_special) return encoded;
+  if (index_->add_bos) encoded.ids.insert(encoded.ids.begin(), index_->bos_id);
+  if (index_->add_eos) encoded.ids.push_back(index_->eos_id);
+  encoded.n_tokens_at_least = encoded.ids.size();
+  if (encoded.ids.size() > limits.max_tokens) encoded.end = Encoded::End::too_long;
+  return encoded;
+}
+
+Encoded Tokenizer::encode_parts_within(std::span<const TextPart> parts,
+                                       const EncodeLimits& limits) const {
+  Encoded encoded;
+  size_t n_bytes = 0;
+  for (const TextPart& part : parts) n_bytes += part.text.size();
+  encoded.n_tokens_at_least = n_bytes / index_->longest_token_bytes;
+  if (encoded.n_tokens_at_least > limits.max_tokens) {
+    encoded.end = Encoded::End::too_long;
+    return encoded;
+  }
+  EncodeRun run;
+  run.scratch.check_limits = [&] {
+    if (run.ids.size() > limits.max_tokens) {
+      encoded.end = Encoded::End::too_long;
+    } else if (limits.cancelled && limits.cancelled()) {
+      encoded.end = Encoded::End::cancelled;
+    } else {
+      return;
+    }
+    throw EncodingStopped();
+  };
+  try {
+    encode_text_parts(*index_, parts, run);
+    if (run.ids.size() > limits.max_tokens) encoded.end = Encoded::End::too_long;
+  } catch (const EncodingStopped&) {
+  }
+  encoded.n_tokens_at_least = std::max(encoded.n_tokens_at_least, run.ids.size());
+  encoded.ids = std::move(run.ids);
+  return encoded;
 }
 
 std::string_view Tokenizer::token_bytes(int32_t id) const {

@@ -1,6 +1,7 @@
 #pragma once
 // Text to token ids and back. Immutable after load, so any number of threads may use one object.
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,6 +19,19 @@ namespace floe {
 struct EncodeWork {
   uint64_t n_character_looks = 0;
   uint64_t n_merge_steps = 0;
+};
+
+// When to leave an encoding early: for texts of others, which may be longer than anybody will use.
+struct EncodeLimits {
+  size_t max_tokens = SIZE_MAX;     // a text of more is left unfinished
+  std::function<bool()> cancelled;  // asked every few hundred words and 64 KiB; may be empty
+};
+
+struct Encoded {
+  enum class End : uint8_t { complete, too_long, cancelled };
+  End end = End::complete;
+  std::vector<int32_t> ids;      // whole when complete
+  size_t n_tokens_at_least = 0;  // of the whole text; exact when complete
 };
 
 // A stretch of a prompt. Only trusted text (a format's own markers) may become special tokens.
@@ -45,9 +59,15 @@ class Tokenizer {
   std::vector<int32_t> encode(std::string_view text, bool add_special, bool parse_special,
                               EncodeWork* work = nullptr) const;
 
+  // encode(), unless a limit is met before. A text whose bytes alone are too many, even if every
+  // token were the longest there is, is not looked at.
+  Encoded encode_within(std::string_view text, bool add_special, bool parse_special,
+                        const EncodeLimits& limits) const;
+
   // Encodes parts as one text: words may reach across part borders, special tokens come out of
   // trusted parts only. Adds no BOS or EOS.
   std::vector<int32_t> encode_parts(std::span<const TextPart> parts) const;
+  Encoded encode_parts_within(std::span<const TextPart> parts, const EncodeLimits& limits) const;
 
   // The bytes a token stands for: raw bytes, not always whole characters. Control tokens give their
   // text ("<|im_end|>"). Ids out of range and empty tokens give an empty view. Lives as long as

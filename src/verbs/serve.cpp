@@ -19,6 +19,13 @@ namespace {
 // Short, so that serving starts at once.
 constexpr double kProbeSeconds = 0.1;
 
+// The leak check at the end of a sanitizer build traces its own process.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSandboxByDefault = false;
+#else
+constexpr bool kSandboxByDefault = true;
+#endif
+
 struct ServeFlags {
   ModelFlags model;
   SamplingFlags sampling;
@@ -36,6 +43,7 @@ struct ServeFlags {
   std::string api_key;
   std::string api_key_file;
   bool insecure = false;
+  bool sandbox = kSandboxByDefault;
   std::string allowed_hosts;
   std::string cors_origins;
   bool page = true;
@@ -67,6 +75,8 @@ struct ServeFlags {
     table.add("--api-key", "LIST", &api_key, "keys that requests must carry, separated by commas");
     table.add("--api-key-file", "FILE", &api_key_file, "file with one key a line");
     table.add("--insecure", &insecure, "allow other than loopback addresses without a key");
+    table.add("--sandbox", &sandbox,
+              "once loaded, give up starting programs, opening connections and writing files");
     table.add("--allowed-hosts", "LIST", &allowed_hosts,
               "names a Host field may carry besides the addresses");
     table.add("--cors-origins", "LIST", &cors_origins,
@@ -172,12 +182,20 @@ Result<int> run_serve(std::span<const std::string> arguments) {
   if (options.http.hosts.empty()) return usage_error("--host: expected an address");
   options.http.port = static_cast<uint16_t>(flags.port);
   options.http.ping_interval = std::chrono::seconds(flags.ping_seconds);
-  options.api_keys = split_list(flags.api_key);
-  if (!flags.api_key_file.empty()) {
+  if (table.given("--api-key")) {
+    FLOE_TRY(options.api_keys, parse_api_keys(flags.api_key));
+  }
+  if (table.given("--api-key-file")) {
     FLOE_TRY(const auto keys, read_api_key_file(flags.api_key_file));
     options.api_keys.insert(options.api_keys.end(), keys.begin(), keys.end());
   }
+  for (const char c : flags.alias) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      return usage_error("--alias: expected text without control characters");
+    }
+  }
   options.insecure = flags.insecure;
+  options.sandbox = flags.sandbox;
   options.allowed_hosts = split_list(flags.allowed_hosts);
   options.cors_origins = split_list(flags.cors_origins);
   options.drain = std::chrono::seconds(flags.drain_seconds);

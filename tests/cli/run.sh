@@ -72,6 +72,32 @@ expect 2 '^floe: --same and -pps' "$floe" batched-bench -m "$nano" --same -pps
 expect 2 '^floe: --prompts: .*found none' "$floe" batched-bench -m "$nano" --prompts /dev/null
 expect 1 'nothere.txt: cannot be read' "$floe" batched-bench -m "$nano" --prompts "$scratch/nothere.txt"
 expect 2 'port' "$floe" serve -m "$nano" --port 99999
+# An empty list of keys would let everybody in.
+for list in , '' ',,' ' '; do
+  expect 2 '^floe: --api-key: expected ' "$floe" serve -m "$nano" --port 0 --api-key "$list"
+done
+expect 2 '^floe: --api-key: expected a key' env FLOE_ARG_API_KEY= "$floe" serve -m "$nano" --port 0
+expect 2 '^floe: --api-key: expected a key' env LLAMA_ARG_API_KEY=, "$floe" serve -m "$nano" --port 0
+: >"$scratch/keys"
+expect 2 'keys: holds no key$' "$floe" serve -m "$nano" --port 0 --api-key-file "$scratch/keys"
+expect 2 '^floe: --api-key-file : cannot be read$' "$floe" serve -m "$nano" --port 0 --api-key-file ''
+expect 2 '^floe: --alias: expected text without control characters$' "$floe" serve -m "$nano" --port 0 -a $'a\nb'
+# Too little memory is exit code 4, whatever needs it first.
+for kb in 60000 75000 90000 120000 150000 180000; do
+  expect 4 '^floe: ' bash -c "ulimit -v $kb; exec '$floe' serve -m '$nano' --port 0 -c 262144 -np 16 --no-progress"
+done
+# What others can see of a running server: no key; and what the server itself gave up.
+"$floe" serve -m "$nano" --port 0 -c 256 --api-key sekrit-1 --no-progress >"$scratch/out" 2>"$scratch/err" &
+server=$!
+for _ in $(seq 200); do grep -q 'is ready' "$scratch/out" && break; sleep 0.1; done
+if grep -q 'is ready' "$scratch/out"; then pass; else fail "serve --api-key: not ready"; fi
+if grep -q sekrit "/proc/$server/cmdline"; then fail "serve --api-key: the key is in the command line"; else pass; fi
+if grep -q 'not sandboxed' "$scratch/err"; then
+  skipped=$((skipped + 1))
+else
+  [ "$(grep -cE '^(NoNewPrivs:.1|Seccomp:.2)$' "/proc/$server/status")" -eq 2 ] && pass || fail "serve: no sandbox"
+fi
+kill "$server"; wait "$server" && pass || fail "serve: exit code $? after SIGTERM"
 expect 2 'expected one of|expected .*qwen3' "$floe" synth --like gpt-9 -o "$scratch/x.gguf"
 expect 2 '^floe: --prompts: expected' "$floe" spec-bench -m "$nano"
 expect 2 "^floe: --arms: expected a whole number from 1 to 32, found '0x'" "$floe" spec-bench -m "$nano" --prompts bench/prompts --arms off,on:0x

@@ -116,6 +116,102 @@ TEST(Tokenizer, EqualsTheNaiveMergeOnRandomMergeLists) {
   }
 }
 
+// The best score first, leftmost among equals, tried on texts without spaces, where words are long.
+std::vector<int32_t> merge_scores_naively(const Vocabulary& vocabulary, const std::string& text) {
+  const auto id_of = [&](const std::string& piece) {
+    const auto found = std::find(vocabulary.tokens.begin(), vocabulary.tokens.end(), piece);
+    return found == vocabulary.tokens.end()
+               ? -1
+               : static_cast<int32_t>(found - vocabulary.tokens.begin());
+  };
+  std::vector<std::string> pieces;
+  for (const char c : text) pieces.emplace_back(1, c);
+  for (;;) {
+    int32_t best = -1;
+    size_t best_at = 0;
+    for (size_t i = 0; i + 1 < pieces.size(); ++i) {
+      const int32_t id = id_of(pieces[i] + pieces[i + 1]);
+      if (id < 0) continue;
+      if (best < 0 || vocabulary.scores[id] > vocabulary.scores[best]) {
+        best = id;
+        best_at = i;
+      }
+    }
+    if (best < 0) break;
+    pieces[best_at] += pieces[best_at + 1];
+    pieces.erase(pieces.begin() + static_cast<long>(best_at) + 1);
+  }
+  std::vector<int32_t> ids;
+  for (const std::string& piece : pieces) ids.push_back(id_of(piece));
+  return ids;
+}
+
+TEST(Tokenizer, EqualsTheNaiveMergeOnRandomScores) {
+  std::mt19937 random(7);
+  for (int round = 0; round < 300; ++round) {
+    Vocabulary vocabulary = small_score_vocabulary();
+    vocabulary.add_space_prefix = Vocabulary::Choice::no;
+    const auto add = [&](const std::string& text) {
+      if (std::find(vocabulary.tokens.begin(), vocabulary.tokens.end(), text) !=
+          vocabulary.tokens.end()) {
+        return;
+      }
+      vocabulary.tokens.push_back(text);
+      vocabulary.types.push_back(TokenType::normal);
+      vocabulary.scores.push_back(-static_cast<float>(random() % 6));  // many equals
+    };
+    for (const char* letter : {"x", "y", "z"}) add(letter);
+    for (int i = 0; i < 14; ++i) {
+      std::string text(2 + random() % 4, 'x');
+      for (char& c : text) c = static_cast<char>('x' + random() % 3);
+      add(text);
+    }
+    const Vocabulary copy = vocabulary;
+    const auto tokenizer = build(std::move(vocabulary));
+    for (int i = 0; i < 20; ++i) {
+      std::string text(1 + random() % 40, 'x');
+      for (char& c : text) c = static_cast<char>('x' + random() % 3);
+      ASSERT_EQ(tokenizer->encode(text, false, false), merge_scores_naively(copy, text)) << text;
+    }
+  }
+}
+
+// Texts of others: what nobody will use is not encoded.
+TEST(Tokenizer, AnEncodingEndsAtItsLimits) {
+  for (const auto& tokenizer :
+       {build(small_byte_vocabulary({})), build(small_score_vocabulary())}) {
+    for (const std::string& text : {std::string(500'000, 'a'), std::string(500'000, ' '), [] {
+                                      std::string words;
+                                      while (words.size() < 500'000) words += "the ";
+                                      return words;
+                                    }()}) {
+      const std::vector<int32_t> whole = tokenizer->encode(text, false, true);
+      const Encoded complete = tokenizer->encode_within(text, false, true, {});
+      EXPECT_EQ(complete.end, Encoded::End::complete);
+      EXPECT_EQ(complete.ids, whole);
+      EXPECT_EQ(complete.n_tokens_at_least, whole.size());
+
+      const Encoded exact = tokenizer->encode_within(text, false, true, {whole.size(), {}});
+      EXPECT_EQ(exact.end, Encoded::End::complete);
+      const Encoded over = tokenizer->encode_within(text, false, true, {whole.size() - 1, {}});
+      EXPECT_EQ(over.end, Encoded::End::too_long);
+      EXPECT_GE(over.n_tokens_at_least, whole.size());
+
+      const Encoded few = tokenizer->encode_within(text, false, true, {100, {}});
+      EXPECT_EQ(few.end, Encoded::End::too_long);
+      EXPECT_GT(few.n_tokens_at_least, 100u);
+      EXPECT_LE(few.n_tokens_at_least, whole.size());
+      EXPECT_LT(few.ids.size(), whole.size());
+
+      int n_asked = 0;
+      const Encoded left =
+          tokenizer->encode_within(text, false, true, {SIZE_MAX, [&] { return ++n_asked == 2; }});
+      EXPECT_EQ(left.end, Encoded::End::cancelled);
+      EXPECT_EQ(n_asked, 2);
+    }
+  }
+}
+
 TEST(Tokenizer, UserTextNeverProducesSpecialTokens) {
   const auto tokenizer = build(small_byte_vocabulary(kMarkers));
   std::string everything;
