@@ -294,9 +294,10 @@ void HttpParser::finish_request_line() {
       c = static_cast<char>(std::stoi(digits, nullptr, 16));
       i += 2;
       // An escaped slash separates nothing: it stays escaped, as a part of a name. A decoded one
-      // would make two readers see two different paths.
-      if (c == '/') {
-        request_.path += "%2F";
+      // would make two readers see two different paths. The sign of an escape stays with it, so
+      // that the path can still be told apart from one that spells "%2F".
+      if (c == '/' || c == '%') {
+        request_.path += c == '/' ? "%2F" : "%25";
         continue;
       }
       if ((!is_visible(c) && c != ' ') || c == '\\') {

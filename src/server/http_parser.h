@@ -34,7 +34,7 @@ struct HttpField {
 struct HttpRequest {
   std::string method;  // upper case
   std::string target;  // as sent
-  std::string path;    // decoded but for %2F; printable ASCII that starts with '/'
+  std::string path;    // decoded but for %2F and %25; printable ASCII that starts with '/'
   std::string query;   // as sent, without '?'
   std::vector<HttpField> fields;
   std::string body;

@@ -352,8 +352,8 @@ void Service::get_model(const HttpRequest& request, const Exchange& exchange) {
   // A name may hold a slash, escaped or not. Trailing ones are not part of it.
   constexpr std::string_view kBefore = "/models/";
   std::string name = request.path.substr(request.path.find(kBefore) + kBefore.size());
-  for (size_t at = name.find("%2F"); at != std::string::npos; at = name.find("%2F", at + 1)) {
-    name.replace(at, 3, "/");
+  for (size_t at = name.find('%'); at != std::string::npos; at = name.find('%', at + 1)) {
+    name.replace(at, 3, name.compare(at, 3, "%2F") == 0 ? "/" : "%");
   }
   while (name.ends_with('/')) name.pop_back();
   if (const auto error = check_model_name(name))

@@ -150,17 +150,56 @@ test('a prompt beyond the context is told so with its figures', async () => {
   await assert.rejects(client.completions.create({ model, prompt, max_tokens: 1 }), (error) => {
     assert.equal(error.status, 400);
     assert.equal(error.type, 'exceed_context_size_error');
+    assert.equal(error.code, 'context_length_exceeded');
+    assert.match(error.message, /request \(200000 tokens\) exceeds the available context size \(\d+ tokens\), try increasing it/);
     assert.equal(error.error.n_prompt_tokens, 200_000);
     assert.ok(error.error.n_ctx > 0);
     return true;
   });
 });
 
-test('unknown fields are ignored', async () => {
+test('fields that change no answer, and values that ask for nothing, are no errors', async () => {
   const answer = await client.chat.completions.create({
-    model, messages, max_tokens: 2, user: 'me', store: false, metadata: { a: 'b' }, service_tier: 'auto', verbosity: 'low',
+    model, messages, max_tokens: 2, user: 'me', store: false, metadata: { a: 'b' }, service_tier: 'auto', verbosity: 'medium', modalities: ['text'],
+    stop: '', tools: [], tool_choice: { type: 'auto' }, response_format: { type: 'text' }, logit_bias: {}, seed: 1.0, n: 1, prediction: null,
+    parallel_tool_calls: true, safety_identifier: 'a', prompt_cache_key: 'b', something_else: 1,
   });
   assert.equal(answer.choices.length, 1);
+});
+
+test('fields that would change the answer and cannot be done are refused', async () => {
+  for (const [param, value] of [['guided_choice', ['a', 'b']], ['regex', 'a*'], ['function_call', { name: 'f' }], ['functions', [{ name: 'f' }]], ['verbosity', 'low']]) {
+    await assert.rejects(client.chat.completions.create({ model, messages, [param]: value }), (error) => {
+      assert.ok(error instanceof OpenAI.BadRequestError, String(error));
+      assert.equal(error.param, param);
+      assert.equal(error.code, 'unsupported_parameter');
+      return true;
+    });
+  }
+});
+
+test('a prompt is scored as evaluation harnesses ask for it', async () => {
+  const body = { model, prompt: 'hello hello hello', temperature: 0, echo: true, logprobs: 2 };
+  const scored = await client.completions.create({ ...body, max_tokens: 0 });
+  const { tokens, token_logprobs, top_logprobs } = scored.choices[0].logprobs;
+  assert.equal(scored.choices[0].text, body.prompt);
+  assert.equal(tokens.length, scored.usage.prompt_tokens);
+  assert.equal(scored.usage.completion_tokens, 0);
+  assert.equal(token_logprobs[0], null);
+  assert.equal(top_logprobs[0], null);
+  token_logprobs.slice(1).forEach((logprob, i) => {
+    assert.ok(logprob <= 0);
+    assert.ok(Math.max(...Object.values(top_logprobs[i + 1])) >= logprob);
+  });
+  // The same figures with a token behind them.
+  const longer = await client.completions.create({ ...body, max_tokens: 1 });
+  assert.deepEqual(longer.choices[0].logprobs.token_logprobs.slice(0, tokens.length), token_logprobs);
+});
+
+test('a base address without /v1 works as well', async () => {
+  const bare = new OpenAI({ baseURL: url, apiKey: process.env.FLOE_API_KEY ?? 'none', maxRetries: 0 });
+  assert.equal((await bare.models.list()).data[0].id, model);
+  assert.equal((await bare.chat.completions.create({ model, messages, max_tokens: 2 })).object, 'chat.completion');
 });
 
 test('an abort ends the request in the engine', async () => {
@@ -197,5 +236,12 @@ test('eight streams at once equal their solo runs', async () => {
 
 test('a wrong key is an authentication error', { skip: process.env.FLOE_API_KEY === undefined }, async () => {
   const stranger = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'wrong', maxRetries: 0 });
-  await assert.rejects(stranger.chat.completions.create({ model, messages }), OpenAI.AuthenticationError);
+  await assert.rejects(stranger.chat.completions.create({ model, messages }), (error) => {
+    assert.ok(error instanceof OpenAI.AuthenticationError);
+    assert.equal(error.code, 'invalid_api_key');
+    return true;
+  });
+  // A placeholder in one field, the key in the other.
+  const both = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0, defaultHeaders: { 'X-Api-Key': process.env.FLOE_API_KEY } });
+  assert.ok((await both.models.list()).data.length > 0);
 });

@@ -91,5 +91,56 @@ TEST_F(BundledModelTest, ABatchWithPreemptionsEqualsSoloRuns) {
   }
 }
 
+// What a text was worth while it was written is what it is worth when it is read: bit by bit,
+// through decode steps on one side and prompt chunks with any room for logits on the other.
+TEST_F(BundledModelTest, AScoredPromptEqualsItsOwnGeneration) {
+  auto engine = start({});
+  const auto run = [&](Request request) {
+    auto sink = std::make_shared<Recorder>();
+    request.sink = sink;
+    EXPECT_EQ(engine->submit(std::move(request)).status, SubmitStatus::accepted);
+    while (engine->step()) {
+    }
+    return sink->only();
+  };
+  Request writing;
+  writing.prompt = make_prompt(77, 40, model_->info().n_vocab);
+  writing.max_tokens = 100;
+  writing.sampling.temperature = 0.9f;
+  writing.sampling.seed = 5;
+  writing.sampling.logprobs = true;
+  writing.sampling.top_logprobs = 3;
+  const testing::ChoiceRecord written = run(writing);
+  ASSERT_EQ(written.tokens.size(), 100u);
+
+  Request reading;
+  reading.prompt = writing.prompt;
+  reading.prompt.insert(reading.prompt.end(), written.tokens.begin(), written.tokens.end());
+  reading.max_tokens = 0;
+  reading.prompt_logprobs = true;
+  reading.top_prompt_logprobs = 3;
+  for (const uint32_t n_room : {1u, 7u, 32u, 500u}) {
+    EngineOptions options;
+    options.max_prompt_logit_rows = n_room;
+    engine = start(options);
+    const testing::ChoiceRecord read = run(reading);
+    const std::vector<PromptLogprob>& told = read.events.back().prompt_logprobs;
+    ASSERT_EQ(told.size(), 139u);
+    for (size_t i = 0; i < written.tokens.size(); ++i) {
+      const PromptLogprob& score = told[writing.prompt.size() - 1 + i];
+      EXPECT_EQ(score.logprob, written.logprobs[i]) << n_room << " " << i;
+      const std::vector<TokenLogprob>& top = written.events[i].top_logprobs;
+      ASSERT_EQ(score.top.size(), top.size());
+      for (size_t k = 0; k < top.size(); ++k) {
+        EXPECT_EQ(score.top[k].token, top[k].token);
+        EXPECT_EQ(score.top[k].logprob, top[k].logprob);
+      }
+      if (score.rank <= 3) {
+        EXPECT_EQ(score.top[score.rank - 1].logprob, score.logprob);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace floe

@@ -65,13 +65,20 @@ REQUEST = {
     "bias_pairs": '{"prompt":"a","logit_bias":[[1,5],[2,-100]]}',
     "escapes": '{"content":"\\u00e9\\ud83d\\ude00\\u0000\\n\\"\\\\"}',
     "lone_surrogate": '{"content":"\\ud800"}',
-    "deep": '{"prompt":"a","x":' + "[" * 63 + "]" * 63 + "}",
-    "too_deep": '{"prompt":"a","x":' + "[" * 70 + "]" * 70 + "}",
+    "deep": '{"prompt":"a","x":' + "[" * 255 + "]" * 255 + "}",
+    "too_deep": '{"prompt":"a","x":' + "[" * 300 + "]" * 300 + "}",
     "twice": '{"prompt":"a","prompt":"b","n":1,"n":2}',
     "huge_number": '{"prompt":"a","n":1e999}',
     "two_documents": '{"prompt":"a"}{}',
     "trailing_comma": '{"prompt":"a",}',
     "nulls": '{"prompt":"a","n":null,"stop":null,"seed":null,"logit_bias":null,"logprobs":null}',
+    "scored": '{"prompt":[1,2,3],"echo":true,"logprobs":3,"prompt_logprobs":2,"max_tokens":0}',
+    "ends": '{"prompt":"a","min_tokens":3,"max_new_tokens":9,"stop":["",null,"b"],"stop_token_ids":[1,2.0],"bad_words":["c"]}',
+    "neutral": '{"messages":[{"role":"user","content":"a"}],"max_tokens":-1,"stop":"","tools":[],"tool_choice":{"type":"auto"},'
+               '"seed":1.0,"response_format":{},"modalities":["text"],"mirostat":0,"grammar":"","logit_bias":{}}',
+    "thinking": '{"messages":[{"role":"user","content":"a"}],"reasoning":{"effort":"low","enabled":true},"thinking":{"type":"auto"},'
+                '"chat_template_kwargs":{"clear_thinking":false,"reasoning_effort":"none"},"think":"high"}',
+    "refused": '{"messages":[{"role":"user","content":"a"}],"guided_choice":["a","b"],"function_call":{"name":"f"}}',
 }
 
 

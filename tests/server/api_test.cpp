@@ -712,8 +712,7 @@ TEST(ApiNames, AModelsNameMayHoldASlash) {
     EXPECT_EQ(response.status, 200) << path;
     EXPECT_EQ(response.json()["id"], "qwen/qwen3") << path;
   }
-  for (const char* path :
-       {"/v1/models/qwen", "/v1/models/qwen%252Fqwen3/x", "/v1/models/%2Fqwen3"}) {
+  for (const char* path : {"/v1/models/qwen", "/v1/models/qwen%252Fqwen3", "/v1/models/%2Fqwen3"}) {
     EXPECT_EQ(server.get(path).status, 404) << path;
   }
 }

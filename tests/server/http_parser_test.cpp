@@ -48,6 +48,25 @@ TEST(HttpParser, ReadsEveryPartOfARequest) {
   EXPECT_TRUE(r.keep_alive);
 }
 
+// One row a path: an escaped slash stays what it is, everything else that may be escaped is
+// decoded.
+TEST(HttpParser, EscapesInPaths) {
+  struct Case {
+    const char* target;
+    const char* path;
+  };
+  for (const Case& c :
+       {Case{"/v1/models/qwen%2Fqwen3", "/v1/models/qwen%2Fqwen3"}, Case{"/a%2fb", "/a%2Fb"},
+        Case{"/%2f%2F", "/%2F%2F"}, Case{"/a%252Fb", "/a%252Fb"}, Case{"/%61%20b", "/a b"},
+        Case{"/..%2f", "/..%2F"}, Case{"/a/b", "/a/b"}}) {
+    const HttpReading reading =
+        read_http("GET " + std::string(c.target) + " HTTP/1.1\r\nHost: a\r\n\r\n", {}, {});
+    ASSERT_EQ(reading.requests.size(), 1u) << c.target;
+    EXPECT_EQ(reading.requests[0].path, c.path);
+    EXPECT_EQ(reading.requests[0].target, c.target);
+  }
+}
+
 TEST(HttpParser, KeepAliveFollowsVersionAndConnection) {
   const auto keep_alive = [](const std::string& version, const std::string& connection) {
     const std::string bytes = "GET / HTTP/" + version + "\r\nHost: a\r\n" +
