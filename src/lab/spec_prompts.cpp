@@ -121,7 +121,9 @@ Result<std::vector<int32_t>> Line::chat_tokens(const Tokenizer& tokenizer) const
   }
   if (has("tools")) {
     if (!json_["tools"].is_array()) return wrong("tools", "an array");
-    for (const Json& tool : json_["tools"]) options.tools.push_back(dump_json(tool));
+    auto tools = make_chat_tools(json_["tools"]);
+    if (!tools.ok()) return usage_error("{}: {}", place_, tools.error().message);
+    options.tools = std::move(tools).value();
   }
   FLOE_TRY(const ChatFormat format, ChatFormat::detect(tokenizer));
   auto prompt = format.format(tokenizer, messages, options);

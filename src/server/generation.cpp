@@ -137,16 +137,9 @@ Generation::Generation(const GenerationServices& services, GenerationRequest req
       choices_(prompts_.size() * request_.n) {}
 
 void Generation::start() {
-  OutputParser::Options parser;
-  parser.parse_reasoning = request_.chat;
-  if (request_.chat && !request_.chat_options.tools.empty()) {
-    parser.tool_calls = services_.tool_call_syntax;
-    parser.tools = request_.chat_options.tools;
-  }
   for (size_t i = 0; i < choices_.size(); ++i) {
-    parser.starts_in_reasoning = prompts_[i / request_.n].inside_reasoning;
-    Result<ResponseStream> stream =
-        ResponseStream::create(*services_.tokenizer, parser, request_.stop);
+    Result<ResponseStream> stream = ResponseStream::create(
+        *services_.tokenizer, prompts_[i / request_.n].parser, request_.stop);
     if (!stream.ok()) return fail(ApiError::invalid("stop", "The stop strings are not valid"));
     choices_[i].stream = std::make_unique<ResponseStream>(std::move(*stream));
     choices_[i].answer.index = static_cast<uint32_t>(i);
@@ -347,7 +340,8 @@ void Generation::process(uint32_t prompt, TokenEvent& event) {
     choice.stream->ignore_stops(choice.n_tokens <= request_.sampling.min_tokens);
     OutputDelta delta = choice.stream->push(event.token);
     emit(index, choice, delta);
-    const bool enough_calls = !request_.parallel_tool_calls && choice.stream->n_tool_calls() > 0;
+    const bool enough_calls =
+        !request_.parallel_tool_calls && choice.stream->parser().n_complete_tool_calls() > 0;
     if (choice.stream->stopped() || enough_calls) {
       choice.stop_sent = true;
       if (event.finish == FinishReason::none) {
@@ -424,27 +418,31 @@ TokenLogprobEntry Generation::logprob_entry(Choice& choice, const TokenEvent& ev
   return entry;
 }
 
+// Unique within the answer, which is all that a reply has to refer to.
+std::string Generation::tool_call_id(uint32_t choice, uint32_t call) const {
+  return "call_" + identity_.id.substr(identity_.id.find('-') + 1) + "_" + std::to_string(choice) +
+         "_" + std::to_string(call);
+}
+
 void Generation::emit(uint32_t index, Choice& choice, OutputDelta& delta) {
   if (delta.empty()) return;
-  choice.has_reasoning |= !delta.reasoning_content.empty();
-  const auto to_call = [&](ParsedToolCall& parsed) {
-    // Unique within the answer, which is all that a reply has to refer to.
-    return ToolCallText{"call_" + identity_.id.substr(identity_.id.find('-') + 1) + "_" +
-                            std::to_string(index) + "_" + std::to_string(choice.n_tool_calls),
-                        std::move(parsed.name), std::move(parsed.arguments_json)};
-  };
   if (!request_.stream) {
-    choice.answer.reasoning_content += delta.reasoning_content;
-    choice.answer.content += delta.content;
-    for (ParsedToolCall& parsed : delta.tool_calls) {
-      choice.answer.tool_calls.push_back(to_call(parsed));
-      ++choice.n_tool_calls;
+    AnswerChoice& answer = choice.answer;
+    answer.reasoning_content += delta.reasoning_content;
+    answer.content += delta.content;
+    for (ToolCallDelta& call : delta.tool_calls) {
+      if (call.index == answer.tool_calls.size()) {
+        answer.tool_calls.push_back(
+            {tool_call_id(index, call.index), std::move(call.name), std::move(call.arguments)});
+      } else {
+        answer.tool_calls[call.index].arguments_json += call.arguments;
+      }
     }
     return;
   }
   const std::string numbers =
       request_.timings_per_token ? figures_json(figures(choice)) : std::string();
-  // Log probabilities go with the first text after their tokens.
+  // Log probabilities go with the first chunk after their tokens.
   std::vector<TokenLogprobEntry> logprobs = std::exchange(choice.logprobs, {});
   if (!delta.reasoning_content.empty()) {
     writer_.reasoning(index, delta.reasoning_content, std::exchange(logprobs, {}), numbers, out_);
@@ -452,16 +450,21 @@ void Generation::emit(uint32_t index, Choice& choice, OutputDelta& delta) {
   if (!delta.content.empty()) {
     writer_.content(index, delta.content, std::exchange(logprobs, {}), numbers, out_);
   }
-  for (ParsedToolCall& parsed : delta.tool_calls) {
-    const ToolCallText call = to_call(parsed);
-    writer_.tool_call(index, choice.n_tool_calls++, call, out_);
+  for (const ToolCallDelta& call : delta.tool_calls) {
+    if (!call.name.empty()) {
+      writer_.tool_call(index, call.index, tool_call_id(index, call.index), call.name,
+                        std::exchange(logprobs, {}), numbers, out_);
+    }
+    if (!call.arguments.empty()) {
+      writer_.tool_arguments(index, call.index, call.arguments, std::exchange(logprobs, {}),
+                             numbers, out_);
+    }
   }
-  // Only a tool call: its tokens' probabilities wait for the last chunk.
-  if (!logprobs.empty()) choice.logprobs = std::move(logprobs);
 }
 
 void Generation::finish_choice(uint32_t index, Choice& choice, const TokenEvent& event) {
-  OutputDelta rest = choice.stream->finish();
+  const bool at_limit = event.finish == FinishReason::length && !choice.stop_sent;
+  OutputDelta rest = choice.stream->finish(at_limit);
   emit(index, choice, rest);
   choice.done = true;
   choice.counts = event.counts;
@@ -469,9 +472,11 @@ void Generation::finish_choice(uint32_t index, Choice& choice, const TokenEvent&
   choice.telemetry = event.telemetry;
   // The engine may have been ahead of the stop string.
   if (choice.stop_sent) choice.counts.completion_tokens = choice.n_tokens;
-  std::string_view reason =
-      event.finish == FinishReason::length && !choice.stop_sent ? "length" : "stop";
-  if (reason == "stop" && choice.n_tool_calls > 0) reason = "tool_calls";
+  // A call that a stop string cut, or that the model left unfinished, asks nobody to run it.
+  const OutputParser& parser = choice.stream->parser();
+  const bool calls =
+      parser.n_tool_calls() > 0 && parser.n_complete_tool_calls() == parser.n_tool_calls();
+  const std::string_view reason = at_limit ? "length" : calls ? "tool_calls" : "stop";
   ++n_done_;
   const bool last = n_done_ == choices_.size();
   if (request_.stream) {
@@ -522,11 +527,8 @@ AnswerUsage Generation::usage() const {
       usage.cached_tokens += choice.counts.cached_tokens;
     }
     usage.completion_tokens += choice.counts.completion_tokens;
-    // Markers with nothing between them are no reasoning.
-    if (choice.has_reasoning) {
-      usage.reasoning_tokens +=
-          std::min<uint64_t>(choice.stream->n_reasoning_tokens(), choice.counts.completion_tokens);
-    }
+    usage.reasoning_tokens +=
+        std::min<uint64_t>(choice.stream->n_reasoning_tokens(), choice.counts.completion_tokens);
     usage.accepted_prediction_tokens += choice.telemetry.n_predicted_accepted;
     usage.rejected_prediction_tokens += choice.telemetry.n_predicted_rejected;
   }

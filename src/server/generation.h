@@ -19,7 +19,7 @@
 #include "server/openai_request.h"
 #include "server/openai_response.h"
 #include "server/task_queue.h"
-#include "text/output_parser.h"
+#include "text/response_stream.h"
 #include "text/tokenizer.h"
 
 namespace floe {
@@ -30,7 +30,6 @@ struct GenerationServices {
   const Tokenizer* tokenizer = nullptr;
   TaskQueue* stream_tasks = nullptr;
   std::vector<int32_t> end_tokens;  // of the vocabulary: sampling one ends an answer
-  ToolCallSyntax tool_call_syntax = ToolCallSyntax::none;
   double floor_gb_s = 0.0;
 };
 
@@ -38,7 +37,7 @@ struct GenerationPrompt {
   std::vector<int32_t> ids;
   std::string echo;               // put before the answer
   uint32_t n_before_echo = 0;     // ids at the beginning that the echo does not show
-  bool inside_reasoning = false;  // the answer begins as reasoning
+  OutputParser::Options parser;   // how to read what follows it
   // The engine's news of how probable the ids were, where it was asked for.
   std::vector<PromptLogprob> logprobs;
 };
@@ -60,9 +59,7 @@ class Generation final : public std::enable_shared_from_this<Generation> {
     bool begun = false;
     bool stop_sent = false;  // the engine was asked to end it; later tokens are not part of it
     bool done = false;
-    bool has_reasoning = false;  // text of it was seen
     uint32_t n_tokens = 0;
-    uint32_t n_tool_calls = 0;
     uint64_t n_characters = 0;
     TokenCounts counts;
     TokenTimings timings;
@@ -83,6 +80,7 @@ class Generation final : public std::enable_shared_from_this<Generation> {
   void process(uint32_t prompt, TokenEvent& event);
   void begin_choice(uint32_t prompt, Choice& choice);
   void emit(uint32_t index, Choice& choice, OutputDelta& delta);
+  std::string tool_call_id(uint32_t choice, uint32_t call) const;
   void finish_choice(uint32_t index, Choice& choice, const TokenEvent& event);
   void finish_answer();
   // Ends the request with an error object: as a status when nothing was sent yet, else as an event.

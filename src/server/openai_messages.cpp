@@ -190,7 +190,7 @@ std::optional<ApiError> read_messages(const Json& body, std::vector<ChatMessage>
   return std::nullopt;
 }
 
-std::optional<ApiError> read_tools(const Json& body, std::vector<std::string>& out) {
+std::optional<ApiError> read_tools(const Json& body, ChatTools& out) {
   bool may_call = true;
   if (auto fault = read_tool_choice(body, may_call)) return fault;
   const Json* tools = find_member(body, "tools");
@@ -198,8 +198,9 @@ std::optional<ApiError> read_tools(const Json& body, std::vector<std::string>& o
   if (!tools->is_array() || tools->size() > kMaxTools) {
     return fault_at("tools", fmt::format("an array of at most {} functions", kMaxTools));
   }
+  size_t n_tools = 0;
   for (const Json& tool : *tools) {
-    const std::string path = fmt::format("tools[{}]", out.size());
+    const std::string path = fmt::format("tools[{}]", n_tools++);
     const Json* function = tool.is_object() ? find_member(tool, "function") : nullptr;
     if (function == nullptr || !function->is_object()) {
       return fault_at(path, "an object with a function");
@@ -213,9 +214,43 @@ std::optional<ApiError> read_tools(const Json& body, std::vector<std::string>& o
     if (parameters != nullptr && !parameters->is_object()) {
       return fault_at(path + ".function.parameters", "an object");
     }
-    out.push_back(dump_json(tool));
   }
-  if (!may_call) out.clear();
+  if (!may_call || tools->empty()) return std::nullopt;
+  Result<ChatTools> made = make_chat_tools(*tools);
+  if (!made.ok()) return ApiError::invalid("tools", made.error().message);
+  out = std::move(made).value();
+  return std::nullopt;
+}
+
+std::optional<ApiError> read_prompt_end(const Json& body, const std::vector<ChatMessage>& messages,
+                                        ChatOptions& out) {
+  const auto flag = [&](const char* name, std::optional<bool>& value) -> std::optional<ApiError> {
+    const Json* given = find_member(body, name);
+    if (given == nullptr) return std::nullopt;
+    if (!given->is_boolean()) return fault_at(name, "true or false");
+    value = given->get<bool>();
+    return std::nullopt;
+  };
+  std::optional<bool> opens;
+  std::optional<bool> continues;
+  if (auto fault = flag("add_generation_prompt", opens)) return fault;
+  if (auto fault = flag("continue_final_message", continues)) return fault;
+  const ChatMessage& last = messages.back();
+  const bool can_continue = last.role == "assistant" && last.tool_calls.empty();
+  if (continues == true && opens == true) {
+    return ApiError::invalid(
+        "continue_final_message",
+        "continue_final_message and add_generation_prompt must not both be true");
+  }
+  if (continues == true && !can_continue) {
+    return ApiError::invalid(
+        "continue_final_message",
+        fmt::format("continue_final_message needs a message of the assistant without tool calls "
+                    "in messages[{}]",
+                    messages.size() - 1));
+  }
+  out.continue_final_message = continues.value_or(can_continue);
+  out.add_generation_prompt = opens.value_or(true);
   return std::nullopt;
 }
 

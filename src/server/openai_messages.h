@@ -21,7 +21,12 @@ inline constexpr size_t kMaxTools = 128;
 // body.messages to `out`, in order.
 std::optional<ApiError> read_messages(const Json& body, std::vector<ChatMessage>& out);
 
-// body.tools, under body.tool_choice, to `out`: one JSON object each.
-std::optional<ApiError> read_tools(const Json& body, std::vector<std::string>& out);
+// body.tools, under body.tool_choice, to `out`; null where there are none or none may be called.
+std::optional<ApiError> read_tools(const Json& body, ChatTools& out);
+
+// How the prompt ends: add_generation_prompt and continue_final_message. Where the latter says
+// nothing, a final message of the assistant without tool calls goes on.
+std::optional<ApiError> read_prompt_end(const Json& body, const std::vector<ChatMessage>& messages,
+                                        ChatOptions& out);
 
 }  // namespace floe

@@ -277,6 +277,7 @@ ApiResult<GenerationRequest> parse_chat_request(const Json& body, const RequestC
   request.chat = true;
   if (auto fault = read_common(body, context, request)) return *fault;
   if (auto fault = read_messages(body, request.messages)) return *fault;
+  if (auto fault = read_prompt_end(body, request.messages, request.chat_options)) return *fault;
   if (auto fault = read_tools(body, request.chat_options.tools)) return *fault;
   if (auto fault = read_thinking(body, request.chat_options)) return *fault;
   return request;
@@ -301,15 +302,9 @@ ApiResult<GenerationRequest> parse_template_request(const Json& body) {
   request.chat = true;
   if (auto fault = refuse_fields(body, kPromptEndpoint)) return *fault;
   if (auto fault = read_messages(body, request.messages)) return *fault;
+  if (auto fault = read_prompt_end(body, request.messages, request.chat_options)) return *fault;
   if (auto fault = read_tools(body, request.chat_options.tools)) return *fault;
   if (auto fault = read_thinking(body, request.chat_options)) return *fault;
-  if (const Json* add = find_member(body, "add_generation_prompt")) {
-    if (!add->is_boolean()) {
-      return ApiError::invalid("add_generation_prompt",
-                               "add_generation_prompt must be true or false");
-    }
-    request.chat_options.add_generation_prompt = add->get<bool>();
-  }
   return request;
 }
 

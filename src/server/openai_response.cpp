@@ -112,13 +112,14 @@ void append_logprobs(bool chat, std::span<const TokenLogprobEntry> entries, std:
   append_completion_logprobs(entries, out);
 }
 
-void append_tool_call(const ToolCallText& call, std::string& out) {
+void append_tool_call(std::string_view id, std::string_view name, std::string_view arguments,
+                      std::string& out) {
   out += "\"id\":";
-  append_string(call.id, out);
+  append_string(id, out);
   out += ",\"type\":\"function\",\"function\":{\"name\":";
-  append_string(call.name, out);
+  append_string(name, out);
   out += ",\"arguments\":";
-  append_string(call.arguments_json, out);
+  append_string(arguments, out);
   out += "}}";
 }
 
@@ -238,7 +239,8 @@ std::string answer_json(const AnswerIdentity& identity, std::span<const AnswerCh
         out += ",\"tool_calls\":[";
         for (size_t k = 0; k < choice.tool_calls.size(); ++k) {
           out += k == 0 ? "{" : ",{";
-          append_tool_call(choice.tool_calls[k], out);
+          const ToolCallText& call = choice.tool_calls[k];
+          append_tool_call(call.id, call.name, call.arguments_json, out);
         }
         out += ']';
       }
@@ -334,13 +336,25 @@ void ChunkWriter::content(uint32_t choice, std::string_view text,
   close(logprobs, {}, figures, out);
 }
 
-void ChunkWriter::tool_call(uint32_t choice, uint32_t call_index, const ToolCallText& call,
-                            std::string& out) const {
+void ChunkWriter::tool_call(uint32_t choice, uint32_t call_index, std::string_view id,
+                            std::string_view name, std::span<const TokenLogprobEntry> logprobs,
+                            std::string_view figures, std::string& out) const {
   open(choice, out);
   append_format(out, "\"delta\":{{\"tool_calls\":[{{\"index\":{},", call_index);
-  append_tool_call(call, out);
+  append_tool_call(id, name, {}, out);
   out += "]}";
-  close({}, {}, {}, out);
+  close(logprobs, {}, figures, out);
+}
+
+void ChunkWriter::tool_arguments(uint32_t choice, uint32_t call_index, std::string_view text,
+                                 std::span<const TokenLogprobEntry> logprobs,
+                                 std::string_view figures, std::string& out) const {
+  open(choice, out);
+  append_format(
+      out, "\"delta\":{{\"tool_calls\":[{{\"index\":{},\"function\":{{\"arguments\":", call_index);
+  append_string(text, out);
+  out += "}}]}";
+  close(logprobs, {}, figures, out);
 }
 
 void ChunkWriter::finish(uint32_t choice, std::string_view reason,

@@ -11,7 +11,6 @@
 
 #include "engine/request.h"
 #include "server/api_error.h"
-#include "text/output_parser.h"
 
 namespace floe {
 
@@ -74,7 +73,7 @@ std::string usage_json(const AnswerUsage& usage);
 struct ToolCallText {
   std::string id;
   std::string name;
-  std::string arguments_json;
+  std::string arguments_json;  // what there is of it, where the answer was cut
 };
 
 // One finished choice of an answer that was not streamed.
@@ -110,8 +109,13 @@ class ChunkWriter {
                  std::string& out) const;
   void content(uint32_t choice, std::string_view text, std::span<const TokenLogprobEntry> logprobs,
                std::string_view figures, std::string& out) const;
-  void tool_call(uint32_t choice, uint32_t call_index, const ToolCallText& call,
+  // The beginning of call number `call_index` of the choice, then its arguments in pieces.
+  void tool_call(uint32_t choice, uint32_t call_index, std::string_view id, std::string_view name,
+                 std::span<const TokenLogprobEntry> logprobs, std::string_view figures,
                  std::string& out) const;
+  void tool_arguments(uint32_t choice, uint32_t call_index, std::string_view text,
+                      std::span<const TokenLogprobEntry> logprobs, std::string_view figures,
+                      std::string& out) const;
   void finish(uint32_t choice, std::string_view reason, std::span<const TokenLogprobEntry> logprobs,
               std::string_view figures, std::string& out) const;
   void usage(const AnswerUsage& usage, std::string_view figures, std::string& out) const;

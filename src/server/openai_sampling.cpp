@@ -91,9 +91,6 @@ constexpr std::array kFields = {
                  [](GenerationRequest& r, double v) { r.timings_per_token = v != 0; }},
     RequestField{"parallel_tool_calls", Type::boolean, 0, 1, true, false,
                  [](GenerationRequest& r, double v) { r.parallel_tool_calls = v != 0; }},
-    RequestField{
-        "add_generation_prompt", Type::boolean, 0, 1, true, false,
-        [](GenerationRequest& r, double v) { r.chat_options.add_generation_prompt = v != 0; }},
     RequestField{"add_special_tokens", Type::boolean, 0, 1, false, true,
                  [](GenerationRequest& r, double v) { r.add_special_tokens = v != 0; }},
     RequestField{"echo", Type::boolean, 0, 1, false, true,

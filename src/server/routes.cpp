@@ -139,7 +139,6 @@ void Service::set_model(ServedModel model) {
   services.tokenizer = m.tokenizer.get();
   services.stream_tasks = &stream_tasks_;
   services.floor_gb_s = m.read_gb_s;
-  if (m.chat_format) services.tool_call_syntax = m.chat_format->tool_call_syntax();
   services.end_tokens = m.tokenizer->end_of_generation_ids();
   model_ = owner_.get();
 }

@@ -138,8 +138,9 @@ void Service::post_chat(HttpRequest& http, const Exchange& exchange) {
   const bool thinking = request->chat_options.enable_thinking.value_or(
       loaded().model.chat_format->thinks_by_default());
   std::vector<GenerationPrompt> prompts(1);
+  prompts[0].parser = parser_options(*loaded().model.chat_format, *loaded().model.tokenizer,
+                                     *prompt, request->chat_options.tools);
   prompts[0].ids = std::move(prompt->ids);
-  prompts[0].inside_reasoning = prompt->inside_reasoning;
   request->messages.clear();
   if (auto error = check_prompt_logprobs(*request, prompts)) return answer(exchange, *error);
   generate(std::move(*request), std::move(prompts), thinking, exchange);
@@ -156,6 +157,7 @@ void Service::post_completion(HttpRequest& http, const Exchange& exchange) {
   std::vector<GenerationPrompt> prompts;
   for (PromptInput& input : request->prompts) {
     GenerationPrompt prompt;
+    prompt.parser = plain_text_options();
     if (const auto* text = std::get_if<std::string>(&input)) {
       // The caller of this endpoint writes the whole prompt, markers included.
       Encoded encoded = tokenizer.encode_within(*text, request->add_special_tokens, true,

@@ -1,7 +1,10 @@
 #pragma once
 // Conversations to prompts, for the formats written by hand: floe-nano, ChatML (Qwen) and GLM-4.5
-// or later. Markers are put in as ids; what people wrote is encoded without special tokens, so no
-// message can forge a turn.
+// or later.
+//
+// Markers are put in as ids; what people, tools and models wrote is encoded without special tokens,
+// so that no field of any message can forge a turn, a call or the end of the reasoning. What looks
+// like a marker in it stays text: a content with </think> in it is content.
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -10,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "text/chat_tools.h"
 #include "text/tokenizer.h"
 
 namespace floe {
@@ -33,10 +37,14 @@ struct ChatMessage {
 struct ChatOptions {
   bool add_generation_prompt = true;
   std::optional<bool> enable_thinking;  // absent: the format's own default
-  std::vector<std::string> tools;  // one JSON object each, as the request spelled it, keys in order
+  ChatTools tools;                      // null: none
   // Keep the reasoning of all past assistant turns instead of only those after the last user turn:
   // the prompt then extends the previous one and the prefix cache holds.
   bool preserve_reasoning = false;
+  // The last message stays open and the answer goes on with its text, whatever
+  // add_generation_prompt says: with the content where it has one, else inside the reasoning. It is
+  // the assistant's and has no tool calls. A message without any text begins anew.
+  bool continue_final_message = false;
 };
 
 struct ChatPrompt {
@@ -44,6 +52,7 @@ struct ChatPrompt {
   Encoded::End end = Encoded::End::complete;
   size_t n_tokens_at_least = 0;   // see Encoded
   bool inside_reasoning = false;  // the prompt ends inside <think>: generation starts as reasoning
+  bool continues = false;         // the prompt ends inside a text, which the answer goes on with
 };
 
 enum class ChatFormatKind : uint8_t {
@@ -56,6 +65,8 @@ enum class ChatFormatKind : uint8_t {
 // How a model writes its tool calls.
 enum class ToolCallSyntax : uint8_t { none, json, glm_arguments };
 
+class PromptBuilder;
+
 class ChatFormat {
  public:
   // Chooses by the special tokens of the vocabulary. ErrorKind::model, naming what was looked for,
@@ -65,8 +76,9 @@ class ChatFormat {
   // ErrorKind::model when the vocabulary lacks a marker that the format needs.
   static Result<ChatFormat> by_name(const Tokenizer& tokenizer, std::string_view name);
 
-  // ErrorKind::usage, naming the message or tool, when a role is unknown, messages are empty, or a
-  // tool is no JSON. Arguments of calls are put in as they stand, whatever they are. `tokenizer` is
+  // ErrorKind::usage, naming the message, when a role is unknown, messages are empty, or the last
+  // one cannot go on though it is to. Arguments of calls are put in as they stand, whatever they
+  // are. `tokenizer` is
   // the one the format was chosen for.
   // With limits the prompt may be left unfinished, as ChatPrompt::end says.
   Result<ChatPrompt> format(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
@@ -82,15 +94,13 @@ class ChatFormat {
 
  private:
   explicit ChatFormat(ChatFormatKind kind) : kind_(kind) {}
+  Result<PromptBuilder> build(std::span<const ChatMessage> messages,
+                              const ChatOptions& options) const;
 
   ChatFormatKind kind_;
   // ChatML: whether the model has <think> at all, and whether its template opens it for the model.
   bool has_thinking_ = true;
   bool opens_thinking_ = false;
 };
-
-// JSON text spelled as Python's json.dumps does, the way models saw it in training: one line, a
-// space behind commas and colons, characters outside ASCII as they are. Key order is kept.
-Result<std::string> python_json(std::string_view json);
 
 }  // namespace floe

@@ -7,7 +7,7 @@
 #include "server/openai_response.h"
 #include "store/gguf.h"
 #include "text/chat_format.h"
-#include "text/output_parser.h"
+#include "text/response_stream.h"
 #include "text/tokenizer.h"
 #include "verbs/model_flags.h"
 #include "verbs/sampling_flags.h"
@@ -80,9 +80,8 @@ Json output_json(const Output& output, bool thinking) {
   return json;
 }
 
-Result<ChatPrompt> make_prompt(const RunFlags& flags, const Tokenizer& tokenizer,
-                               OutputParser::Options& parser) {
-  if (!flags.chat) return ChatPrompt{tokenizer.encode(flags.prompt, true, true), false};
+Result<ChatPrompt> make_prompt(const RunFlags& flags, const Tokenizer& tokenizer) {
+  if (!flags.chat) return ChatPrompt{.ids = tokenizer.encode(flags.prompt, true, true)};
   FLOE_TRY(const ChatFormat format, ChatFormat::detect(tokenizer));
   std::vector<ChatMessage> messages;
   if (!flags.system.empty())
@@ -98,8 +97,6 @@ Result<ChatPrompt> make_prompt(const RunFlags& flags, const Tokenizer& tokenizer
                       .tool_call_id = {}});
   ChatOptions options;
   options.enable_thinking = flags.think;
-  // The raw markers stay in the stream: a person at a terminal sees the thinking.
-  parser.parse_reasoning = false;
   return format.format(tokenizer, messages, options);
 }
 
@@ -134,7 +131,7 @@ Result<Output> generate(Engine& engine, EventQueue& events, RequestId id, Respon
     // A closed pipe ends the work, not only the output.
     if (echo && std::ferror(stdout) != 0) engine.cancel(id);
   }
-  emit(stream.finish());
+  emit(stream.finish(output.last.finish == FinishReason::length));
   if (output.last.finish == FinishReason::error) {
     return make_error(ErrorKind::runtime, "the model produced numbers that are not finite");
   }
@@ -169,10 +166,10 @@ Result<int> run_run(std::span<const std::string> arguments) {
     FLOE_TRY(const GgufFile gguf, open_model_file(flags.model.model_path));
     FLOE_TRY(tokenizer, Tokenizer::load(gguf));
   }
-  OutputParser::Options parser;
-  FLOE_TRY(ChatPrompt prompt, make_prompt(flags, *tokenizer, parser));
+  FLOE_TRY(ChatPrompt prompt, make_prompt(flags, *tokenizer));
   if (prompt.ids.empty()) return usage_error("the prompt is empty");
-  FLOE_TRY(ResponseStream stream, ResponseStream::create(*tokenizer, parser, {}));
+  // The raw markers stay in the stream: a person at a terminal sees the thinking.
+  FLOE_TRY(ResponseStream stream, ResponseStream::create(*tokenizer, plain_text_options(), {}));
   FLOE_TRY(LoadedModel loaded, load(flags.model, flags.spec));
 
   EngineOptions options;

@@ -1,5 +1,6 @@
 #include "fuzz/request_properties.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/json.h"
@@ -64,9 +65,11 @@ std::string check_accepted(const GenerationRequest& r) {
   if (r.chat) {
     if (r.messages.empty() || r.messages.size() > kMaxMessages)
       return "the messages are out of range";
-    if (r.chat_options.tools.size() > kMaxTools) return "there are too many tools";
-    for (const std::string& tool : r.chat_options.tools) {
-      if (!parse_json(tool).ok()) return "a tool is no JSON";
+    if (const ChatTools& tools = r.chat_options.tools) {
+      if (tools->empty() || tools->size() > kMaxTools) return "the tools are out of range";
+      for (const ChatTool& tool : *tools) {
+        if (tool.name.empty() || !parse_json(tool.definition).ok()) return "a tool is no JSON";
+      }
     }
     for (const ChatMessage& message : r.messages) {
       for (const ChatToolCall& call : message.tool_calls) {
@@ -89,13 +92,21 @@ std::string check_accepted(const GenerationRequest& r) {
   return {};
 }
 
+bool same_tools(const ChatTools& a, const ChatTools& b) {
+  if (a == nullptr || b == nullptr) return a == b;
+  return std::equal(a->begin(), a->end(), b->begin(), b->end(),
+                    [](const ChatTool& x, const ChatTool& y) {
+                      return x.definition == y.definition && x.short_form == y.short_form;
+                    });
+}
+
 bool same(const GenerationRequest& a, const GenerationRequest& b) {
   return a.n == b.n && a.max_tokens == b.max_tokens && a.sampling.seed == b.sampling.seed &&
          a.stop == b.stop && a.stop_token_ids == b.stop_token_ids && a.bad_words == b.bad_words &&
          a.prompt_logprobs == b.prompt_logprobs && a.prediction == b.prediction &&
          a.prompts == b.prompts && a.messages.size() == b.messages.size() && a.stream == b.stream &&
          a.sampling.logit_bias == b.sampling.logit_bias &&
-         a.chat_options.tools == b.chat_options.tools;
+         same_tools(a.chat_options.tools, b.chat_options.tools);
 }
 
 }  // namespace

@@ -146,15 +146,59 @@ TEST(Messages, ToolsAndTheirChoice) {
        "tools[0].function.parameters"},
   };
   for (const auto& row : rows) {
-    std::vector<std::string> out;
+    ChatTools out;
     const auto fault = read_tools(Json::parse("{" + row.members + "}"), out);
     EXPECT_EQ(fault ? fault->param : "", row.param == nullptr ? "" : row.param) << row.members;
     if (fault) continue;
-    EXPECT_EQ(out.size(), row.n_tools) << row.members;
+    EXPECT_EQ(out == nullptr ? 0 : out->size(), row.n_tools) << row.members;
+    if (out == nullptr) continue;
     // Key order reaches the prompt.
-    if (!out.empty()) {
-      EXPECT_LT(out[0].find("zeta"), out[0].find("alpha"));
-    }
+    const std::string& definition = out->front().definition;
+    EXPECT_LT(definition.find("zeta"), definition.find("alpha"));
+  }
+}
+
+TEST(Messages, HowThePromptEnds) {
+  const struct {
+    const char* last;   // role and more of the last message
+    const char* flags;  // members of the body
+    const char* param;  // of the refusal; nullptr: accepted
+    bool continues;
+    bool opens;
+  } rows[] = {
+      {R"("user","content":"x")", "", nullptr, false, true},
+      {R"("user","content":"x")", R"(,"add_generation_prompt":false)", nullptr, false, false},
+      {R"("assistant","content":"x")", "", nullptr, true, true},
+      {R"("assistant","content":"x")", R"(,"continue_final_message":true)", nullptr, true, true},
+      {R"("assistant","content":"x")",
+       R"(,"continue_final_message":true,"add_generation_prompt":false)", nullptr, true, false},
+      {R"("assistant","content":"x")", R"(,"continue_final_message":null)", nullptr, true, true},
+      {R"("assistant","content":"x")", R"(,"continue_final_message":false)", nullptr, false, true},
+      {R"("assistant","content":"x")",
+       R"(,"continue_final_message":true,"add_generation_prompt":true)", "continue_final_message",
+       false, false},
+      {R"("assistant","tool_calls":[{"function":{"name":"f"}}])", "", nullptr, false, true},
+      {R"("assistant","tool_calls":[{"function":{"name":"f"}}])",
+       R"(,"continue_final_message":true)", "continue_final_message", false, false},
+      {R"("user","content":"x")", R"(,"continue_final_message":true)", "continue_final_message",
+       false, false},
+      {R"("user","content":"x")", R"(,"continue_final_message":1)", "continue_final_message", false,
+       false},
+      {R"("user","content":"x")", R"(,"add_generation_prompt":1)", "add_generation_prompt", false,
+       false},
+  };
+  for (const auto& row : rows) {
+    const std::string body =
+        std::string(R"({"messages":[{"role":)") + row.last + "}]" + row.flags + "}";
+    const Json json = Json::parse(body);
+    std::vector<ChatMessage> messages;
+    ASSERT_FALSE(read_messages(json, messages).has_value());
+    ChatOptions options;
+    const auto fault = read_prompt_end(json, messages, options);
+    EXPECT_EQ(fault ? fault->param : "", row.param == nullptr ? "" : row.param) << body;
+    if (fault) continue;
+    EXPECT_EQ(options.continue_final_message, row.continues) << body;
+    EXPECT_EQ(options.add_generation_prompt, row.opens) << body;
   }
 }
 

@@ -222,14 +222,19 @@ Json summary(const GenerationRequest& r) {
   for (const ChatMessage& message : r.messages) {
     messages.push_back({message.role, message.content, message.tool_calls.size()});
   }
+  Json tools = Json::array();
+  if (r.chat_options.tools != nullptr) {
+    for (const ChatTool& tool : *r.chat_options.tools) tools.push_back(tool.definition);
+  }
   return {{"model", r.model},
           {"messages", messages},
           {"prompts", r.prompts.size()},
-          {"tools", r.chat_options.tools},
+          {"tools", tools},
           {"thinking",
            r.chat_options.enable_thinking ? Json(*r.chat_options.enable_thinking) : Json(nullptr)},
           {"preserve", r.chat_options.preserve_reasoning},
           {"generation", r.chat_options.add_generation_prompt},
+          {"continued", r.chat_options.continue_final_message},
           {"echo", r.echo},
           {"special", r.add_special_tokens},
           {"temperature", s.temperature},
@@ -306,6 +311,7 @@ TEST(RequestSchema, ValuesThatAskForNothing) {
       {"tool_choice", {R"("auto")", R"("none")"}, false, true},
       {"parallel_tool_calls", {"true"}},
       {"add_generation_prompt", {"true"}},
+      {"continue_final_message", {"false"}},
       {"reasoning_effort", {R"("")", R"("auto")", R"("default")"}},
       {"reasoning", {"{}"}},
       {"reasoning", {R"({"effort":null})", R"({"exclude":false})"}, true, false},

@@ -10,7 +10,7 @@
 #include <cerrno>
 
 #include "server/raw_cases.h"
-#include "text/output_parser.h"
+#include "text/response_stream.h"
 #include "text/unicode.h"
 
 namespace floe::testing {
@@ -291,9 +291,7 @@ bool TestServer::wait_idle(std::chrono::milliseconds limit) const {
 
 std::string TestServer::expected_text(const std::vector<int32_t>& prompt,
                                       uint32_t max_tokens) const {
-  OutputParser::Options plain;
-  plain.parse_reasoning = false;
-  auto stream = ResponseStream::create(*tokenizer_, plain, {});
+  auto stream = ResponseStream::create(*tokenizer_, plain_text_options(), {});
   EXPECT_TRUE(stream.ok());
   FakeModel::State state;
   uint32_t position = 0;
@@ -305,7 +303,7 @@ std::string TestServer::expected_text(const std::vector<int32_t>& prompt,
     text += stream->push(id).content;
     state = model_->next(state, id, position++);
   }
-  return text + stream->finish().content;
+  return text + stream->finish(true).content;
 }
 
 std::vector<std::string> sse_data(const std::string& body) {

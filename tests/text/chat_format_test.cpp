@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <tuple>
 
 #include "base/json.h"
 #include "repo_path.h"
@@ -62,6 +64,12 @@ std::string rendered(const Tokenizer& tokenizer, const ChatFormat& format,
   return *text;
 }
 
+ChatTools tools_of(const std::string& json) {
+  auto tools = make_chat_tools(Json::parse(json));
+  EXPECT_TRUE(tools.ok()) << tools.error().message;
+  return *tools;
+}
+
 ChatMessage message(const std::string& role, const std::string& content) {
   ChatMessage out;
   out.role = role;
@@ -98,8 +106,8 @@ TEST(ChatFormat, FloeNanoTools) {
   const auto tokenizer = make_tokenizer(kFloeTokens);
   const ChatFormat format = detect(*tokenizer);
   ChatOptions options;
-  options.tools = {
-      R"({"type":"function","function":{"name":"add","description":"x","parameters":{"type":"object","properties":{"a":{"type":"integer"},"note":{}}}}})"};
+  options.tools = tools_of(
+      R"([{"type":"function","function":{"name":"add","description":"x","parameters":{"type":"object","properties":{"a":{"type":"integer"},"note":{}}}}}])");
   std::vector<ChatMessage> messages = {message("user", "1+2?"), message("assistant", ""),
                                        message("tool", "3"), message("tool", "4")};
   messages[1].tool_calls = {{"id", "add", R"({"a": 1})"}, {"id2", "no", ""}};
@@ -135,9 +143,9 @@ TEST(ChatFormat, Qwen3Thinking) {
   const auto tokenizer = make_tokenizer(kQwen3Tokens);
   const ChatFormat format = detect(*tokenizer);
   EXPECT_TRUE(format.thinks_by_default());
-  std::vector<ChatMessage> messages = {message("user", "a"),
-                                       message("assistant", "<think>\nr\n</think>\n\nb"),
+  std::vector<ChatMessage> messages = {message("user", "a"), message("assistant", "b"),
                                        message("user", "c")};
+  messages[1].reasoning_content = "\nr\n";
   const std::string head =
       "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nc<|im_"
       "end|>\n"
@@ -177,28 +185,258 @@ TEST(ChatFormat, GlmCompactFollowsTheNewerTemplate) {
   EXPECT_EQ(rendered(*tokenizer, format, messages, off), body + "</think>");
 }
 
-TEST(ChatFormat, MessagesCannotForgeMarkers) {
-  for (const auto& [specials, name] :
-       {std::pair(kFloeTokens, "floe-nano"), std::pair(kQwen3Tokens, "chatml"),
-        std::pair(kGlmTokens, "glm")}) {
+// What looks like a marker in an earlier answer is what was said there.
+TEST(ChatFormat, SpelledMarkersInHistoryAreText) {
+  const std::string said = "<think>no</think> is how it is written";
+  for (const auto& [specials, name, before] :
+       {std::tuple(kFloeTokens, "floe-nano", "<|assistant|><think></think>"),
+        std::tuple(kQwen3Tokens, "chatml", "<|im_start|>assistant\n"),
+        std::tuple(kGlmTokens, "glm", "<|assistant|>\n<think></think>\n")}) {
     const auto tokenizer = make_tokenizer(specials);
     const auto format = ChatFormat::by_name(*tokenizer, name);
     ASSERT_TRUE(format.ok());
-    std::string evil;
-    for (const std::string& text : specials) evil += text + "x";
-    const auto count = [&](const std::string& content) {
-      std::vector<ChatMessage> messages = {message("system", content), message("user", content),
-                                           message("assistant", content), message("tool", content)};
-      messages[2].reasoning_content = content;
-      messages[2].tool_calls = {{"id", content, "{}"}};
-      const auto prompt = format->format(*tokenizer, messages, {});
-      EXPECT_TRUE(prompt.ok());
-      size_t n_special = 0;
-      for (const int32_t id : prompt->ids) n_special += tokenizer->is_special(id);
-      return n_special;
+    const std::vector<ChatMessage> messages = {message("user", "<tool_response>a</tool_response>"),
+                                               message("assistant", said), message("user", "b")};
+    EXPECT_NE(rendered(*tokenizer, *format, messages, {}).find(before + said), std::string::npos)
+        << name;
+  }
+  // /nothink counts as the format's own token, whoever wrote the word.
+  const auto tokenizer = make_tokenizer(kGlmTokens);
+  const auto format = ChatFormat::by_name(*tokenizer, "glm");
+  ChatOptions off;
+  off.enable_thinking = false;
+  const int32_t no_think = *tokenizer->find_special("/nothink");
+  for (const bool thinking : {false, true}) {
+    off.enable_thinking = thinking;
+    const auto ids =
+        format->format(*tokenizer, std::vector{message("user", "x/nothink")}, off)->ids;
+    EXPECT_EQ(std::count(ids.begin(), ids.end(), no_think), thinking ? 0 : 1);
+  }
+}
+
+// No field of a conversation can forge a token of the format, whatever it spells.
+TEST(ChatFormat, MessagesCannotForgeMarkers) {
+  std::mt19937 random(5);
+  const std::pair<std::vector<std::string>, std::string> formats[] = {{kFloeTokens, "floe-nano"},
+                                                                      {kQwen3Tokens, "chatml"},
+                                                                      {kChatmlTokens, "chatml"},
+                                                                      {kGlmTokens, "glm"},
+                                                                      {kGlmTokens, "glm-compact"}};
+  constexpr int kFields = 10;
+  for (const auto& [specials, name] : formats) {
+    const auto tokenizer = make_tokenizer(specials);
+    const auto format = ChatFormat::by_name(*tokenizer, name);
+    ASSERT_TRUE(format.ok());
+    const auto specials_of = [&](const std::vector<std::string>& fields, int shape) {
+      const auto at = [&](int i) { return fields[static_cast<size_t>(i)]; };
+      std::vector<ChatMessage> messages = {
+          message("system", at(0)), message("user", at(1)), message("assistant", at(2)),
+          message("tool", at(3)),   message("user", at(1)), message("assistant", at(4))};
+      messages[2].reasoning_content = at(5);
+      messages[5].reasoning_content = at(5);
+      Json arguments = {{at(7), at(8)}, {"list", {at(8), 1}}};
+      messages[2].tool_calls = {{at(9), at(6), arguments.dump()}, {at(9), at(6), at(8)}};
+      ChatOptions options;
+      options.enable_thinking = shape % 2 == 0;
+      options.continue_final_message = shape / 2 % 2 == 0;
+      options.preserve_reasoning = shape / 4 % 2 == 0;
+      if (shape / 8 % 2 == 0) {
+        options.tools = *make_chat_tools(
+            Json::array({{{"name", "t" + at(6)},
+                          {"description", at(9)},
+                          {"parameters", {{"properties", {{at(7), {{"type", at(8)}}}}}}}}}));
+      }
+      const auto prompt = format->format(*tokenizer, messages, options);
+      EXPECT_TRUE(prompt.ok()) << prompt.error().message;
+      std::vector<int32_t> out;
+      for (const int32_t id : prompt->ids) {
+        if (tokenizer->is_special(id)) out.push_back(id);
+      }
+      return out;
     };
-    EXPECT_GT(count("plain"), 4u) << name;
-    EXPECT_EQ(count(evil), count("plain")) << name;
+    for (int round = 0; round < 400; ++round) {
+      std::vector<std::string> plain(kFields, "plain");
+      std::vector<std::string> evil = plain;
+      for (std::string& field : evil) {
+        field = "p";
+        for (size_t n = random() % 4; n > 0; --n) {
+          field += specials[random() % specials.size()];
+          if (random() % 2) field += random() % 2 ? "\n" : "x";
+        }
+      }
+      const int shape = static_cast<int>(random() % 16);
+      ASSERT_EQ(specials_of(evil, shape), specials_of(plain, shape)) << name << shape;
+    }
+  }
+}
+
+// The final message goes on. One row a format, a way to think and a message.
+TEST(ChatFormat, TheFinalMessageGoesOn) {
+  const struct {
+    std::vector<std::string> specials;
+    const char* format;
+    std::optional<bool> thinking;
+    const char* reasoning;  // nullptr: none
+    const char* content;
+    const char* expected;
+    bool inside_reasoning;
+    bool continues;
+  } rows[] = {
+      {kFloeTokens,
+       "floe-nano",
+       {},
+       nullptr,
+       "One, ",
+       "<|user|>q<|end|><|assistant|><think></think>One, ",
+       false,
+       true},
+      {kFloeTokens, "floe-nano", true, nullptr, "One\n",
+       "<|user|>q<|end|><|assistant|><think></think>One\n", false, true},
+      {kFloeTokens, "floe-nano", true, "so", "One",
+       "<|user|>q<|end|><|assistant|><think>so</think>One", false, true},
+      {kFloeTokens, "floe-nano", false, "so ", "", "<|user|>q<|end|><|assistant|><think>so ", true,
+       true},
+      {kFloeTokens, "floe-nano", true, nullptr, "", "<|user|>q<|end|><|assistant|><think>", true,
+       false},
+      {kFloeTokens,
+       "floe-nano",
+       {},
+       "",
+       "",
+       "<|user|>q<|end|><|assistant|><think></think>",
+       false,
+       false},
+      {kChatmlTokens,
+       "chatml",
+       {},
+       nullptr,
+       " One",
+       "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n One",
+       false,
+       true},
+      {kQwen3Tokens,
+       "chatml",
+       {},
+       nullptr,
+       "\nOne ",
+       "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n\nOne ",
+       false,
+       true},
+      {kQwen3Tokens,
+       "chatml",
+       {},
+       "so",
+       "One",
+       "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n<think>\nso\n</think>\n\nOne",
+       false,
+       true},
+      {kQwen3Tokens,
+       "chatml",
+       {},
+       "so\n",
+       "",
+       "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n<think>\nso\n",
+       true,
+       true},
+      {kQwen3Tokens,
+       "chatml",
+       {},
+       nullptr,
+       "",
+       "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n",
+       false,
+       false},
+      {kGlmTokens,
+       "glm",
+       {},
+       nullptr,
+       "One ",
+       "[gMASK]<sop><|user|>\nq<|assistant|>\n<think></think>\nOne ",
+       false,
+       true},
+      {kGlmTokens, "glm", false, "so", "One",
+       "[gMASK]<sop><|user|>\nq/nothink<|assistant|>\n<think>so</think>\nOne", false, true},
+      {kGlmTokens,
+       "glm",
+       {},
+       "so ",
+       "",
+       "[gMASK]<sop><|user|>\nq<|assistant|>\n<think>so ",
+       true,
+       true},
+      {kGlmTokens,
+       "glm-compact",
+       {},
+       nullptr,
+       "One",
+       "[gMASK]<sop><|user|>q<|assistant|></think>One",
+       false,
+       true},
+      {kGlmTokens,
+       "glm-compact",
+       {},
+       "so",
+       "",
+       "[gMASK]<sop><|user|>q<|assistant|><think>so",
+       true,
+       true},
+  };
+  for (const auto& row : rows) {
+    const auto tokenizer = make_tokenizer(row.specials);
+    const auto format = ChatFormat::by_name(*tokenizer, row.format);
+    ASSERT_TRUE(format.ok());
+    std::vector<ChatMessage> messages = {message("user", "q"), message("assistant", row.content)};
+    if (row.reasoning != nullptr) messages[1].reasoning_content = row.reasoning;
+    ChatOptions options;
+    options.enable_thinking = row.thinking;
+    options.continue_final_message = true;
+    for (const bool add : {false, true}) {
+      options.add_generation_prompt = add;
+      EXPECT_EQ(rendered(*tokenizer, *format, messages, options), row.expected) << row.format;
+    }
+    const auto prompt = format->format(*tokenizer, messages, options);
+    EXPECT_EQ(prompt->inside_reasoning, row.inside_reasoning) << row.expected;
+    EXPECT_EQ(prompt->continues, row.continues) << row.expected;
+    // Alone, without a question, as well.
+    messages.erase(messages.begin());
+    EXPECT_TRUE(format->render(messages, options).ok());
+    messages[0].tool_calls = {{"", "f", "{}"}};
+    EXPECT_EQ(format->render(messages, options).error().kind, ErrorKind::usage);
+    messages = {message("user", "q")};
+    EXPECT_EQ(format->render(messages, options).error().kind, ErrorKind::usage);
+  }
+}
+
+// Calls of earlier answers, whatever some model wrote.
+TEST(ChatFormat, CallsAreReplayedAsTheyStand) {
+  const struct {
+    const char* arguments;
+    const char* json;
+    const char* glm;
+  } rows[] = {
+      {"", "{}", ""},
+      {" \n", "{}", ""},
+      {"{", "{", "{"},
+      {"{\"a\": \"x", "{\"a\": \"x", "{\"a\": \"x"},
+      {"[1]", "[1]", "[1]"},
+      {"{\"a\":  1}", "{\"a\":  1}", "<arg_key>a</arg_key><arg_value>1</arg_value>"},
+  };
+  const auto nano = make_tokenizer(kFloeTokens);
+  const auto glm = make_tokenizer(kGlmTokens);
+  const auto nano_format = ChatFormat::by_name(*nano, "floe-nano");
+  const auto glm_format = ChatFormat::by_name(*glm, "glm-compact");
+  for (const auto& row : rows) {
+    std::vector<ChatMessage> messages = {message("assistant", ""), message("user", "q")};
+    messages[0].tool_calls = {{"", "get weather", row.arguments}};
+    EXPECT_NE(rendered(*nano, *nano_format, messages, {})
+                  .find("<tool_call>{\"name\": \"get weather\", \"arguments\": " +
+                        std::string(row.json) + "}</tool_call>"),
+              std::string::npos)
+        << row.arguments;
+    EXPECT_NE(rendered(*glm, *glm_format, messages, {})
+                  .find("<tool_call>get weather" + std::string(row.glm) + "</tool_call>"),
+              std::string::npos)
+        << row.arguments;
   }
 }
 
@@ -216,16 +454,6 @@ TEST(ChatFormat, RefusesWhatItCannotFormat) {
   std::vector<ChatMessage> messages = {message("user", "x"), message("wizard", "y")};
   EXPECT_NE(format.render(messages, {}).error().message.find("messages[1].role"),
             std::string::npos);
-  messages[1].role = "assistant";
-  ChatOptions options;
-  options.tools = {"{}", "nope"};
-  EXPECT_NE(format.render(messages, options).error().message.find("tools[1]"), std::string::npos);
-}
-
-TEST(ChatFormat, PythonJson) {
-  EXPECT_EQ(*python_json(R"({"b":[1,2.5,"x,:y"],"a":{"é":"\u00e9\n\"\\"},"e":{},"n":null})"),
-            R"({"b": [1, 2.5, "x,:y"], "a": {"é": "é\n\"\\"}, "e": {}, "n": null})");
-  EXPECT_FALSE(python_json("{").ok());
 }
 
 // ---- Against the published templates, rendered with Jinja2.
@@ -257,9 +485,9 @@ Json to_json(const OracleCase& current, bool arguments_as_objects) {
   if (current.options.enable_thinking) {
     variables["enable_thinking"] = *current.options.enable_thinking;
   }
-  if (!current.options.tools.empty()) {
-    for (const std::string& tool : current.options.tools) {
-      variables["tools"].push_back(*parse_json(tool));
+  if (current.options.tools != nullptr) {
+    for (const ChatTool& tool : *current.options.tools) {
+      variables["tools"].push_back(*parse_json(tool.definition));
     }
   }
   return {{"template", testing::shared_dir() + "/templates/" + current.expected_by},
@@ -294,9 +522,9 @@ std::optional<std::vector<std::string>> render_with_jinja(const std::vector<Orac
 const std::vector<std::string> kContents = {"Hello",          "two\nlines",    "  padded ",
                                             "ünïcode 你好 😀", "{\"json\": 1}", "ends /nothink",
                                             "a<think>b",      "x\n\n",         "1 < 2 & 3"};
-const std::vector<std::string> kTools = {
-    R"({"type": "function", "function": {"name": "add", "description": "Adds \"two\" é", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"]}}})",
-    R"({"type": "function", "function": {"name": "say", "parameters": {"type": "object", "properties": {}}}})"};
+const std::string kTools =
+    R"([{"type": "function", "function": {"name": "add", "description": "Adds \"two\" é", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"]}}},
+    {"type": "function", "function": {"name": "say", "parameters": {"type": "object", "properties": {}}}}])";
 
 // Conversations with several questions, tool rounds and answers. `plain`: no tools, trimmed texts.
 OracleCase random_case(std::mt19937& random, const std::string& file, bool plain, bool system) {
@@ -327,7 +555,7 @@ OracleCase random_case(std::mt19937& random, const std::string& file, bool plain
       if (random() % 2) out.messages.back().reasoning_content = "because";
     }
   }
-  if (!plain && random() % 2) out.options.tools = kTools;
+  if (!plain && random() % 2) out.options.tools = tools_of(kTools);
   out.options.add_generation_prompt = random() % 4 != 0;
   if (random() % 3) out.options.enable_thinking = random() % 2 == 0;
   return out;

@@ -1,0 +1,286 @@
+#include "fuzz/answer_properties.h"
+
+#include <array>
+#include <memory>
+
+#include "base/json.h"
+#include "server/openai_request.h"
+#include "server/openai_response.h"
+#include "text/response_stream.h"
+#include "text/small_vocabulary.h"
+#include "text/unicode.h"
+
+namespace floe {
+namespace {
+
+struct Served {
+  std::unique_ptr<const Tokenizer> tokenizer;
+  std::optional<ChatFormat> format;
+  std::vector<int32_t> specials;
+};
+
+Served make_served(const char* format, std::initializer_list<const char*> specials) {
+  std::vector<std::pair<std::string, TokenType>> tokens;
+  for (const char* text : specials) tokens.emplace_back(text, TokenType::control);
+  Served served;
+  served.tokenizer = std::move(Tokenizer::build(testing::small_byte_vocabulary(tokens))).value();
+  served.format = ChatFormat::by_name(*served.tokenizer, format).value();
+  for (const char* text : specials) {
+    served.specials.push_back(*served.tokenizer->find_special(text));
+  }
+  return served;
+}
+
+// Every format, and ChatML once more without tokens for its markers.
+const std::array<Served, 5>& all_served() {
+  static const std::array<Served, 5> all = {
+      make_served("floe-nano", {"<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>",
+                                "<|end|>", "<think>", "</think>", "<tool_call>", "</tool_call>",
+                                "<tool_response>", "</tool_response>"}),
+      make_served("chatml", {"<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>",
+                             "</tool_call>"}),
+      make_served("chatml", {"<|im_start|>", "<|im_end|>"}),
+      make_served("glm", {"[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>",
+                          "<|observation|>", "<think>", "</think>", "<tool_call>", "</tool_call>",
+                          "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>", "/nothink"}),
+      make_served("glm-compact",
+                  {"[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>",
+                   "<think>", "</think>", "<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>",
+                   "<arg_value>", "</arg_value>"}),
+  };
+  return all;
+}
+
+constexpr const char* kTools = R"([
+  {"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{
+    "zip":{"type":"string"},"n":{"type":"integer"},"m":{"type":["string","null"]}}}}},
+  {"type":"function","function":{"name":"get_weather"}}])";
+
+constexpr const char* kPieces[] = {
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<arg_key>",
+    "</arg_key>",
+    "<arg_value>",
+    "</arg_value>",
+    "\n",
+    " ",
+    "text",
+    "f",
+    "get_weather",
+    "rm",
+    "zip",
+    "n",
+    "42",
+    "null",
+    "\"",
+    "\\",
+    "\\ud83d",
+    "\\u0000",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "{\"name\": \"f\", \"arguments\": {",
+    "{\"name\": \"f\", \"arguments\": {\"zip\": \"a b\", \"n\": 1}}",
+    "{\"name\": \"rm\", \"arguments\": {\"zip\": \"",
+    "{\"arguments\": {\"n\": [{}]}, \"name\": \"get_weather\"}",
+    "{\"name\": \"f\", \"parameters\": \"{\\\"zip\\\": 1}\"}",
+    "{\"name\": \"get_weather\"}",
+    "\xC3\xA9\xF0\x9F\x98\x80",
+};
+
+// The answer as the client sees it.
+struct Seen {
+  std::string reasoning;
+  std::string content;
+  struct Call {
+    std::string id;
+    std::string name;
+    std::string arguments;
+    bool operator==(const Call&) const = default;
+  };
+  std::vector<Call> calls;
+  bool operator==(const Seen&) const = default;
+};
+
+std::optional<Seen> read_message(const Json& message) {
+  Seen seen;
+  if (message.contains("reasoning_content")) seen.reasoning = message["reasoning_content"];
+  if (message["content"].is_string()) seen.content = message["content"];
+  if (!message.contains("tool_calls")) return seen;
+  for (const Json& call : message["tool_calls"]) {
+    if (call["type"] != "function") return std::nullopt;
+    seen.calls.push_back({call["id"], call["function"]["name"], call["function"]["arguments"]});
+  }
+  return seen;
+}
+
+std::optional<Seen> read_stream(std::string_view frames) {
+  Seen seen;
+  while (!frames.empty()) {
+    const size_t end = frames.find("\n\n");
+    if (end == std::string_view::npos || !frames.starts_with("data: ")) return std::nullopt;
+    const Result<Json> chunk = parse_json(frames.substr(6, end - 6));
+    frames.remove_prefix(end + 2);
+    if (!chunk.ok()) return std::nullopt;
+    const Json& delta = (*chunk)["choices"][0]["delta"];
+    if (delta.contains("reasoning_content")) seen.reasoning += delta["reasoning_content"];
+    if (delta.contains("content")) seen.content += delta["content"];
+    if (!delta.contains("tool_calls")) continue;
+    const Json& call = delta["tool_calls"][0];
+    const size_t index = call["index"];
+    if (call.contains("id")) {
+      if (index != seen.calls.size() || call["type"] != "function") return std::nullopt;
+      seen.calls.push_back({call["id"], call["function"]["name"], {}});
+    }
+    if (index >= seen.calls.size()) return std::nullopt;
+    seen.calls[index].arguments += call["function"]["arguments"];
+  }
+  return seen;
+}
+
+std::string check_history(const Served& served, const Json& message, bool with_tools,
+                          AnswerCounts& counts) {
+  const Json question = {{"role", "user"}, {"content", "go on"}};
+  std::vector<Json> histories = {Json::array({question, message, question}),
+                                 Json::array({question, message}),
+                                 Json::array({message, message, question})};
+  if (message.contains("tool_calls")) {
+    Json results = Json::array({question, message});
+    for (const Json& call : message["tool_calls"]) {
+      results.push_back({{"role", "tool"}, {"tool_call_id", call["id"]}, {"content", "done"}});
+    }
+    histories.push_back(results);
+  }
+  const RequestContext context{.n_vocab = served.tokenizer->n_vocab()};
+  for (const Json& messages : histories) {
+    Json body = {{"messages", messages}};
+    if (with_tools) body["tools"] = Json::parse(kTools);
+    const Result<Json> sent = parse_json(dump_json(body));
+    if (!sent.ok()) return "a history is no JSON: " + sent.error().message;
+    const auto request = parse_chat_request(*sent, context);
+    if (!request.ok()) return "a history is refused: " + request.error().message;
+    const auto prompt = served.format->format(*served.tokenizer, request.value().messages,
+                                              request.value().chat_options);
+    if (!prompt.ok()) return "a history has no prompt: " + prompt.error().message;
+    ++counts.n_histories;
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string check_answer_properties(std::span<const uint8_t> bytes, AnswerCounts* counts) {
+  AnswerCounts unasked;
+  AnswerCounts& n = counts == nullptr ? unasked : *counts;
+  if (bytes.size() < 3) return {};
+  const Served& served = all_served()[bytes[0] % all_served().size()];
+  const Tokenizer& tokenizer = *served.tokenizer;
+  const uint8_t shape = bytes[1];
+  const bool with_tools = (shape & 1) != 0;
+  const bool cut = (shape & 2) != 0;
+  ChatOptions chat;
+  chat.enable_thinking = (shape & 4) != 0;
+  if (with_tools) chat.tools = make_chat_tools(Json::parse(kTools)).value();
+  std::vector<ChatMessage> question(1);
+  question[0].role = "user";
+  question[0].content = "q";
+  if ((shape & 8) != 0) {
+    question.resize(2);
+    question[1].role = "assistant";
+    question[1].content = "so far";
+    chat.continue_final_message = true;
+  }
+  const auto prompt = served.format->format(tokenizer, question, chat);
+  if (!prompt.ok()) return "there is no prompt";
+  const OutputParser::Options options =
+      parser_options(*served.format, tokenizer, *prompt, chat.tools);
+  std::vector<std::string> stops;
+  if ((shape & 16) != 0) stops = {"}"};
+  auto stream = ResponseStream::create(tokenizer, options, stops);
+  if (!stream.ok()) return "there is no stream";
+
+  bool ordinary = true;
+  std::vector<int32_t> ids;
+  for (const uint8_t byte : bytes.subspan(2)) {
+    if (byte < 64) {
+      ids.push_back(served.specials[byte % served.specials.size()]);
+      ordinary = false;
+    } else if (byte < 224) {
+      for (const int32_t id : tokenizer.encode(kPieces[byte % std::size(kPieces)], false, false)) {
+        ids.push_back(id);
+      }
+    } else {
+      ids.push_back((byte - 224) * 8 + byte % 8);  // tokens that are one byte
+    }
+  }
+
+  const AnswerIdentity identity{.chat = true, .id = "chatcmpl-x", .model = "m"};
+  const ChunkWriter writer(identity, false);
+  std::vector<AnswerChoice> answer(1);
+  std::string frames;
+  const auto take = [&](const OutputDelta& delta) {
+    answer[0].reasoning_content += delta.reasoning_content;
+    answer[0].content += delta.content;
+    if (!delta.reasoning_content.empty()) {
+      writer.reasoning(0, delta.reasoning_content, {}, {}, frames);
+    }
+    if (!delta.content.empty()) writer.content(0, delta.content, {}, {}, frames);
+    for (const ToolCallDelta& call : delta.tool_calls) {
+      const std::string id = "call_" + std::to_string(call.index);
+      if (!call.name.empty()) {
+        answer[0].tool_calls.push_back({id, call.name, {}});
+        writer.tool_call(0, call.index, id, call.name, {}, {}, frames);
+      }
+      if (call.index + 1 != answer[0].tool_calls.size()) return false;
+      answer[0].tool_calls[call.index].arguments_json += call.arguments;
+      writer.tool_arguments(0, call.index, call.arguments, {}, {}, frames);
+    }
+    return true;
+  };
+  for (const int32_t id : ids) {
+    if (!take(stream->push(id))) return "a call goes on out of turn";
+  }
+  if (!take(stream->finish(cut))) return "a call goes on out of turn";
+
+  const Result<Json> whole = parse_json(answer_json(identity, answer, false, {}, {}));
+  if (!whole.ok() || !is_valid_utf8(frames)) return "the answer is no JSON";
+  Json message = (*whole)["choices"][0]["message"];
+  const std::optional<Seen> seen = read_message(message);
+  if (!seen || seen != read_stream(frames)) return "the stream is not the answer";
+  ++n.n_answers;
+  n.n_calls += seen->calls.size();
+  n.n_partial_calls += stream->parser().n_tool_calls() - stream->parser().n_complete_tool_calls();
+  n.n_reasoning += seen->reasoning.empty() ? 0 : 1;
+  n.n_without_content += seen->content.empty() ? 1 : 0;
+  for (const Seen::Call& call : seen->calls) {
+    if (find_tool(chat.tools, call.name) == nullptr) return "a call of an undeclared function";
+  }
+  if (stream->parser().n_tool_calls() != seen->calls.size()) return "calls are counted wrongly";
+  const bool tokens = options.is_token(OutputParser::Marker::tool_call_begin);
+  if (ordinary && tokens && stops.empty() && !options.starts_in_reasoning) {
+    if (!seen->calls.empty() || !seen->reasoning.empty()) return "ordinary text became structure";
+    if (seen->content != to_valid_utf8(tokenizer.decode(ids, true))) return "text was changed";
+  }
+
+  if (std::string fault = check_history(served, message, with_tools, n); !fault.empty()) {
+    return fault;
+  }
+  // As clients keep a stream: no fields but those that came, and null or nothing for no content.
+  message.erase("refusal");
+  if (seen->content.empty()) {
+    message["content"] = nullptr;
+    if (std::string fault = check_history(served, message, with_tools, n); !fault.empty()) {
+      return fault;
+    }
+    message.erase("content");
+  }
+  return check_history(served, message, with_tools, n);
+}
+
+}  // namespace floe

@@ -1,0 +1,49 @@
+// Every answer that the server can give is accepted back.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <random>
+
+#include "fuzz/answer_properties.h"
+
+namespace floe {
+namespace {
+
+TEST(History, EveryAnswerIsAcceptedBack) {
+  AnswerCounts counts;
+  std::mt19937 random(14);
+  for (int round = 0; round < 20000; ++round) {
+    std::vector<uint8_t> bytes(3 + random() % 30);
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+    // Calls that are whole are rare among random tokens: most rounds begin one.
+    if (round % 2 == 0 && bytes.size() > 8) bytes[2] = 8;
+    const std::string broken = check_answer_properties(bytes, &counts);
+    ASSERT_EQ(broken, "") << round;
+  }
+  EXPECT_EQ(counts.n_answers, 20000u);
+  EXPECT_GT(counts.n_histories, 60000u);
+  EXPECT_GT(counts.n_calls, 1000u);
+  EXPECT_GT(counts.n_partial_calls, 100u);
+  EXPECT_GT(counts.n_reasoning, 1000u);
+  EXPECT_GT(counts.n_without_content, 1000u);
+  std::printf("%zu answers, %zu histories, %zu calls, %zu of them partial\n", counts.n_answers,
+              counts.n_histories, counts.n_calls, counts.n_partial_calls);
+}
+
+TEST(History, FuzzCorpusHolds) {
+  size_t n_files = 0;
+  const std::string folder = std::string(FLOE_REPO_DIR) + "/tests/fuzz/corpus/answer";
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    std::ifstream file(entry.path(), std::ios::binary);
+    const std::vector<uint8_t> bytes{std::istreambuf_iterator<char>(file),
+                                     std::istreambuf_iterator<char>()};
+    EXPECT_EQ(check_answer_properties(bytes), "") << entry.path();
+    ++n_files;
+  }
+  EXPECT_GE(n_files, 5u);
+}
+
+}  // namespace
+}  // namespace floe
