@@ -29,7 +29,8 @@ struct ReadBandwidth {
   const char* loop = "";        // the way of reading that was fastest
 };
 
-// Keeps to the same memory, so that a pass can be repeated next to whatever it is compared with.
+// Reads the same memory in every pass, so that a pass can be repeated right beside the measurement
+// that it is compared with.
 class ReadProbe {
  public:
   // At least 256 MB and eight last caches, but at most a quarter of what the machine has left.
@@ -65,7 +66,7 @@ class ReadProbe {
   const Model* on_device_ = nullptr;  // which measures for itself
 };
 
-// For who wants the figure once: a probe made, calibrated and given back.
+// For callers that need the figure once: makes a probe, calibrates it and frees its memory.
 Result<ReadBandwidth> measure_read_bandwidth(ThreadPool& pool, double seconds);
 
 // Multiply-adds per second with all operands in registers, all threads together; the best of

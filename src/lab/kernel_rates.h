@@ -1,5 +1,6 @@
 #pragma once
-// What the matrix kernels compute with weights that come from memory: the C of the time model.
+// How many multiply-adds per second the matrix kernels reach on weights that come from memory: the
+// compute rate of the time model (draft/time_model.h).
 #include <span>
 #include <vector>
 

@@ -8,7 +8,8 @@
 
 namespace floe {
 
-// In about half a second and a third of one for every format. The pool is the model's.
+// Takes about half a second, and a third of a second more for every weight format of the model.
+// pool: the one that the model runs on.
 Result<MachineRates> measure_machine_rates(ThreadPool& pool, const Model& model);
 
 }  // namespace floe

@@ -30,13 +30,13 @@ double rounded(double value);
 // format: json (one array), jsonl, or csv with the first row's keys as header.
 std::string print_rows(const std::vector<Json>& rows, std::string_view format);
 
-// Reads back what print_rows wrote, whichever format it was. ErrorKind::usage names the source and
-// the row that is none.
+// Reads back what print_rows wrote, in any of its formats. ErrorKind::usage names the source and
+// the first row that cannot be read.
 Result<std::vector<Json>> parse_receipt(std::string_view text, const std::string& source);
 
-// A markdown table of this, that and this / that, in median tokens per second, one line per test
-// that both have; then a line for each setting in which the two differ. Of several earlier rows of
-// one test the last of those that differ least counts.
+// A markdown table with one line per test that both have: median tokens per second now, earlier,
+// and their ratio. Then a line for each setting in which the two differ. Where the earlier rows
+// hold a test several times, the row whose settings differ least is taken, and of equals the last.
 std::string compare_receipts(const std::vector<Json>& rows, const std::vector<Json>& earlier);
 
 }  // namespace floe

@@ -1,6 +1,6 @@
 #pragma once
 // Arithmetic on sizes that come from files. Every sum, product and round-up of such numbers goes
-// through here: an overflow is a false, never a small number.
+// through here: an overflow is reported, and never becomes a small number.
 #include <cstdint>
 #include <optional>
 
