@@ -7,6 +7,7 @@
 
 #include "base/time_between.h"
 #include "engine/engine_impl.h"
+#include "engine/forward_limits.h"
 
 namespace floe {
 
@@ -444,21 +445,16 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options, Mod
                        model.info().name);
   }
   FLOE_TRY(std::unique_ptr<KvCache> cache, model.make_cache({n_slots, options.kv_types}));
-  ForwardLimits limits{Scheduler::max_rows(options),
-                       options.max_sequences + options.max_prompt_logit_rows, n_context};
   std::vector<std::unique_ptr<Drafter>> drafters;
-  if (options.drafters) {
-    if (options.spec.mode != SpecMode::off) {
-      const DraftLimits draft_limits{options.max_sequences, n_context, limits.max_rows,
-                                     options.kv_types};
-      FLOE_TRY(drafters, options.drafters(model, *cache, draft_limits));
-    }
-    // The same room whatever the mode: engines may take turns on one model, and the last one that
-    // was made has reserved it.
-    limits.max_rows += options.max_draft_rows;
-    limits.max_logit_rows += options.max_draft_rows;
-    limits.tap_layers = options.tap_layers;
+  if (options.drafters && options.spec.mode != SpecMode::off) {
+    const DraftLimits draft_limits{options.max_sequences, n_context, Scheduler::max_rows(options),
+                                   options.kv_types};
+    FLOE_TRY(drafters, options.drafters(model, *cache, draft_limits));
   }
+  // Room for guesses whatever the mode: engines may take turns on one model, and the last one that
+  // was made has reserved it.
+  const ForwardLimits limits =
+      forward_limits(options, n_context, static_cast<bool>(options.drafters));
   FLOE_TRY_VOID(model.reserve(limits));
   auto impl =
       std::make_unique<Impl>(options, model, clock, std::move(cache),

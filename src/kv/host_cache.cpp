@@ -51,9 +51,11 @@ Result<std::unique_ptr<HostKvCache>> HostKvCache::create(std::span<const KvLayer
   const uint64_t needed = cache->size_bytes();
   const uint64_t available = available_memory_bytes();
   if (available != 0 && needed > available) {
-    return make_error(ErrorKind::memory,
-                      "the KV cache of {} tokens needs {} bytes, {} are available: lower -c or -np",
-                      limits.n_slots, needed, available);
+    return make_error(
+        ErrorKind::memory,
+        "the KV cache of {} tokens needs {:.1f} GB, {:.1f} GB are available: lower -c or "
+        "-np, or take -ctk q8_0 -ctv q8_0",
+        limits.n_slots, static_cast<double>(needed) / 1e9, static_cast<double>(available) / 1e9);
   }
   size_t offset = 0;
   const auto reserve = [&](size_t n_bytes) {

@@ -184,18 +184,23 @@ std::vector<std::vector<int32_t>> batch_prompts(const BatchedBenchOptions& optio
   return prompts;
 }
 
+ForwardLimits batched_bench_limits(const BatchedBenchOptions& options) {
+  ForwardLimits limits;
+  limits.max_logit_rows = largest(options.batch_sizes);
+  limits.max_rows = std::max(options.max_chunk_rows, limits.max_logit_rows);
+  limits.max_context = largest(options.prompt_tokens) + largest(options.decode_tokens);
+  return limits;
+}
+
 Result<BatchedBenchReport> run_batched_bench(Model& model, ThreadPool& pool,
                                              const BatchedBenchOptions& options) {
-  const uint32_t max_context = largest(options.prompt_tokens) + largest(options.decode_tokens);
-  const uint32_t max_sequences = largest(options.batch_sizes);
+  const ForwardLimits limits = batched_bench_limits(options);
+  const uint32_t max_context = limits.max_context;
+  const uint32_t max_sequences = limits.max_logit_rows;
   if (max_context > model.info().context_length) {
     return usage_error("-npp and -ntg: {} tokens are more than the model's context of {}",
                        max_context, model.info().context_length);
   }
-  ForwardLimits limits;
-  limits.max_rows = std::max(options.max_chunk_rows, max_sequences);
-  limits.max_logit_rows = max_sequences;
-  limits.max_context = max_context;
   FLOE_TRY_VOID(model.reserve(limits));
   const uint64_t n_slots = uint64_t{max_context} * max_sequences;
   if (n_slots > UINT32_MAX) {

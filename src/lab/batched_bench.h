@@ -2,9 +2,9 @@
 // Speed of many sequences at once: B prompts prefilled together, then decode steps of B rows, each
 // row continued by the token its own logits rank first.
 //
-// How many experts a step reads depends on how alike the sequences are, so they hold different
-// tokens unless asked otherwise, and the union is printed: identical prompts measure nothing but
-// re-reading.
+// How many experts a step reads depends on how alike the sequences are. So the sequences hold
+// different tokens unless asked otherwise, and the number of experts read (their union) is printed:
+// identical prompts would all choose the same experts, which real batches do not.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -62,6 +62,9 @@ std::vector<std::vector<int32_t>> batch_prompts(const BatchedBenchOptions& optio
                                                 uint32_t n_sequences, uint32_t n_tokens,
                                                 uint32_t n_vocab);
 
+// What the model is reserved with; the cache has max_context slots for each sequence of the largest
+// batch, which are max_logit_rows.
+ForwardLimits batched_bench_limits(const BatchedBenchOptions& options);
 Result<BatchedBenchReport> run_batched_bench(Model& model, ThreadPool& pool,
                                              const BatchedBenchOptions& options);
 

@@ -142,21 +142,26 @@ std::string BenchCase::name() const {
                     : fmt::format("{}{} @ d{}", prefix, n_tokens, depth);
 }
 
-Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions& options) {
+ForwardLimits bench_limits(const BenchOptions& options) {
   uint32_t max_tokens = 1;
   uint32_t max_rows = 1;
   for (const auto* list : {&options.prefill_tokens, &options.decode_tokens, &options.verify_rows}) {
     for (const uint32_t n : *list) max_tokens = std::max(max_tokens, n);
   }
   for (const uint32_t n : options.verify_rows) max_rows = std::max(max_rows, n);
-  const uint32_t max_depth = *std::max_element(options.depths.begin(), options.depths.end());
   ForwardLimits limits;
   limits.max_rows = std::max(options.max_chunk_rows, max_rows);
   limits.max_logit_rows = max_rows;
-  limits.max_context = max_depth + max_tokens;
+  limits.max_context = *std::max_element(options.depths.begin(), options.depths.end()) + max_tokens;
+  return limits;
+}
+
+Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions& options) {
+  const ForwardLimits limits = bench_limits(options);
   if (limits.max_context > model.info().context_length) {
-    return usage_error("-d {} with {} tokens is more than the model's context of {}", max_depth,
-                       max_tokens, model.info().context_length);
+    return usage_error(
+        "-d: {} tokens with those of the test are more than the model's context of {}",
+        limits.max_context, model.info().context_length);
   }
   FLOE_TRY_VOID(model.reserve(limits));
   FLOE_TRY(const std::unique_ptr<KvCache> cache,

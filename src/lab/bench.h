@@ -61,6 +61,8 @@ struct BenchReport {
   std::vector<BenchRow> rows;
 };
 
+// What the model is reserved with; the cache has max_context slots.
+ForwardLimits bench_limits(const BenchOptions& options);
 Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions& options);
 
 // One object per row; keys are llama-bench's, ours appended.

@@ -94,13 +94,7 @@ class Measurement {
 EngineOptions Measurement::engine_options(const SpecBenchOptions& options, const SpecClass& prompts,
                                           uint32_t n_sequences, const SpecPolicy& policy) {
   EngineOptions engine;
-  uint32_t longest = 0;
-  for (const SpecPrompt& prompt : prompts.prompts) {
-    longest = std::max(longest, static_cast<uint32_t>(prompt.tokens.size()) +
-                                    std::min(prompt.max_tokens, options.max_tokens));
-  }
-  // Room for guesses, so that they preempt nobody.
-  engine.max_context = longest + kMaxDraftTokens;
+  engine.max_context = spec_bench_context(options, prompts);
   engine.max_sequences = n_sequences;
   engine.max_step_rows = options.max_chunk_rows;
   engine.max_mixed_rows = options.max_chunk_rows;
@@ -313,6 +307,16 @@ void finish_rows(std::vector<SpecBenchRow>& rows, size_t n_arms) {
 }
 
 }  // namespace
+
+uint32_t spec_bench_context(const SpecBenchOptions& options, const SpecClass& prompts) {
+  uint32_t longest = 0;
+  for (const SpecPrompt& prompt : prompts.prompts) {
+    longest = std::max(longest, static_cast<uint32_t>(prompt.tokens.size()) +
+                                    std::min(prompt.max_tokens, options.max_tokens));
+  }
+  // Room for guesses, so that they preempt nobody.
+  return longest + kMaxDraftTokens;
+}
 
 double lower_median(std::vector<double> values) {
   FLOE_CHECK(!values.empty());

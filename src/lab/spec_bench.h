@@ -51,12 +51,12 @@ struct SpecRun {
   std::array<uint64_t, kSpecPositions> accepted_by_position{};  // of those, the right ones
   double draft_seconds = 0;
   double forward_seconds = 0;
-  // Of the steps whose time was predicted.
+  // Sums over the steps for which the controller had predicted a time.
   uint64_t n_predicted = 0;
   double predicted_seconds = 0;
   double measured_seconds = 0;
-  // Of the steps that do not count, those of the warm-up left out: prompts, drafters' work on them
-  // included, and what was decoded beside them.
+  // Time of the steps that are not counted because they held prompt rows or the batch was not full,
+  // the warm-up left out. It includes what drafters do with the prompts.
   double prompt_seconds = 0;
 
   uint64_t n_tokens() const { return steps.empty() ? 0 : steps.back().first; }
@@ -88,6 +88,10 @@ struct SpecBenchReport {
   uint32_t n_threads = 0;
   std::vector<SpecBenchRow> rows;  // by class, batch size, arm
 };
+
+// Positions of one sequence in a run of the class. Every arm holds as many slots for each of the
+// sequences at once, all arms at the same time.
+uint32_t spec_bench_context(const SpecBenchOptions& options, const SpecClass& prompts);
 
 // ErrorKind::quality where an arm's tokens are not the first arm's: the message says prompt, arm
 // and position. ErrorKind::usage where a class has fewer prompts than a batch has sequences, or no

@@ -94,8 +94,9 @@ class HeadPacker {
     for (VectorJob& job : vectors_) job.offset = place(job.source.tensor->dims.n_elems() * 4);
     const uint64_t available = available_memory_bytes();
     if (available != 0 && needed > available) {
-      return make_error(ErrorKind::memory, "{}: the weights need {} bytes, {} are available",
-                        file_.source(), needed, available);
+      return make_error(ErrorKind::memory,
+                        "{}: the weights need {:.1f} GB, {:.1f} GB are available", file_.source(),
+                        static_cast<double>(needed) / 1e9, static_cast<double>(available) / 1e9);
     }
     FLOE_TRY(HugeBuffer buffer, HugeBuffer::allocate(needed));
     for (const MatrixJob& job : matrices_) {

@@ -12,6 +12,7 @@
 #include "model/decoder.h"
 #include "model/fingerprint.h"
 #include "model/model.h"
+#include "model/model_needs.h"
 
 namespace floe {
 
@@ -119,6 +120,44 @@ Result<const Architecture*> architecture_of(const GgufMetadata& file) {
   return architecture;
 }
 
+// A model whose files were checked and whose weights were asked for, but not read. In one place
+// since the loader refers to the files, and to the network that it will fill.
+struct OpenedModel {
+  explicit OpenedModel(GgufFile opened) : file(std::move(opened)), loader(file) {}
+
+  GgufFile file;
+  std::optional<GgufFile> head;
+  WeightLoader loader;
+  Hparams hparams;
+  std::unique_ptr<Network> network = std::make_unique<Network>();
+  ModelInfo info;
+};
+
+Result<std::unique_ptr<OpenedModel>> open_model(const std::string& path,
+                                                const ModelOptions& options) {
+  FLOE_TRY(GgufFile file, GgufFile::open(path));
+  FLOE_TRY(const Architecture* architecture, architecture_of(file));
+  auto model = std::make_unique<OpenedModel>(std::move(file));
+  FLOE_TRY(model->hparams,
+           read_hparams(model->file, architecture->name, architecture->required_keys));
+  const Hparams& hparams = model->hparams;
+  if (!options.mtp_path.empty()) {
+    FLOE_TRY(model->head, GgufFile::open(options.mtp_path));
+    FLOE_TRY_VOID(check_head(*model->head, model->file, hparams));
+    model->loader.take_from(*model->head, layer_prefix(hparams.n_blocks - hparams.n_mtp_layers));
+  }
+  FLOE_TRY_VOID(architecture->build(hparams, model->loader, *model->network));
+  if (model->head && !model->network->mtp) {
+    return model_error("{}: general.architecture: expected one with a draft head, found {}",
+                       model->head->source(), hparams.architecture);
+  }
+  FLOE_TRY_VOID(model->loader.check_complete());
+  model->info = describe(path, model->file, hparams, model->loader, *model->network);
+  model->info.weight_bytes = model->loader.packed_bytes();
+  if (model->head) model->info.file_bytes += model->head->size_bytes();
+  return model;
+}
+
 }  // namespace
 
 Result<void> check_supported(const GgufMetadata& file) {
@@ -128,32 +167,14 @@ Result<void> check_supported(const GgufMetadata& file) {
 
 Result<LoadedNetwork> load_network(const std::string& path, const ModelOptions& options,
                                    ThreadPool& pool) {
-  FLOE_TRY(GgufFile file, GgufFile::open(path));
-  FLOE_TRY(const Architecture* architecture, architecture_of(file));
-  FLOE_TRY(const Hparams hparams,
-           read_hparams(file, architecture->name, architecture->required_keys));
-  WeightLoader loader(file);
-  std::optional<GgufFile> head;
-  if (!options.mtp_path.empty()) {
-    FLOE_TRY(head, GgufFile::open(options.mtp_path));
-    FLOE_TRY_VOID(check_head(*head, file, hparams));
-    loader.take_from(*head, layer_prefix(hparams.n_blocks - hparams.n_mtp_layers));
-  }
+  FLOE_TRY(const std::unique_ptr<OpenedModel> model, open_model(path, options));
   LoadedNetwork loaded;
-  loaded.network = std::make_unique<Network>();
-  Network* network = loaded.network.get();
-  FLOE_TRY_VOID(architecture->build(hparams, loader, *network));
-  if (head && !network->mtp) {
-    return model_error("{}: general.architecture: expected one with a draft head, found {}",
-                       head->source(), hparams.architecture);
-  }
-  FLOE_TRY_VOID(loader.check_complete());
-  loaded.info = describe(path, file, hparams, loader, *network);
-  if (head) loaded.info.file_bytes += head->size_bytes();
-  FLOE_TRY(loaded.weights, loader.pack(pool, options.show_progress));
-  loaded.info.weight_bytes = loaded.weights.size_bytes();
+  FLOE_TRY(loaded.weights, model->loader.pack(pool, options.show_progress));
+  loaded.info = std::move(model->info);
+  loaded.network = std::move(model->network);
   // Of a head in a file of its own only tensors are read.
-  loaded.hyperparameters_hash = hash_of_hyperparameters(file, hparams.architecture);
+  loaded.hyperparameters_hash =
+      hash_of_hyperparameters(model->file, model->hparams.architecture);
   return loaded;
 }
 
@@ -164,6 +185,24 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   return std::unique_ptr<Model>(std::make_unique<Decoder>(
       std::move(loaded.info), std::move(loaded.network), loaded.hyperparameters_hash,
       std::move(loaded.weights), pool, table));
+}
+
+ModelNeeds::ModelNeeds(ModelInfo info, std::unique_ptr<const Network> network)
+    : info_(std::move(info)), network_(std::move(network)) {}
+ModelNeeds::ModelNeeds(ModelNeeds&&) noexcept = default;
+ModelNeeds::~ModelNeeds() = default;
+
+Result<ModelNeeds> ModelNeeds::of(const std::string& path, const ModelOptions& options) {
+  FLOE_TRY(const std::unique_ptr<OpenedModel> model, open_model(path, options));
+  return ModelNeeds(std::move(model->info), std::move(model->network));
+}
+
+KvCacheBytes ModelNeeds::cache_bytes(KvTypes types) const {
+  return HostKvCache::bytes_of(cache_layout(*network_), types);
+}
+
+uint64_t ModelNeeds::workspace_bytes(const ForwardLimits& limits, uint32_t n_threads) const {
+  return Workspace::bytes_of(*network_, limits, n_threads);
 }
 
 }  // namespace floe

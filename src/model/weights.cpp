@@ -326,6 +326,13 @@ Result<void> WeightLoader::pack_job(const Job& job, std::byte* data, ThreadPool&
   return {};
 }
 
+uint64_t WeightLoader::packed_bytes() const {
+  uint64_t n_bytes = 0;
+  for (const Job& job : jobs_) n_bytes += align_up(job.target->size_bytes());
+  for (const VectorJob& job : vector_jobs_) n_bytes += align_up(job.tensor->size_bytes);
+  return n_bytes;
+}
+
 Result<HugeBuffer> WeightLoader::pack(ThreadPool& pool, bool show_progress) {
   uint64_t needed = 0;
   for (Job& job : jobs_) {
@@ -338,8 +345,11 @@ Result<HugeBuffer> WeightLoader::pack(ThreadPool& pool, bool show_progress) {
   }
   const uint64_t available = available_memory_bytes();
   if (available != 0 && needed > available) {
-    return make_error(ErrorKind::memory, "{}: the weights need {} bytes, {} are available",
-                      file_.source(), needed, available);
+    return make_error(
+        ErrorKind::memory,
+        "{}: the weights need {:.1f} GB, {:.1f} GB are available: a file with fewer bits "
+        "per weight might fit",
+        file_.source(), static_cast<double>(needed) / 1e9, static_cast<double>(available) / 1e9);
   }
   FLOE_TRY(HugeBuffer buffer, HugeBuffer::allocate(needed));
 

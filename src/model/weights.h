@@ -86,6 +86,8 @@ class WeightLoader {
   // hold it; ErrorKind::model when the file cannot be read to its end.
   Result<HugeBuffer> pack(ThreadPool& pool, bool show_progress);
 
+  // What pack() will allocate for all that was asked for.
+  uint64_t packed_bytes() const;
   uint64_t n_params() const { return n_params_; }
   // The weight format with the most bytes among the tensors asked for.
   QuantType main_format() const;

@@ -37,8 +37,10 @@ void same_width(uint32_t& width, uint32_t layer_width) {
   widen(width, layer_width);
 }
 
-Result<Workspace> Workspace::create(const Network& network, const ForwardLimits& limits,
-                                    uint32_t n_workers) {
+namespace {
+
+// What the workspace will hold, but no memory for it.
+Workspace planned(const Network& network, const ForwardLimits& limits, uint32_t n_workers) {
   Workspace ws;
   ws.limits = {limits.max_rows, limits.max_logit_rows, limits.max_context, n_workers,
                network.hidden_dim};
@@ -47,12 +49,28 @@ Result<Workspace> Workspace::create(const Network& network, const ForwardLimits&
     layer.attention->plan(ws.scratches);
     layer.ffn->plan(ws.scratches);
   }
+  return ws;
+}
+
+}  // namespace
+
+uint64_t Workspace::bytes_of(const Network& network, const ForwardLimits& limits,
+                             uint32_t n_workers) {
+  Workspace ws = planned(network, limits, n_workers);
+  return carve(network, nullptr, ws);
+}
+
+Result<Workspace> Workspace::create(const Network& network, const ForwardLimits& limits,
+                                    uint32_t n_workers) {
+  Workspace ws = planned(network, limits, n_workers);
   const uint64_t needed = carve(network, nullptr, ws);
   const uint64_t available = available_memory_bytes();
   if (available != 0 && needed > available) {
     return make_error(ErrorKind::memory,
-                      "the workspace for {} rows and {} positions needs {} bytes, {} are available",
-                      limits.max_rows, limits.max_context, needed, available);
+                      "the workspace for {} rows and {} positions needs {:.1f} GB, {:.1f} GB are "
+                      "available: lower -c or -ub",
+                      limits.max_rows, limits.max_context, static_cast<double>(needed) / 1e9,
+                      static_cast<double>(available) / 1e9);
   }
   FLOE_TRY(ws.buffer, HugeBuffer::allocate(needed));
   carve(network, ws.buffer.data(), ws);

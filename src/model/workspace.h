@@ -162,6 +162,8 @@ struct Workspace {
   // moves to the front.
   ForwardBatch keep_wanted(const ForwardBatch& batch, uint32_t n_vocab);
 
+  // What create() will allocate.
+  static uint64_t bytes_of(const Network& network, const ForwardLimits& limits, uint32_t n_workers);
   // Fails with ErrorKind::memory, naming the bytes needed.
   static Result<Workspace> create(const Network& network, const ForwardLimits& limits,
                                   uint32_t n_workers);

@@ -101,8 +101,8 @@ Result<InflateResult> inflate_model(const InflateOptions& options) {
   InflateResult result;
   for (const TensorView& tensor : file.tensors()) result.input_bytes += tensor.size_bytes;
   for (const auto& tensor : header.tensors()) result.output_bytes += tensor.size_bytes;
-  Progress progress("inflating", result.output_bytes, Progress::Unit::bytes, options.show_progress);
   FLOE_TRY(GgufWriter writer, GgufWriter::create(options.output_path, header));
+  Progress progress("inflating", result.output_bytes, Progress::Unit::bytes, options.show_progress);
   for (size_t i = 0; i < plan.tensors.size(); ++i) {
     const TensorPlan& tensor = plan.tensors[i];
     FLOE_TRY_VOID(pad_tensor(

@@ -125,10 +125,10 @@ Result<InflateResult> inflate_head(const InflateOptions& options) {
     result.output_bytes += tensor.dims.n_elems() * element_bytes(tensor.type);
     tensors.push_back(std::move(tensor));
   }
-  Progress progress("inflating", result.output_bytes, Progress::Unit::bytes, options.show_progress);
   FLOE_TRY_VOID(make_head_folder(options.output_path, shown));
   const fs::path folder(options.output_path);
   FLOE_TRY(OutputFile out, create_safetensors((folder / "model.safetensors").string(), tensors));
+  Progress progress("inflating", result.output_bytes, Progress::Unit::bytes, options.show_progress);
   const WriteTensor write = [&](std::span<const std::byte> bytes) {
     progress.advance(bytes.size());
     return out.append(bytes);

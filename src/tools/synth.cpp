@@ -299,9 +299,9 @@ Result<SynthResult> synthesize(const SynthOptions& options) {
   blueprint.tensors();
 
   const auto tensors = blueprint.header.tensors();
+  FLOE_TRY(GgufWriter writer, GgufWriter::create(options.output_path, blueprint.header));
   Progress progress("writing", blueprint.header.data_bytes(), Progress::Unit::bytes,
                     options.show_progress);
-  FLOE_TRY(GgufWriter writer, GgufWriter::create(options.output_path, blueprint.header));
   SynthResult result;
   std::vector<std::byte> piece(kPieceBytes);
   uint64_t piece_seed = mix64(options.seed);

@@ -94,7 +94,14 @@ Result<int> run_batched_bench_verb(std::span<const std::string> arguments) {
     }
   }
 
-  FLOE_TRY(LoadedModel loaded, load(flags));
+  const ForwardLimits limits = batched_bench_limits(options);
+  Workload workload;
+  workload.memory.context = limits.max_context;
+  workload.memory.n_sequences = limits.max_logit_rows;
+  workload.memory.context_option = nullptr;
+  workload.memory.sequences_option = "-npl";
+  workload.limits = [&](uint32_t) { return limits; };
+  FLOE_TRY(LoadedModel loaded, load(flags, workload));
   FLOE_TRY(const BatchedBenchReport report,
            run_batched_bench(*loaded.model, *loaded.pool, options));
   const Subject subject{loaded.model->info(), std::filesystem::path(flags.model_path).filename(),

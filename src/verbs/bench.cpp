@@ -69,7 +69,12 @@ Result<int> run_bench_verb(std::span<const std::string> arguments) {
     FLOE_TRY(earlier, parse_receipt(text, compare));
   }
 
-  FLOE_TRY(LoadedModel loaded, load(flags));
+  Workload workload;
+  workload.memory.context = bench_limits(options).max_context;
+  workload.memory.context_option = nullptr;
+  workload.memory.sequences_option = nullptr;
+  workload.limits = [&](uint32_t) { return bench_limits(options); };
+  FLOE_TRY(LoadedModel loaded, load(flags, workload));
   FLOE_TRY(const BenchReport report, run_bench(*loaded.model, *loaded.pool, options));
   const Subject subject{loaded.model->info(), std::filesystem::path(flags.model_path).filename(),
                         options.kv_types, options.max_chunk_rows, report.n_threads};

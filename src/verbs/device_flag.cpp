@@ -63,4 +63,17 @@ Result<std::unique_ptr<Model>> load_model_on(const std::string& device, const st
   return load_model(path, options, pool);
 }
 
+uint64_t free_card_bytes([[maybe_unused]] const std::string& device,
+                         [[maybe_unused]] uint64_t weight_bytes) {
+#if defined(FLOE_HAVE_CUDA)
+  const std::optional<uint32_t> index = card_index(device);
+  for (const CardInfo& card : list_cards()) {
+    if (index ? card.index == *index : device == "auto" && card.free_bytes >= weight_bytes) {
+      return card.free_bytes;
+    }
+  }
+#endif
+  return 0;
+}
+
 }  // namespace floe

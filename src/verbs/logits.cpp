@@ -63,7 +63,16 @@ Result<int> run_logits(std::span<const std::string> arguments) {
   FLOE_TRY(const bool printed_help, parse_options(table, arguments));
   if (printed_help) return 0;
   if (tokens.empty()) return usage_error("--tokens: expected at least one token id");
-  FLOE_TRY(LoadedModel loaded, load(flags));
+  const auto chunk_rows = static_cast<uint32_t>(
+      std::min<int64_t>(chunk != 0 ? chunk : 512, static_cast<int64_t>(tokens.size())));
+  Workload workload;
+  workload.memory.context = static_cast<uint32_t>(tokens.size());
+  workload.memory.context_option = nullptr;
+  workload.memory.sequences_option = nullptr;
+  workload.limits = [&](uint32_t context) {
+    return ForwardLimits{chunk_rows, chunk_rows, context};
+  };
+  FLOE_TRY(LoadedModel loaded, load(flags, workload));
   const ModelInfo& info = loaded.model->info();
   if (tokens.size() > info.context_length) {
     return usage_error("--tokens: {} tokens are more than the model's context of {}", tokens.size(),
@@ -74,8 +83,6 @@ Result<int> run_logits(std::span<const std::string> arguments) {
       return usage_error("--tokens: expected ids below {}, found {}", info.n_vocab, token);
     }
   }
-  const auto chunk_rows = static_cast<uint32_t>(
-      std::min<int64_t>(chunk != 0 ? chunk : 512, static_cast<int64_t>(tokens.size())));
   FLOE_TRY(const LogitsOutput output, compute(*loaded.model, tokens, chunk_rows, flags.kv_types()));
   Json json;
   json["n_vocab"] = info.n_vocab;

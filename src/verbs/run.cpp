@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "engine/engine.h"
+#include "engine/forward_limits.h"
 #include "server/openai_response.h"
 #include "store/gguf.h"
 #include "text/chat_format.h"
@@ -47,8 +48,9 @@ struct RunFlags {
     table.add("--think", &think, "let the model think before it answers, with --chat");
     table.add("-n,--n-predict,--predict", "N", &n_predict, -1, INT32_MAX,
               "tokens to generate; -1: until the model ends or the context is full");
-    table.add("-c,--ctx-size", "N", &n_context, 0, 1 << 24,
-              "context in tokens; 0: the model's, at most what the prompt and -n need");
+    table.add(
+        "-c,--ctx-size", "N", &n_context, 0, 1 << 24,
+        "context in tokens; 0: what the prompt and -n need, or the longest that fits in memory");
     table.add("-s,--seed", "N", &seed, -1, INT64_MAX, "seed of the sampler; -1: a random one");
     table.add("--ignore-eos", &ignore_eos, "go on where the model ends its answer");
     sampling.add_to(table);
@@ -170,18 +172,19 @@ Result<int> run_run(std::span<const std::string> arguments) {
   if (prompt.ids.empty()) return usage_error("the prompt is empty");
   // The raw markers stay in the stream: a person at a terminal sees the thinking.
   FLOE_TRY(ResponseStream stream, ResponseStream::create(*tokenizer, plain_text_options(), {}));
-  FLOE_TRY(LoadedModel loaded, load(flags.model, flags.spec));
-
   EngineOptions options;
-  const uint32_t model_context = loaded.model->info().context_length;
-  options.max_context =
-      flags.n_context != 0 ? static_cast<uint32_t>(flags.n_context) : model_context;
-  if (flags.n_context == 0 && flags.n_predict >= 0) {
-    const uint64_t needed = prompt.ids.size() + static_cast<uint64_t>(flags.n_predict);
-    options.max_context = static_cast<uint32_t>(std::min<uint64_t>(model_context, needed));
-  }
   options.max_sequences = 1;
   options.kv_types = flags.model.kv_types();
+  Workload workload;
+  workload.memory.context = static_cast<uint32_t>(flags.n_context);
+  if (flags.n_context == 0 && flags.n_predict >= 0) {
+    const uint64_t needed = prompt.ids.size() + static_cast<uint64_t>(flags.n_predict);
+    workload.memory.context = static_cast<uint32_t>(std::min<uint64_t>(needed, UINT32_MAX));
+  }
+  workload.memory.sequences_option = nullptr;
+  workload.limits = [&](uint32_t context) { return forward_limits(options, context, true); };
+  FLOE_TRY(LoadedModel loaded, load(flags.model, flags.spec, workload));
+  options.max_context = loaded.plan.context;
   FLOE_TRY(const Speculating speculating, prepare(flags.spec, flags.model, loaded));
   speculating.set(options);
   const SteadyClock clock;

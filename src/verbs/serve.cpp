@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "engine/forward_limits.h"
 #include "lab/floor.h"
 #include "store/gguf.h"
 #include "verbs/model_flags.h"
@@ -59,10 +60,13 @@ struct ServeFlags {
     table.add("-a,--alias", "NAME", &alias,
               "model name in the API; the model's own when not given");
     table.add("-np,--parallel", "N", &n_parallel, 1, 1024, "sequences that run at the same time");
-    table.add("-c,--ctx-size", "N", &n_context, 0, 1 << 24,
-              "context of one sequence in tokens; 0: the model's");
-    table.add("--kv-tokens", "N", &n_kv_tokens, 0, 1 << 30,
-              "tokens the KV cache holds, shared by all sequences; 0: -c times -np");
+    table.add(
+        "-c,--ctx-size", "N", &n_context, 0, 1 << 24,
+        "context of one sequence in tokens; 0: the model's, or the longest that fits in memory");
+    table.add(
+        "--kv-tokens", "N", &n_kv_tokens, 0, 1 << 30,
+        "tokens the KV cache holds, shared by all sequences; 0: -c times -np, or without -c as "
+        "many as fit");
     table.add("--max-queue", "N", &n_waiting, 0, 1 << 16,
               "requests that may wait; one more gets 429");
     table.add("-n,--n-predict,--predict", "N", &n_predict, -1, INT32_MAX,
@@ -132,18 +136,24 @@ Result<ServedModel> load_served(const ServeFlags& flags, std::string& chat_off) 
     FLOE_TRY(served.chat_format, ChatFormat::by_name(*served.tokenizer, flags.chat_format));
   }
   auto resources = std::make_shared<Resources>();
-  FLOE_TRY(resources->loaded, load(flags.model, flags.spec));
-  Model& model = *resources->loaded.model;
-
   EngineOptions options;
-  options.max_context =
-      flags.n_context != 0 ? static_cast<uint32_t>(flags.n_context) : model.info().context_length;
-  options.n_kv_tokens = static_cast<uint32_t>(flags.n_kv_tokens);
   options.max_sequences = static_cast<uint32_t>(flags.n_parallel);
   options.max_waiting = static_cast<uint32_t>(flags.n_waiting);
   options.max_step_rows = static_cast<uint32_t>(flags.step_rows);
   options.max_mixed_rows = std::min(options.max_mixed_rows, options.max_step_rows);
   options.kv_types = flags.model.kv_types();
+  Workload workload;
+  workload.memory.context = static_cast<uint32_t>(flags.n_context);
+  workload.memory.n_kv_tokens = static_cast<uint64_t>(flags.n_kv_tokens);
+  workload.memory.n_sequences = options.max_sequences;
+  workload.limits = [&](uint32_t context) { return forward_limits(options, context, true); };
+  FLOE_TRY(resources->loaded, load(flags.model, flags.spec, workload));
+  Model& model = *resources->loaded.model;
+  const MemoryPlan& plan = resources->loaded.plan;
+  options.max_context = plan.context;
+  // The engine checks what is beyond its counter.
+  options.n_kv_tokens =
+      plan.n_kv_tokens <= UINT32_MAX ? static_cast<uint32_t>(plan.n_kv_tokens) : 0;
   FLOE_TRY(resources->speculating, prepare(flags.spec, flags.model, resources->loaded));
   resources->speculating.set(options);
   served.speculation = to_string(options.spec);

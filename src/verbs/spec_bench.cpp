@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "engine/forward_limits.h"
 #include "store/gguf.h"
 #include "verbs/model_flags.h"
 #include "verbs/spec_flags.h"
@@ -106,7 +107,20 @@ Result<int> run_spec_bench_verb(std::span<const std::string> arguments) {
   options.kv_types = flags.kv_types();
   options.show_progress = flags.progress;
 
-  FLOE_TRY(LoadedModel loaded, load(flags, spec));
+  // What the largest class takes, with the caches of all arms.
+  EngineOptions engine;
+  engine.max_step_rows = options.max_chunk_rows;
+  engine.max_sequences = *std::max_element(options.batch_sizes.begin(), options.batch_sizes.end());
+  Workload workload;
+  for (const SpecClass& one : options.classes) {
+    workload.memory.context = std::max(workload.memory.context, spec_bench_context(options, one));
+  }
+  workload.memory.n_sequences = engine.max_sequences;
+  workload.memory.n_kv_tokens =
+      uint64_t{workload.memory.context} * engine.max_sequences * options.arms.size();
+  workload.memory.context_option = nullptr;
+  workload.limits = [&](uint32_t context) { return forward_limits(engine, context, true); };
+  FLOE_TRY(LoadedModel loaded, load(flags, spec, workload));
   FLOE_TRY(const Speculating speculating, prepare(spec, flags, loaded));
   options.drafters = speculating.drafters;
   options.rates = speculating.rates;

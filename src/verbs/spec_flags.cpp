@@ -1,9 +1,12 @@
 #include "verbs/spec_flags.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "lab/machine_rates.h"
+#include "model/eagle3_config.h"
+#include "model/model_needs.h"
 #include "store/gguf.h"
 #include "text/vocabulary.h"
 #include "verbs/device_flag.h"
@@ -130,8 +133,57 @@ Result<std::unique_ptr<Model>> load_draft_model(const SpecFlags& flags,
 
 }  // namespace
 
-Result<LoadedModel> load(const ModelFlags& flags, const SpecFlags& spec) {
-  return load(flags, spec.mtp_path);
+namespace {
+
+Result<DrafterNeeds> draft_model_needs(const std::string& path, KvTypes types) {
+  FLOE_TRY(ModelNeeds opened, ModelNeeds::of(path, ModelOptions{}));
+  const auto model = std::make_shared<const ModelNeeds>(std::move(opened));
+  DrafterNeeds needs;
+  needs.weight_bytes = model->info().weight_bytes;
+  needs.slot_bytes = model->cache_bytes(types).per_slot;
+  needs.slot_bytes_q8_0 = model->cache_bytes(KvType::Q8_0).per_slot;
+  needs.workspace_bytes = [model](const ForwardLimits& limits, uint32_t n_threads) {
+    return model->workspace_bytes(limits, n_threads);
+  };
+  return needs;
+}
+
+// The files are an upper bound: their matrices are packed into fewer bits.
+Result<DrafterNeeds> eagle3_needs(const std::string& folder, KvTypes types) {
+  FLOE_TRY(const Eagle3Config config, read_eagle3_config(folder));
+  DrafterNeeds needs;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().extension() != ".safetensors") continue;
+    std::error_code unknown;
+    const uint64_t n_bytes = entry->file_size(unknown);
+    if (!unknown) needs.weight_bytes += n_bytes;
+  }
+  const auto slot_bytes = [&](KvTypes kv) {
+    return uint64_t{config.n_kv_heads} * (kv_vector_bytes(kv.keys, config.head_dim) +
+                                          kv_vector_bytes(kv.values, config.head_dim));
+  };
+  needs.slot_bytes = slot_bytes(types);
+  needs.slot_bytes_q8_0 = slot_bytes(KvType::Q8_0);
+  return needs;
+}
+
+}  // namespace
+
+Result<LoadedModel> load(const ModelFlags& flags, const SpecFlags& spec, const Workload& workload) {
+  std::vector<DrafterNeeds> drafters;
+  const auto policy = parse_spec_policy(spec.spec);
+  const bool guesses = policy.ok() && policy->mode != SpecMode::off && spec.max_draft_tokens > 0;
+  if (guesses && !spec.draft_model_path.empty()) {
+    FLOE_TRY(DrafterNeeds needs, draft_model_needs(spec.draft_model_path, flags.kv_types()));
+    drafters.push_back(std::move(needs));
+  }
+  if (guesses && !spec.eagle3_path.empty()) {
+    FLOE_TRY(DrafterNeeds needs, eagle3_needs(spec.eagle3_path, flags.kv_types()));
+    drafters.push_back(std::move(needs));
+  }
+  return load(flags, workload, spec.mtp_path, drafters);
 }
 
 Result<Speculating> prepare(const SpecFlags& flags, const ModelFlags& model_flags,

@@ -47,8 +47,8 @@ struct Speculating {
   }
 };
 
-// The model with the draft head that the flags name.
-Result<LoadedModel> load(const ModelFlags& flags, const SpecFlags& spec);
+// The model with the draft head that the flags name; the plan counts with their drafters too.
+Result<LoadedModel> load(const ModelFlags& flags, const SpecFlags& spec, const Workload& workload);
 // Checks the flags against the model and loads what drafters need. ErrorKind::usage, model or
 // memory.
 Result<Speculating> prepare(const SpecFlags& flags, const ModelFlags& model_flags,

@@ -145,9 +145,32 @@ mkfifo "$scratch/pipe.gguf"
 expect 3 'pipe.gguf' "$floe" logits -m "$scratch/pipe.gguf" --tokens 1
 
 # models that cannot fit
-python3 tests/cli/sparse_giant.py "$scratch/giant.gguf"
-expect 4 'needs? [0-9.]+ (bytes|GB).* (available|are available)' "$floe" logits -m "$scratch/giant.gguf" --tokens 1
+python3 tests/cli/sparse_model.py giant "$scratch/giant.gguf"
+expect 4 'giant.gguf: needs [0-9.]+ GB \(weights [0-9.]+, KV cache of 1 tokens 0.0, workspace [0-9.]+\), [0-9.]+ GB are available: a file with fewer bits per weight might fit$' \
+  "$floe" logits -m "$scratch/giant.gguf" --tokens 1
 rm -f "$scratch/giant.gguf"
+
+# The context: chosen where nobody says one, refused before the weights are read where it does not fit.
+python3 tests/cli/sparse_model.py long "$scratch/long.gguf"
+expect 4 'long.gguf: needs 2[0-9.]+ GB \(weights 0.0, KV cache of 262144 tokens 25.8, workspace [0-9.]+\), 2.0 GB are what --mem allows: -c [0-9]+.* would fit$' \
+  "$floe" run -m "$scratch/long.gguf" -p x -c 262144 --mem 2
+expect 4 'KV cache of 32768 tokens 3.2, .*: -c [0-9]+, -np 1( or .*)? would fit$' "$floe" serve -m "$scratch/long.gguf" --port 0 -c 8192 -np 4 --mem 1.5
+expect 4 'KV cache of 65537 tokens 6.4, .* -ctk q8_0 -ctv q8_0' "$floe" bench -m "$scratch/long.gguf" -p 0 -n 1 -d 65536 --mem 4.5 --no-progress
+expect 4 'KV cache of 65552 tokens 6.4, .*: -npl [0-9]+' "$floe" batched-bench -m "$scratch/long.gguf" -npp 4096 -ntg 1 -npl 16 --mem 3 --no-progress
+"$floe" serve -m "$scratch/long.gguf" --port 0 --mem 1 --no-progress >"$scratch/out" 2>&1 &
+server=$!
+for _ in $(seq 300); do
+  grep -q '^curl ' "$scratch/out" && break
+  kill -0 "$server" 2>/dev/null || break
+  sleep 0.1
+done
+n_context=$(sed -n 's/^floe: context \([0-9]*\) of the model.s 262144 tokens, a cache of [0-9]* tokens that 4 sequences share: what fits in 1.0 GB (.*); -c sets another$/\1/p' "$scratch/out")
+address=$(sed -n 's,^floe is ready: http://\([^/]*\)/$,\1,p' "$scratch/out")
+found=$(python3 -c 'import json, sys, urllib.request as u; print(json.load(u.urlopen(f"http://{sys.argv[1]}/props"))["default_generation_settings"]["n_ctx"])' "$address" 2>&1)
+if [ -n "$n_context" ] && [ "$found" = "$n_context" ]; then pass; else fail "serve --mem 1: context '$n_context', /props says $found: $(head -c 600 "$scratch/out")"; fi
+if grep -q '^chat is off because ' "$scratch/out" && grep -q '^curl .*/v1/completions ' "$scratch/out"; then pass; else fail "chat is off: $(head -c 600 "$scratch/out")"; fi
+kill "$server" && wait "$server"
+rm -f "$scratch/long.gguf"
 
 # machine output
 expect 0 '^\{"ids":\[[0-9,]+\]\}$' "$floe" tokenize -m "$nano" -p 'Hello, world'
