@@ -173,8 +173,7 @@ Result<LoadedNetwork> load_network(const std::string& path, const ModelOptions& 
   loaded.info = std::move(model->info);
   loaded.network = std::move(model->network);
   // Of a head in a file of its own only tensors are read.
-  loaded.hyperparameters_hash =
-      hash_of_hyperparameters(model->file, model->hparams.architecture);
+  loaded.hyperparameters_hash = hash_of_hyperparameters(model->file, model->hparams.architecture);
   return loaded;
 }
 

@@ -20,8 +20,8 @@ void add_device_flag(OptionTable& table, std::string* device);
 Result<std::unique_ptr<Model>> load_model_on(const std::string& device, const std::string& path,
                                              const ModelOptions& options, ThreadPool& pool);
 
-// What is free on the card that load_model_on() will take for so many bytes of weights; 0 where that
-// is the processor.
+// What is free on the card that load_model_on() will take for so many bytes of weights; 0 where
+// that is the processor.
 uint64_t free_card_bytes(const std::string& device, uint64_t weight_bytes);
 
 }  // namespace floe

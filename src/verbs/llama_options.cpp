@@ -99,7 +99,7 @@ constexpr ForeignOption kOptions[] = {
     {"--mlock", "", kIgnored, "weights are in anonymous memory, which only swap can take away"},
     {"-dio,--direct-io,-ndio,--no-direct-io", "[0|1]", kIgnored, kOwnMemory},
     {"--numa", "TYPE", kIgnored, "memory is placed by the system: numactl can bind the process"},
-    {"-dev,--device", "LIST", kRefused, kNoGpu, "none,cpu,CPU,auto"},
+    {"-dev,--device", "NAME", kSame, "every verb with a model"},
     {"--list-devices", "", kRefused, "floe doctor shows the processor and its cards"},
     {"-ot,--override-tensor", "PATTERN=TYPE", kIgnored, kNoGpu},
     {"-cmoe,--cpu-moe", "", kIgnored, kNoGpu},

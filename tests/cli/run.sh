@@ -51,7 +51,7 @@ expect 2 "unknown verb 'srve': did you mean serve\? 'floe help' lists them" "$fl
 expect 2 "unknown option --modle: did you mean --model\? 'floe help run' lists them" "$floe" run --modle x
 expect 2 '^floe: --port: an option of serve, not of bench$' "$floe" bench --port 3
 expect 2 '^floe: -hf a/b: floe downloads nothing' "$floe" serve -hf a/b
-expect 0 '^floe: -ngl 99: ignored: this build has no GPU' "$floe" logits -m "$nano" --tokens 1 -ngl 99 --no-progress
+expect 0 '^floe: -ngl 99: ignored: (this build has no GPU|--device says)' "$floe" logits -m "$nano" --tokens 1 -ngl 99 --no-progress
 expect 0 '^floe: -t 999: this process may use [0-9]+ physical cores?; more threads' "$floe" logits -m "$nano" --tokens 1 -t 999 --no-progress
 expect 1 'x.gguf: needs [0-9.]+ GB, its file system has [0-9.]+ GB free$' "$floe" synth --like glm-5.2 --layers 512 --type F32 -o "$scratch/x.gguf" --no-progress
 for verb in run serve bench batched-bench spec-bench logits tokenize synth inflate doctor; do

@@ -19,7 +19,7 @@ MemoryNeeds qwen() {
   return needs;
 }
 
-struct Case {
+struct PlanCase {
   const char* name;
   MemoryRequest request;
   MemoryBudget budget;
@@ -37,7 +37,7 @@ MemoryRequest asks(uint32_t context, uint32_t n_sequences, uint64_t n_kv_tokens 
 }
 
 TEST(MemoryPlan, ChoosesWhatFitsOrSaysWhatHelps) {
-  const Case cases[] = {
+  const PlanCase cases[] = {
       {"all of it fits", asks(0, 4), {200 * kGb, 0}, 262'144, 4 * 262'144, ""},
       {"the whole context for one, shared by four",
        asks(0, 4),
@@ -96,7 +96,7 @@ TEST(MemoryPlan, ChoosesWhatFitsOrSaysWhatHelps) {
        "available: a file with fewer bits per weight might fit"},
       {"nobody knows what there is", asks(0, 4), {0, 0}, 262'144, 4 * 262'144, ""},
   };
-  for (const Case& c : cases) {
+  for (const PlanCase& c : cases) {
     const auto plan = plan_memory(qwen(), c.request, c.budget);
     if (c.context == 0) {
       ASSERT_FALSE(plan.ok()) << c.name;
