@@ -157,7 +157,8 @@ std::string check_history(const Served& served, const Json& message, bool with_t
     }
     histories.push_back(results);
   }
-  const RequestContext context{.n_vocab = served.tokenizer->n_vocab()};
+  RequestContext context;
+  context.n_vocab = served.tokenizer->n_vocab();
   for (const Json& messages : histories) {
     Json body = {{"messages", messages}};
     if (with_tools) body["tools"] = Json::parse(kTools);
@@ -178,7 +179,7 @@ std::string check_history(const Served& served, const Json& message, bool with_t
 std::string check_answer_properties(std::span<const uint8_t> bytes, AnswerCounts* counts) {
   AnswerCounts unasked;
   AnswerCounts& n = counts == nullptr ? unasked : *counts;
-  if (bytes.size() < 3) return {};
+  if (bytes.size() < 2) return {};
   const Served& served = all_served()[bytes[0] % all_served().size()];
   const Tokenizer& tokenizer = *served.tokenizer;
   const uint8_t shape = bytes[1];
@@ -220,7 +221,10 @@ std::string check_answer_properties(std::span<const uint8_t> bytes, AnswerCounts
     }
   }
 
-  const AnswerIdentity identity{.chat = true, .id = "chatcmpl-x", .model = "m"};
+  AnswerIdentity identity;
+  identity.chat = true;
+  identity.id = "chatcmpl-x";
+  identity.model = "m";
   const ChunkWriter writer(identity, false);
   std::vector<AnswerChoice> answer(1);
   std::string frames;
@@ -281,6 +285,68 @@ std::string check_answer_properties(std::span<const uint8_t> bytes, AnswerCounts
     message.erase("content");
   }
   return check_history(served, message, with_tools, n);
+}
+
+std::vector<uint8_t> random_answer(std::mt19937& random) {
+  const uint8_t format = static_cast<uint8_t>(random() % all_served().size());
+  const Served& served = all_served()[format];
+  // Three of four requests have tools.
+  std::vector<uint8_t> bytes = {
+      format, static_cast<uint8_t>((random() & 0xFE) | static_cast<unsigned>(random() % 4 != 0))};
+  const auto piece = [&](std::string_view text) {
+    for (int byte = 64; byte < 224; ++byte) {
+      if (kPieces[static_cast<size_t>(byte) % std::size(kPieces)] != text) continue;
+      bytes.push_back(static_cast<uint8_t>(byte));
+      return;
+    }
+  };
+  const auto marker = [&](std::string_view text) {
+    for (size_t i = 0; i < served.specials.size(); ++i) {
+      if (served.tokenizer->token_bytes(served.specials[i]) != text) continue;
+      bytes.push_back(static_cast<uint8_t>(i));
+      return;
+    }
+    piece(text);
+  };
+  const auto anything = [&] {
+    if (random() % 12 == 0) bytes.push_back(static_cast<uint8_t>(random()));
+  };
+  if (random() % 2 == 0) {
+    marker("<think>");
+    piece("text");
+    anything();
+    marker("</think>");
+  }
+  if (random() % 2 == 0) piece("text");
+  anything();
+  for (size_t n_calls = random() % 3; n_calls > 0; --n_calls) {
+    marker("<tool_call>");
+    if (served.format->tool_call_syntax() == ToolCallSyntax::glm_arguments) {
+      piece(random() % 4 == 0 ? "rm" : "f");
+      for (size_t n = random() % 3; n > 0; --n) {
+        marker("<arg_key>");
+        piece(random() % 2 == 0 ? "zip" : "n");
+        marker("</arg_key>");
+        marker("<arg_value>");
+        anything();
+        piece(random() % 2 == 0 ? "42" : "text");
+        marker("</arg_value>");
+      }
+    } else {
+      constexpr const char* kCalls[] = {
+          "{\"name\": \"f\", \"arguments\": {\"zip\": \"a b\", \"n\": 1}}",
+          "{\"arguments\": {\"n\": [{}]}, \"name\": \"get_weather\"}",
+          "{\"name\": \"f\", \"parameters\": \"{\\\"zip\\\": 1}\"}",
+          "{\"name\": \"get_weather\"}",
+          "{\"name\": \"f\", \"arguments\": {",
+          "{\"name\": \"rm\", \"arguments\": {\"zip\": \""};
+      piece(kCalls[random() % std::size(kCalls)]);
+    }
+    anything();
+    marker("</tool_call>");
+  }
+  if (random() % 2 == 0) bytes.resize(3 + random() % bytes.size());
+  return bytes;
 }
 
 }  // namespace floe

@@ -2,8 +2,10 @@
 // What the answer fuzzer checks; the tests replay its corpus and random bytes through the same
 // code.
 #include <cstdint>
+#include <random>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace floe {
 
@@ -26,5 +28,9 @@ struct AnswerCounts {
 // - every form of the answer is accepted back as history, by the request parser and by the format,
 //   in front of a question, in front of tool results, and as the final message.
 std::string check_answer_properties(std::span<const uint8_t> bytes, AnswerCounts* counts = nullptr);
+
+// Bytes for the above that a model might give: reasoning, text and calls, half of them cut
+// anywhere, with something else here and there.
+std::vector<uint8_t> random_answer(std::mt19937& random);
 
 }  // namespace floe
