@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 
+#include "repo_path.h"
 #include "server/openai_request.h"
 #include "server/openai_sampling.h"
 
@@ -270,7 +271,7 @@ std::string fields_page() {
 
 // FLOE_WRITE_DOCS=1 writes the table into the page.
 TEST(KnownFields, ThePageHasTheTable) {
-  const std::string path = FLOE_REPO_DIR "/docs/serving.md";
+  const std::string path = repo_path("docs/serving.md");
   std::ifstream file(path);
   std::string page{std::istreambuf_iterator<char>(file), {}};
   const std::string begin = "<!-- fields: made from known_fields.cpp -->\n";
