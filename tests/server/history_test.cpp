@@ -7,6 +7,7 @@
 #include <random>
 
 #include "fuzz/answer_properties.h"
+#include "repo_path.h"
 
 namespace floe {
 namespace {
@@ -35,7 +36,7 @@ TEST(History, EveryAnswerIsAcceptedBack) {
 
 TEST(History, FuzzCorpusHolds) {
   size_t n_files = 0;
-  const std::string folder = std::string(FLOE_REPO_DIR) + "/tests/fuzz/corpus/answer";
+  const std::string folder = repo_path("tests/fuzz/corpus/answer");
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     std::ifstream file(entry.path(), std::ios::binary);
     const std::vector<uint8_t> bytes{std::istreambuf_iterator<char>(file),
