@@ -65,8 +65,8 @@ class SpecHistory {
     return id < sequences_.size() && sequences_[id]->is_live ? sequences_[id].get() : nullptr;
   }
 
-  // Looks at a step before anything is decided. Until the next one, what is said of the step at hand
-  // is about this one.
+  // Looks at a step before anything is decided. Until the next one, what is said of the step at
+  // hand is about this one.
   void begin_step(std::span<const SequenceRows> step);
   // The sequences that decode: where in the step their rows are, and what is known of them, null
   // for those without drafters.

@@ -105,8 +105,10 @@ void set_kernel_hook(KernelHook hook) {
 }
 
 const KernelTable& kernels() {
-  static const KernelTable table = kernel_hook != nullptr ? kernel_hook(choose()) : choose();
-  return table;
+  static const KernelTable& chosen = choose();
+  if (kernel_hook == nullptr) return chosen;
+  static const KernelTable changed = kernel_hook(chosen);
+  return changed;
 }
 
 const KernelTable& reference_kernels() {

@@ -35,9 +35,9 @@ struct GenerationServices {
 
 struct GenerationPrompt {
   std::vector<int32_t> ids;
-  std::string echo;               // put before the answer
-  uint32_t n_before_echo = 0;     // ids at the beginning that the echo does not show
-  OutputParser::Options parser;   // how to read what follows it
+  std::string echo;              // put before the answer
+  uint32_t n_before_echo = 0;    // ids at the beginning that the echo does not show
+  OutputParser::Options parser;  // how to read what follows it
   // The engine's news of how probable the ids were, where it was asked for.
   std::vector<PromptLogprob> logprobs;
 };
