@@ -1,5 +1,9 @@
 #include "base/json.h"
 
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <iterator>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -149,9 +153,76 @@ class DocumentBuilder final : public nlohmann::json_sax<Json> {
   Error error_;
 };
 
-}  // namespace
+// Hands the text to the parser and looks up every kStepBytes.
+class TextReader {
+ public:
+  // can_drop: the pages that were read hold nothing that is read again.
+  TextReader(std::string_view text, bool can_drop, const std::function<bool()>& cancelled)
+      : begin_(text.data()),
+        end_(begin_ + text.size()),
+        can_drop_(can_drop),
+        cancelled_(cancelled) {
+    next_stop_ = begin_ + std::min(kStepBytes, text.size());
+  }
 
-Result<Json> parse_json(std::string_view text, const JsonLimits& limits) {
+  class Iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = char;
+    using difference_type = ptrdiff_t;
+    using pointer = const char*;
+    using reference = const char&;
+
+    Iterator(TextReader& reader, const char* at) : reader_(&reader), at_(at) {}
+    reference operator*() const { return *at_; }
+    Iterator& operator++() {
+      if (++at_ == reader_->next_stop_) at_ = reader_->stop(at_);
+      return *this;
+    }
+    bool operator==(const Iterator& other) const { return at_ == other.at_; }
+    bool operator!=(const Iterator& other) const { return at_ != other.at_; }
+
+   private:
+    TextReader* reader_;
+    const char* at_;
+  };
+
+  Iterator begin() { return {*this, begin_}; }
+  Iterator end() { return {*this, end_}; }
+  bool was_cancelled() const { return was_cancelled_; }
+
+ private:
+  static constexpr size_t kStepBytes = size_t{256} << 10;
+  static constexpr uintptr_t kPageBytes = 4096;
+
+  // Where to go on reading.
+  const char* stop(const char* at) {
+    if (can_drop_) drop_before(at);
+    next_stop_ = at + std::min(kStepBytes, static_cast<size_t>(end_ - at));
+    was_cancelled_ = was_cancelled_ || (cancelled_ && cancelled_());
+    return was_cancelled_ ? end_ : at;
+  }
+
+  // The pages that lie in the text as a whole. What the system gives back there is zeros.
+  void drop_before(const char* at) {
+    const auto first = (reinterpret_cast<uintptr_t>(begin_) + kPageBytes - 1) & ~(kPageBytes - 1);
+    const auto last = reinterpret_cast<uintptr_t>(at) & ~(kPageBytes - 1);
+    const uintptr_t from = std::max(first, dropped_to_);
+    if (from >= last) return;
+    madvise(reinterpret_cast<void*>(from), last - from, MADV_DONTNEED);
+    dropped_to_ = last;
+  }
+
+  const char* begin_;
+  const char* end_;
+  const char* next_stop_;
+  uintptr_t dropped_to_ = 0;
+  const bool can_drop_;
+  bool was_cancelled_ = false;
+  const std::function<bool()>& cancelled_;
+};
+
+Result<Json> parse(std::string_view text, bool can_drop, const JsonLimits& limits) {
   if (text.size() > limits.max_bytes) {
     return usage_error("JSON of {} bytes is over the limit of {}", text.size(), limits.max_bytes);
   }
@@ -164,8 +235,21 @@ Result<Json> parse_json(std::string_view text, const JsonLimits& limits) {
   }
   Json document;
   DocumentBuilder builder(document, limits.max_values);
-  if (Json::sax_parse(text, &builder)) return document;
+  TextReader reader(text, can_drop, limits.cancelled);
+  const bool is_whole = Json::sax_parse(reader.begin(), reader.end(), &builder);
+  if (reader.was_cancelled()) return usage_error("nobody waits for this JSON any more");
+  if (is_whole) return document;
   return builder.error();
+}
+
+}  // namespace
+
+Result<Json> parse_json(std::string_view text, const JsonLimits& limits) {
+  return parse(text, false, limits);
+}
+
+Result<Json> consume_json(std::string text, const JsonLimits& limits) {
+  return parse(text, true, limits);
 }
 
 std::string dump_json(const Json& value) {

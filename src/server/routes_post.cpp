@@ -35,9 +35,10 @@ void answer(const std::shared_ptr<HttpExchange>& exchange, const ApiError& error
 }
 
 // Takes the body out of the request: from here on its bytes are only in what was made of them.
-ApiResult<Json> parse_body(HttpRequest& request) {
-  const std::string text = std::exchange(request.body, {});
-  Result<Json> body = parse_json(text);
+ApiResult<Json> parse_body(HttpRequest& request, const std::shared_ptr<HttpExchange>& exchange) {
+  JsonLimits limits;
+  limits.cancelled = [&exchange] { return exchange->closed(); };
+  Result<Json> body = consume_json(std::exchange(request.body, {}), limits);
   request.charge.reset();
   // The message names a byte offset or a limit, nothing of ours.
   if (!body.ok()) return ApiError::of(400, body.error().message);
@@ -124,7 +125,7 @@ void Service::generate(GenerationRequest request, std::vector<GenerationPrompt> 
 
 void Service::post_chat(HttpRequest& http, const Exchange& exchange) {
   ApiResult<GenerationRequest> request = [&]() -> ApiResult<GenerationRequest> {
-    const ApiResult<Json> body = parse_body(http);
+    const ApiResult<Json> body = parse_body(http, exchange);
     return body.ok() ? parse_chat_request(body.value(), request_context()) : body.error();
   }();
   if (!request.ok()) return answer(exchange, request.error());
@@ -148,7 +149,7 @@ void Service::post_chat(HttpRequest& http, const Exchange& exchange) {
 
 void Service::post_completion(HttpRequest& http, const Exchange& exchange) {
   ApiResult<GenerationRequest> request = [&]() -> ApiResult<GenerationRequest> {
-    const ApiResult<Json> body = parse_body(http);
+    const ApiResult<Json> body = parse_body(http, exchange);
     return body.ok() ? parse_completion_request(body.value(), request_context()) : body.error();
   }();
   if (!request.ok()) return answer(exchange, request.error());
@@ -183,7 +184,7 @@ void Service::post_completion(HttpRequest& http, const Exchange& exchange) {
 }
 
 void Service::post_tokenize(HttpRequest& http, const Exchange& exchange) {
-  const ApiResult<Json> body = parse_body(http);
+  const ApiResult<Json> body = parse_body(http, exchange);
   if (!body.ok()) return answer(exchange, body.error());
   ApiResult<TokenizeRequest> request = parse_tokenize_request(body.value());
   if (!request.ok()) return answer(exchange, request.error());
@@ -234,7 +235,7 @@ void Service::post_tokenize(HttpRequest& http, const Exchange& exchange) {
 }
 
 void Service::post_detokenize(HttpRequest& http, const Exchange& exchange) {
-  const ApiResult<Json> body = parse_body(http);
+  const ApiResult<Json> body = parse_body(http, exchange);
   if (!body.ok()) return answer(exchange, body.error());
   ApiResult<std::vector<int32_t>> ids = parse_detokenize_request(body.value(), request_context());
   if (!ids.ok()) return answer(exchange, ids.error());
@@ -245,7 +246,7 @@ void Service::post_detokenize(HttpRequest& http, const Exchange& exchange) {
 }
 
 void Service::post_apply_template(HttpRequest& http, const Exchange& exchange) {
-  const ApiResult<Json> body = parse_body(http);
+  const ApiResult<Json> body = parse_body(http, exchange);
   if (!body.ok()) return answer(exchange, body.error());
   ApiResult<GenerationRequest> request = parse_template_request(body.value());
   if (!request.ok()) return answer(exchange, request.error());

@@ -32,6 +32,42 @@ TEST(Json, AZeroByteIsNotTheEnd) {
   EXPECT_FALSE(parse_json(std::string_view("[1\0]", 4)).ok());
 }
 
+// A text of several stops, with strings and numbers that reach across them.
+std::string long_document() {
+  std::string text = "{\"list\":[";
+  for (int i = 0; i < 40000; ++i)
+    text += std::to_string(i * 7919) + ",\"ünï" + std::to_string(i) + "\",";
+  return text + "null],\"long\":\"" + std::string(700'000, 'x') + "\"}";
+}
+
+TEST(Json, AConsumedTextGivesTheSameDocument) {
+  const std::string text = long_document();
+  const auto parsed = parse_json(text);
+  ASSERT_TRUE(parsed.ok());
+  EXPECT_EQ(dump_json(*parsed), text);
+  const auto consumed = consume_json(text);
+  ASSERT_TRUE(consumed.ok());
+  EXPECT_EQ(*consumed, *parsed);
+  for (const char* fault : {"", "{", "[1,]", "\"\xff\""})
+    EXPECT_FALSE(consume_json(fault).ok()) << fault;
+  const auto cut = consume_json(text.substr(0, text.size() - 1));
+  ASSERT_FALSE(cut.ok());
+  EXPECT_EQ(cut.error().message, parse_json(text.substr(0, text.size() - 1)).error().message);
+}
+
+TEST(Json, AParseThatNobodyWaitsForEnds) {
+  const std::string text = long_document();
+  for (const int n : {1, 2, 4}) {
+    int n_asked = 0;
+    JsonLimits limits;
+    limits.cancelled = [&] { return ++n_asked == n; };
+    const auto parsed = parse_json(text, limits);
+    ASSERT_FALSE(parsed.ok());
+    EXPECT_EQ(parsed.error().message, "nobody waits for this JSON any more");
+    EXPECT_EQ(n_asked, n);
+  }
+}
+
 TEST(Json, OfMembersOfOneNameTheLastCounts) {
   EXPECT_EQ(dump_json(*parse_json(R"({"a":1,"b":2,"a":3})")), R"({"a":3,"b":2})");
   std::string many = "{";
