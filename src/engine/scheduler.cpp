@@ -210,7 +210,8 @@ std::span<SequenceRows> Scheduler::plan() {
         sequence.n_scored - std::min(sequence.n_scored, sequence.n_cached);
     if (n_to_score > n_scored_rows) n_rows = std::min(n_rows, first_scored + n_scored_rows);
     if (n_rows == 0) continue;
-    if (n_rows > 1) {
+    // A prompt's rows count as such even where there is room for the logits of one alone.
+    if (sequence.n_pending() > 1) {
       n_rows = std::min(n_rows, n_prompt_rows);
       if (n_rows == 0) continue;
       if (hooks_ != nullptr) n_rows = hooks_->chunk_rows(n_rows);

@@ -490,6 +490,23 @@ TEST_F(EngineTest, NoTokenIsWantedAndThePromptMayFillTheContext) {
 }
 
 // Whatever the chunks, the room for logits, the siblings and the preemptions.
+// A prompt that may take one row only, for want of room for logits, takes it from the rows of
+// prompts: the model refuses a forward of more rows than it was reserved for.
+TEST_F(EngineTest, AScoredPromptsOnlyRowCounts) {
+  EngineOptions options;
+  options.max_prompt_logit_rows = 1;
+  options.max_step_rows = options.max_mixed_rows = 2;
+  options.max_sequences = 3;
+  start(options);
+  Request scored = greedy(make_prompt(1, 40), 3);
+  scored.prompt_logprobs = true;
+  const Handle first = submit(scored);
+  const Handle second = submit(greedy(make_prompt(2, 60), 3));
+  run_all();
+  EXPECT_EQ(first.sink->choices.at(0).tokens.size(), 3u);
+  EXPECT_EQ(second.sink->choices.at(0).tokens.size(), 3u);
+}
+
 TEST_F(EngineTest, PromptLogprobsAreThoseOfTheModel) {
   Sampler sampler(64);
   std::vector<float> row(64);
