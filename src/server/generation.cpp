@@ -472,11 +472,13 @@ void Generation::finish_choice(uint32_t index, Choice& choice, const TokenEvent&
   choice.telemetry = event.telemetry;
   // The engine may have been ahead of the stop string.
   if (choice.stop_sent) choice.counts.completion_tokens = choice.n_tokens;
-  // A call that a stop string cut, or that the model left unfinished, asks nobody to run it.
+  // A call that a limit or a stop string cut, or that the model left unfinished, asks nobody to run
+  // it: clients know cut answers by "length".
   const OutputParser& parser = choice.stream->parser();
-  const bool calls =
-      parser.n_tool_calls() > 0 && parser.n_complete_tool_calls() == parser.n_tool_calls();
-  const std::string_view reason = at_limit ? "length" : calls ? "tool_calls" : "stop";
+  const bool is_cut = at_limit || parser.n_complete_tool_calls() < parser.n_tool_calls();
+  const std::string_view reason = is_cut                      ? "length"
+                                  : parser.n_tool_calls() > 0 ? "tool_calls"
+                                                              : "stop";
   ++n_done_;
   const bool last = n_done_ == choices_.size();
   if (request_.stream) {
