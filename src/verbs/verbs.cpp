@@ -13,6 +13,7 @@ std::span<const Verb> verbs() {
        run_spec_bench_verb},
       {"logits", "logits of given tokens, and a hash of their bits", run_logits},
       {"tokenize", "token ids of a text", run_tokenize},
+      {"template", "the prompt that a chat template makes of a conversation", run_template},
       {"synth", "write a model of random weights in a published shape", run_synth},
       {"inflate", "write a larger model with the same outputs", run_inflate},
       {"doctor", "measure this machine: bandwidth, compute peaks, warnings", run_doctor},

@@ -24,6 +24,7 @@ Result<int> run_batched_bench_verb(std::span<const std::string> arguments);
 Result<int> run_spec_bench_verb(std::span<const std::string> arguments);
 Result<int> run_logits(std::span<const std::string> arguments);
 Result<int> run_tokenize(std::span<const std::string> arguments);
+Result<int> run_template(std::span<const std::string> arguments);
 Result<int> run_synth(std::span<const std::string> arguments);
 Result<int> run_inflate(std::span<const std::string> arguments);
 Result<int> run_doctor(std::span<const std::string> arguments);
