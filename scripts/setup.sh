@@ -114,8 +114,8 @@ build() {
     say_progress "$log" &
     ticker=$!
     ninja -C "build/$preset" "$@" >>"$log" 2>&1 || status=$?
-    kill "$ticker" 2>/dev/null
-    wait "$ticker" 2>/dev/null
+    kill "$ticker" 2>/dev/null || true  # a caller that ends at failures goes on
+    wait "$ticker" 2>/dev/null || true
     [ "$status" -eq 0 ] || why_build_failed "$log"
     return "$status"
   fi

@@ -97,6 +97,9 @@ mkdir -p "$scratch/build/release"
 in_setup eval 'line_every_s=1; build release floe'
 expect 'a build' '^building for [0-9]+ s: \[4/9\] files$' "$scratch/out"
 expect 'a build' '^status 0$' "$scratch/out"
+# quickstart ends at the first command that fails: a build that worked must not look like one.
+in_setup eval 'set -e; build release floe; echo goes on'
+expect 'a build of a script that ends at failures' '^goes on$' "$scratch/out"
 FAKE_FAULT='b.cpp:1:1: error: no such thing' in_setup build release floe
 expect 'a failed build' 'b.cpp:1:1: error: no such thing' "$scratch/out"
 expect 'a failed build' '^status 1$' "$scratch/out"
