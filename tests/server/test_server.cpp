@@ -16,7 +16,7 @@
 namespace floe::testing {
 namespace {
 
-constexpr std::chrono::seconds kPatience{FLOE_SLOW_BUILD ? 90 : 20};
+constexpr std::chrono::seconds kPatience{FLOE_SLOW_BUILD ? 120 : 20};
 
 // The visible character that stands for a byte in byte-level vocabularies.
 std::string byte_symbol(int byte) {
