@@ -424,16 +424,12 @@ Result<Value> reject_by_attribute(Interpreter& interpreter, const Value& subject
   return choose(interpreter, subject, call, true, false);
 }
 
+// The method of the same name, of whatever prints as text.
 Result<Value> replace(Interpreter& interpreter, const Value& subject, const Call& call) {
-  const Arguments arguments(interpreter, "replace", call, {"old", "new", "count"});
-  FLOE_TRY_VOID(arguments.check(2));
-  FLOE_TRY(const MarkedText* pattern, arguments.text(0));
-  FLOE_TRY(const MarkedText* by, arguments.text(1));
-  FLOE_TRY(const Integer count, arguments.integer(2, -1));
-  if (pattern == nullptr || by == nullptr) return interpreter.fault("replace: expected strings");
-  FLOE_TRY(const MarkedText text, text_of(interpreter, subject));
-  FLOE_TRY(MarkedText out, replaced(interpreter, text, pattern->bytes(), *by, count));
-  return interpreter.text(std::move(out));
+  FLOE_TRY(MarkedText text, text_of(interpreter, subject));
+  FLOE_TRY(const Value self, interpreter.text(std::move(text)));
+  FLOE_TRY(const Value method, find_method(interpreter, self, "replace"));
+  return interpreter.call(method, call);
 }
 
 Result<Value> indent(Interpreter& interpreter, const Value& subject, const Call& call) {

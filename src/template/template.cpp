@@ -16,8 +16,4 @@ Result<MarkedText> Template::render(const TemplateInput& input,
   return interpreter.run();
 }
 
-bool Template::mentions(std::string_view name) const {
-  return program_->symbols.contains(std::string(name));
-}
-
 }  // namespace floe::jinja

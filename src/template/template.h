@@ -54,9 +54,6 @@ class Template {
   // ErrorKind::usage: what raise_exception() said, or the line and what went wrong there.
   Result<MarkedText> render(const TemplateInput& input, const TemplateLimits& limits = {}) const;
 
-  // Whether the template reads a variable of this name anywhere.
-  bool mentions(std::string_view name) const;
-
  private:
   explicit Template(std::shared_ptr<const Program> program) : program_(std::move(program)) {}
   std::shared_ptr<const Program> program_;
