@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "base/terminal_text.h"
-#include "text/chat_format.h"
+#include "chat/chat_format.h"
 
 namespace floe {
 

@@ -14,12 +14,12 @@
 #include <utility>
 #include <vector>
 
+#include "chat/response_stream.h"
 #include "engine/engine_thread.h"
 #include "server/http.h"
 #include "server/openai_request.h"
 #include "server/openai_response.h"
 #include "server/task_queue.h"
-#include "text/response_stream.h"
 #include "text/tokenizer.h"
 
 namespace floe {

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/json.h"
+#include "chat/chat_format.h"
 #include "server/api_error.h"
-#include "text/chat_format.h"
 
 namespace floe {
 

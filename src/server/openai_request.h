@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "base/json_fwd.h"
+#include "chat/chat_format.h"
 #include "engine/request.h"
 #include "server/api_error.h"
-#include "text/chat_format.h"
 
 namespace floe {
 

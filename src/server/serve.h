@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "chat/chat_format.h"
 #include "engine/engine_thread.h"
 #include "model/model.h"
 #include "server/http.h"
-#include "text/chat_format.h"
 #include "text/tokenizer.h"
 
 namespace floe {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 
+#include "chat/chat_format.h"
 #include "fuzz/allocation_count.h"
 #include "repo_path.h"
 #include "store/gguf.h"
-#include "text/chat_format.h"
 #include "text/tokenizer.h"
 
 namespace floe::test {

@@ -4,9 +4,9 @@
 #include <memory>
 
 #include "base/json.h"
+#include "chat/response_stream.h"
 #include "server/openai_request.h"
 #include "server/openai_response.h"
-#include "text/response_stream.h"
 #include "text/small_vocabulary.h"
 #include "text/unicode.h"
 

@@ -9,8 +9,8 @@
 
 #include <cerrno>
 
+#include "chat/response_stream.h"
 #include "server/raw_cases.h"
-#include "text/response_stream.h"
 #include "text/unicode.h"
 
 namespace floe::testing {

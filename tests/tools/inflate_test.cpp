@@ -9,12 +9,12 @@
 #include <fstream>
 #include <random>
 
+#include "chat/chat_format.h"
 #include "model/eagle3_head.h"
 #include "model/harness.h"
 #include "repo_path.h"
 #include "store/gguf.h"
 #include "store/gguf_writer.h"
-#include "text/chat_format.h"
 #include "text/tokenizer.h"
 #include "tiny/tiny_model.h"
 #include "tools/pad_tensor.h"

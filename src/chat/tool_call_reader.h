@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "text/chat_tools.h"
-#include "text/output_parser.h"
+#include "chat/chat_tools.h"
+#include "chat/output_parser.h"
 
 namespace floe {
 

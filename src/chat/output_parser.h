@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/chat_format.h"
+#include "chat/chat_format.h"
 #include "text/tokenizer.h"
 
 namespace floe {

@@ -1,11 +1,11 @@
-#include "text/output_parser.h"
+#include "chat/output_parser.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 
 #include "base/json.h"
-#include "text/response_stream.h"
+#include "chat/response_stream.h"
 #include "text/small_vocabulary.h"
 
 namespace floe {

@@ -1,9 +1,9 @@
-#include "text/output_parser.h"
+#include "chat/output_parser.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "text/tool_call_reader.h"
+#include "chat/tool_call_reader.h"
 
 namespace floe {
 namespace {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/chat_format.h"
+#include "chat/chat_format.h"
 
 namespace floe {
 

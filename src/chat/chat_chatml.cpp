@@ -1,5 +1,5 @@
 // ChatML as Qwen3 uses it.
-#include "text/chat_prompt.h"
+#include "chat/chat_prompt.h"
 
 namespace floe {
 namespace {

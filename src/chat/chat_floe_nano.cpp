@@ -1,6 +1,6 @@
 // The format of the bundled model: no line breaks between parts. Reasoning that the client sends
 // back is kept, so that a conversation's prompt always extends the one before.
-#include "text/chat_prompt.h"
+#include "chat/chat_prompt.h"
 
 namespace floe {
 namespace {

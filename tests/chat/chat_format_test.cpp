@@ -1,4 +1,4 @@
-#include "text/chat_format.h"
+#include "chat/chat_format.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -502,7 +502,7 @@ std::optional<std::vector<std::string>> render_with_jinja(const std::vector<Orac
       std::filesystem::temp_directory_path() / ("floe_chat_test_" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "in.json") << input.dump();
-  const std::string command = "python3 '" + repo_path("tests/text/render_template.py") + "' < '" +
+  const std::string command = "python3 '" + repo_path("tests/chat/render_template.py") + "' < '" +
                               (folder / "in.json").string() + "' > '" +
                               (folder / "out.json").string() + "' 2> '" +
                               (folder / "err.txt").string() + "'";

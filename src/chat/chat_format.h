@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "text/chat_tools.h"
+#include "chat/chat_tools.h"
 #include "text/tokenizer.h"
 
 namespace floe {

@@ -1,5 +1,5 @@
 #include "base/json.h"
-#include "text/tool_call_reader.h"
+#include "chat/tool_call_reader.h"
 
 namespace floe {
 namespace {

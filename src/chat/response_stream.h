@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "chat/output_parser.h"
 #include "text/detokenizer.h"
-#include "text/output_parser.h"
 #include "text/tokenizer.h"
 
 namespace floe {

@@ -1,4 +1,4 @@
-#include "text/chat_prompt.h"
+#include "chat/chat_prompt.h"
 
 #include "base/json.h"
 

@@ -1,8 +1,8 @@
-#include "text/chat_format.h"
+#include "chat/chat_format.h"
 
 #include <utility>
 
-#include "text/chat_prompt.h"
+#include "chat/chat_prompt.h"
 
 namespace floe {
 namespace {

@@ -1,4 +1,4 @@
-#include "text/chat_tools.h"
+#include "chat/chat_tools.h"
 
 #include <gtest/gtest.h>
 

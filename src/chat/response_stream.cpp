@@ -1,4 +1,4 @@
-#include "text/response_stream.h"
+#include "chat/response_stream.h"
 
 #include <utility>
 

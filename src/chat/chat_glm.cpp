@@ -1,6 +1,6 @@
 // GLM-4.5 and later. The newer templates, from GLM-4.7 on, put no line breaks behind roles.
 #include "base/json.h"
-#include "text/chat_prompt.h"
+#include "chat/chat_prompt.h"
 
 namespace floe {
 namespace {
