@@ -119,11 +119,6 @@ bool ChatFormat::thinks_by_default() const {
   return kind_ != ChatFormatKind::floe_nano && has_thinking_;
 }
 
-ToolCallSyntax ChatFormat::tool_call_syntax() const {
-  const bool glm = kind_ == ChatFormatKind::glm || kind_ == ChatFormatKind::glm_compact;
-  return glm ? ToolCallSyntax::glm_arguments : ToolCallSyntax::json;
-}
-
 namespace {
 
 Result<Conversation> check_conversation(std::span<const ChatMessage> messages,

@@ -90,7 +90,6 @@ class ChatFormat {
   ChatFormatKind kind() const { return kind_; }
   std::string_view name() const;
   bool thinks_by_default() const;
-  ToolCallSyntax tool_call_syntax() const;
 
  private:
   explicit ChatFormat(ChatFormatKind kind) : kind_(kind) {}

@@ -265,14 +265,16 @@ void OutputParser::finish(bool cut, OutputDelta& delta) {
   held_blanks_.clear();
 }
 
-OutputParser::Options parser_options(const ChatFormat& format, const Tokenizer& tokenizer,
+OutputParser::Options parser_options(const AnswerFormat& format, const Tokenizer& tokenizer,
                                      const ChatPrompt& prompt, const ChatTools& tools) {
   OutputParser::Options options;
-  options.starts_in_reasoning = prompt.inside_reasoning;
+  options.starts_in_reasoning =
+      prompt.inside_reasoning || prompt_opens_reasoning(format, tokenizer, prompt.ids);
   options.continues = prompt.continues;
   if (tools != nullptr && !tools->empty()) {
     options.tools = tools;
-    options.tool_calls = format.tool_call_syntax();
+    if (format.calls.layout == CallLayout::json_object) options.tool_calls = ToolCallSyntax::json;
+    if (format.name == "glm45") options.tool_calls = ToolCallSyntax::glm_arguments;
   }
   for (size_t i = 0; i < OutputParser::kMarkers; ++i) {
     options.marker_ids[i] = tokenizer.find_special(kSpellings[i]).value_or(-1);

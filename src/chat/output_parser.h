@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/answer_format.h"
 #include "chat/chat_format.h"
 #include "text/tokenizer.h"
 
@@ -129,8 +130,10 @@ class OutputParser {
   uint32_t n_complete_tool_calls_ = 0;
 };
 
-// How to read the answer to a prompt that `format` made: the one place where this is decided.
-OutputParser::Options parser_options(const ChatFormat& format, const Tokenizer& tokenizer,
+// How to read the answer to a prompt: the one place where this is decided. `format` was made for
+// `tokenizer`. Whether the answer begins inside reasoning is read off the prompt's tokens, unless
+// the prompt says so itself.
+OutputParser::Options parser_options(const AnswerFormat& format, const Tokenizer& tokenizer,
                                      const ChatPrompt& prompt, const ChatTools& tools);
 // Nothing is taken apart: markers come out as text.
 OutputParser::Options plain_text_options();

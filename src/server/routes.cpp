@@ -381,9 +381,9 @@ void Service::get_props(const HttpRequest&, const Exchange& exchange) {
       {"model_path", l.model.file_name},
       {"chat_template", l.model.tokenizer->chat_template()},
       {"chat_format", l.model.chat_format ? Json(l.model.chat_format->name()) : Json(nullptr)},
+      {"tool_parser", l.model.answer_format.name},
       {"chat_template_caps",
-       {{"supports_tools",
-         l.model.chat_format && l.model.chat_format->tool_call_syntax() != ToolCallSyntax::none}}},
+       {{"supports_tools", l.model.chat_format && l.model.answer_format.calls.exists()}}},
       {"modalities", {{"vision", false}, {"audio", false}}},
       {"build_info", options_.build_info},
       {"is_sleeping", false}};

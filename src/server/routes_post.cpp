@@ -139,7 +139,7 @@ void Service::post_chat(HttpRequest& http, const Exchange& exchange) {
   const bool thinking = request->chat_options.enable_thinking.value_or(
       loaded().model.chat_format->thinks_by_default());
   std::vector<GenerationPrompt> prompts(1);
-  prompts[0].parser = parser_options(*loaded().model.chat_format, *loaded().model.tokenizer,
+  prompts[0].parser = parser_options(loaded().model.answer_format, *loaded().model.tokenizer,
                                      *prompt, request->chat_options.tools);
   prompts[0].ids = std::move(prompt->ids);
   request->messages.clear();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "chat/answer_format.h"
 #include "chat/chat_format.h"
 #include "engine/engine_thread.h"
 #include "model/model.h"
@@ -52,6 +53,7 @@ struct ServedModel {
   std::unique_ptr<const Tokenizer> tokenizer;
   // Absent: chat requests are refused, completions work.
   std::optional<ChatFormat> chat_format;
+  AnswerFormat answer_format;       // how to read the answers of chats
   uint32_t n_slots = 1;             // sequences that run at the same time
   std::string speculation = "off";  // the setting, for /props
   double read_gb_s = 0.0;           // what this machine reads at best; 0: not measured

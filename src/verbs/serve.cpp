@@ -41,6 +41,7 @@ struct ServeFlags {
   int64_t n_predict = -1;
   int64_t step_rows = 512;
   std::string chat_format = "auto";
+  std::string tool_parser = "auto";
   std::string api_key;
   std::string api_key_file;
   bool insecure = false;
@@ -74,6 +75,11 @@ struct ServeFlags {
     table.add("-ub,--ubatch-size", "N", &step_rows, 1, 8192, "rows of one forward");
     table.add_choice("--chat-template", {"auto", "floe-nano", "chatml", "glm", "glm-compact"},
                      &chat_format, "chat format; auto: by the vocabulary's special tokens");
+    std::vector<std::string> parsers = {"auto"};
+    for (const std::string_view name : answer_format_names()) parsers.emplace_back(name);
+    table.add_choice("--tool-parser,--tool-call-parser", parsers, &tool_parser,
+                     "how answers write reasoning and tool calls; auto: by the model's template "
+                     "and vocabulary");
     sampling.add_to(table);
     spec.add_to(table);
     table.add("--api-key", "LIST", &api_key, "keys that requests must carry, separated by commas");
@@ -134,6 +140,13 @@ Result<ServedModel> load_served(const ServeFlags& flags, std::string& chat_off) 
     }
   } else {
     FLOE_TRY(served.chat_format, ChatFormat::by_name(*served.tokenizer, flags.chat_format));
+  }
+  const std::string& chat_template = served.tokenizer->chat_template();
+  if (flags.tool_parser == "auto") {
+    served.answer_format = detect_answer_format(chat_template, *served.tokenizer);
+  } else {
+    FLOE_TRY(served.answer_format,
+             answer_format_by_name(flags.tool_parser, chat_template, *served.tokenizer));
   }
   auto resources = std::make_shared<Resources>();
   EngineOptions options;

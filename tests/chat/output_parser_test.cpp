@@ -441,7 +441,7 @@ TEST(ResponseStream, SpelledMarkersAreText) {
 
 TEST(ResponseStream, CountsReasoningTokensAndFollowsThePrompt) {
   auto tokenizer = std::move(Tokenizer::build(testing::small_byte_vocabulary(kTokens))).value();
-  const auto format = ChatFormat::detect(*tokenizer);
+  const auto format = answer_format_by_name("hermes", {}, *tokenizer);
   ASSERT_TRUE(format.ok());
   ChatPrompt prompt;
   prompt.inside_reasoning = true;

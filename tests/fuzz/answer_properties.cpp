@@ -16,6 +16,7 @@ namespace {
 struct Served {
   std::unique_ptr<const Tokenizer> tokenizer;
   std::optional<ChatFormat> format;
+  AnswerFormat answers;
   std::vector<int32_t> specials;
 };
 
@@ -25,6 +26,7 @@ Served make_served(const char* format, std::initializer_list<const char*> specia
   Served served;
   served.tokenizer = std::move(Tokenizer::build(testing::small_byte_vocabulary(tokens))).value();
   served.format = ChatFormat::by_name(*served.tokenizer, format).value();
+  served.answers = detect_answer_format({}, *served.tokenizer);
   for (const char* text : specials) {
     served.specials.push_back(*served.tokenizer->find_special(text));
   }
@@ -200,7 +202,7 @@ std::string check_answer_properties(std::span<const uint8_t> bytes, AnswerCounts
   const auto prompt = served.format->format(tokenizer, question, chat);
   if (!prompt.ok()) return "there is no prompt";
   const OutputParser::Options options =
-      parser_options(*served.format, tokenizer, *prompt, chat.tools);
+      parser_options(served.answers, tokenizer, *prompt, chat.tools);
   std::vector<std::string> stops;
   if ((shape & 16) != 0) stops = {"}"};
   auto stream = ResponseStream::create(tokenizer, options, stops);
@@ -321,7 +323,7 @@ std::vector<uint8_t> random_answer(std::mt19937& random) {
   anything();
   for (size_t n_calls = random() % 3; n_calls > 0; --n_calls) {
     marker("<tool_call>");
-    if (served.format->tool_call_syntax() == ToolCallSyntax::glm_arguments) {
+    if (served.answers.name == "glm45") {
       piece(random() % 4 == 0 ? "rm" : "f");
       for (size_t n = random() % 3; n > 0; --n) {
         marker("<arg_key>");

@@ -308,6 +308,7 @@ TEST(OutOfMemory, AFaultAtEveryAllocationOfLoading) {
       ServedModel served;
       served.tokenizer = make_byte_tokenizer(true);
       FLOE_TRY(served.chat_format, ChatFormat::detect(*served.tokenizer));
+      served.answer_format = detect_answer_format({}, *served.tokenizer);
       g_until_fault = 0;
       whole = true;
       return usage_error("loaded");

@@ -244,6 +244,7 @@ void TestServer::load() {
     served.chat_format = *format;
   }
   EXPECT_EQ(served.chat_format.has_value(), options_.chat);
+  served.answer_format = detect_answer_format({}, *served.tokenizer);
   auto engine = Engine::create(options_.engine, *model_, clock_);
   ASSERT_TRUE(engine.ok()) << engine.error().message;
   served.engine =
