@@ -13,47 +13,11 @@
 #include <vector>
 
 #include "base/error.h"
+#include "chat/chat_message.h"
 #include "chat/chat_tools.h"
 #include "text/tokenizer.h"
 
 namespace floe {
-
-struct ChatToolCall {
-  std::string id;
-  std::string name;
-  // As the model wrote it: a JSON object, or what is left of one where the answer was cut. Blank:
-  // no arguments.
-  std::string arguments_json;
-};
-
-struct ChatMessage {
-  std::string role;  // system, developer (as system), user, assistant or tool
-  std::string content;
-  std::optional<std::string> reasoning_content;  // assistant only
-  std::vector<ChatToolCall> tool_calls;          // assistant only
-  std::string tool_call_id;                      // tool only; not part of any prompt here
-};
-
-struct ChatOptions {
-  bool add_generation_prompt = true;
-  std::optional<bool> enable_thinking;  // absent: the format's own default
-  ChatTools tools;                      // null: none
-  // Keep the reasoning of all past assistant turns instead of only those after the last user turn:
-  // the prompt then extends the previous one and the prefix cache holds.
-  bool preserve_reasoning = false;
-  // The last message stays open and the answer goes on with its text, whatever
-  // add_generation_prompt says: with the content where it has one, else inside the reasoning. It is
-  // the assistant's and has no tool calls. A message without any text begins anew.
-  bool continue_final_message = false;
-};
-
-struct ChatPrompt {
-  std::vector<int32_t> ids;
-  Encoded::End end = Encoded::End::complete;
-  size_t n_tokens_at_least = 0;   // see Encoded
-  bool inside_reasoning = false;  // the prompt ends inside <think>: generation starts as reasoning
-  bool continues = false;         // the prompt ends inside a text, which the answer goes on with
-};
 
 enum class ChatFormatKind : uint8_t {
   floe_nano,

@@ -3,16 +3,14 @@
 // arguments that a model writes without quotes.
 #include <map>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "base/json_fwd.h"
 
 namespace floe {
-
-using Json = nlohmann::ordered_json;
 
 // What a JSON schema says about one argument, as far as it tells bare text that is a string from
 // bare text that is another JSON value.

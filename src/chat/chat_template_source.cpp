@@ -1,0 +1,137 @@
+// Where the chat template comes from.
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "chat/chat_template.h"
+#include "store/gguf_metadata.h"
+
+namespace floe {
+namespace {
+
+constexpr size_t kMaxTemplateBytes = size_t{4} << 20;
+
+struct TemplateFile {
+  std::string_view name;
+  std::string_view text;
+};
+// From src/chat/templates.
+constexpr TemplateFile kFiles[] = {
+#include "chat/builtin_templates.inc"
+};
+
+struct Builtin {
+  std::string_view name;
+  std::string_view file;
+  std::string_view before;                // in front of the file's text
+  std::vector<std::string_view> markers;  // special tokens it cannot do without
+};
+
+const std::vector<Builtin>& builtins() {
+  // The order is the order of detection: the more telling sets of tokens come first.
+  static const std::vector<Builtin> table = {
+      {"qwen3",
+       "chatml",
+       "{%- set has_thinking = true -%}\n",
+       {"<|im_start|>", "<|im_end|>", "<think>", "</think>"}},
+      {"chatml", "chatml", "", {"<|im_start|>", "<|im_end|>"}},
+      {"glm", "glm", "", {"[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>"}},
+      {"floe-nano",
+       "floe-nano",
+       "",
+       {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<think>", "</think>"}},
+      {"glm-compact",
+       "glm",
+       "{%- set compact = true -%}\n",
+       {"[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<think>", "</think>"}},
+  };
+  return table;
+}
+
+ChatTemplateSource source_of(const Builtin& builtin) {
+  ChatTemplateSource source;
+  source.name = builtin.name;
+  for (const TemplateFile& file : kFiles) {
+    if (file.name == builtin.file) source.text = fmt::format("{}{}", builtin.before, file.text);
+  }
+  return source;
+}
+
+Result<ChatTemplateSource> from_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  ChatTemplateSource source;
+  source.name = path;
+  if (!file) return usage_error("--chat-template-file: {}: expected a file that can be read", path);
+  for (char c = 0; file.get(c);) {
+    if (source.text.size() == kMaxTemplateBytes) {
+      return usage_error("--chat-template-file: {}: expected at most {} bytes", path,
+                         kMaxTemplateBytes);
+    }
+    source.text.push_back(c);
+  }
+  if (source.text.empty()) return usage_error("--chat-template-file: {}: expected text", path);
+  return source;
+}
+
+}  // namespace
+
+std::string builtin_chat_template_names() {
+  std::string names;
+  for (const Builtin& builtin : builtins()) {
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", builtin.name);
+  }
+  return names;
+}
+
+std::optional<ChatTemplateSource> builtin_chat_template(std::string_view name) {
+  for (const Builtin& builtin : builtins()) {
+    if (builtin.name == name) return source_of(builtin);
+  }
+  return std::nullopt;
+}
+
+Result<ChatTemplateSource> find_chat_template(const ChatTemplateChoice& choice,
+                                              const GgufMetadata& metadata,
+                                              const Tokenizer& tokenizer) {
+  if (!choice.file.empty() && !choice.name_or_text.empty()) {
+    return usage_error("--chat-template-file: expected this or --chat-template, found both");
+  }
+  if (!choice.file.empty()) return from_file(choice.file);
+  if (!choice.name_or_text.empty()) {
+    if (auto builtin = builtin_chat_template(choice.name_or_text)) return std::move(*builtin);
+    if (choice.name_or_text.find('{') == std::string::npos) {
+      return usage_error(
+          "--chat-template: expected {} or the text of a Jinja template, found neither",
+          builtin_chat_template_names());
+    }
+    return ChatTemplateSource{"--chat-template", choice.name_or_text, {}};
+  }
+  ChatTemplateSource source;
+  source.name = "tokenizer.chat_template";
+  source.text = tokenizer.chat_template();
+  FLOE_TRY(const auto tool_use, metadata.optional_string("tokenizer.chat_template.tool_use"));
+  source.tool_use = tool_use.value_or("");
+  if (source.text.empty()) {
+    FLOE_TRY(const auto named, metadata.optional_string("tokenizer.chat_template.default"));
+    source.text = named.value_or("");
+  }
+  if (source.text.empty()) source.text = source.tool_use;
+  if (!source.text.empty()) return source;
+  std::string sought;
+  for (const Builtin& builtin : builtins()) {
+    bool fits = true;
+    for (const std::string_view marker : builtin.markers) {
+      fits = fits && tokenizer.find_special(marker).has_value();
+    }
+    if (fits) return source_of(builtin);
+    sought += fmt::format("{}{}: {}", sought.empty() ? "" : "; ", builtin.name,
+                          fmt::join(builtin.markers, " "));
+  }
+  return model_error(
+      "{}: tokenizer.chat_template: expected a template, or the special tokens of a built-in one "
+      "({}), found neither",
+      tokenizer.source(), sought);
+}
+
+}  // namespace floe
