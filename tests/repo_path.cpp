@@ -9,10 +9,17 @@ std::string repo_path(std::string_view relative) {
   return std::string(FLOE_REPO_DIR "/").append(relative);
 }
 
-std::string golden_directory() {
-  if (const char* chosen = std::getenv("FLOE_GOLDEN_DIR")) return chosen;
+std::vector<std::string> golden_directories() {
+  if (const char* chosen = std::getenv("FLOE_GOLDEN_DIR")) return {chosen};
+  std::vector<std::string> found;
   const std::string whole = repo_path("../shared/golden");
-  return std::filesystem::exists(whole) ? whole : FLOE_GOLDEN_UNPACKED;
+  if (std::filesystem::exists(whole)) found.push_back(whole);
+  found.push_back(FLOE_GOLDEN_UNPACKED);
+  return found;
+}
+
+std::string golden_directory() {
+  return golden_directories().front();
 }
 
 }  // namespace floe

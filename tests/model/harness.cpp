@@ -112,13 +112,18 @@ Json load_json(const std::string& path) {
   return std::move(json).value();
 }
 
-std::vector<GoldenCase> golden_cases() {
-  const std::filesystem::path directory = golden_directory();
-  std::vector<GoldenCase> cases;
+namespace {
+
+// Adds the cases of a folder that floe reads and that are not there yet.
+void add_golden_cases(const std::filesystem::path& directory, std::vector<GoldenCase>& cases) {
   const Json index = load_json((directory / "index.json").string());
   for (const auto& entry : index["cases"]) {
     GoldenCase c;
     c.name = entry["name"];
+    if (std::any_of(cases.begin(), cases.end(),
+                    [&](const GoldenCase& other) { return other.name == c.name; })) {
+      continue;
+    }
     c.architecture = entry["arch"];
     c.kind = entry["kind"];
     c.model_path = (directory / entry["file"].get<std::string>()).string();
@@ -132,6 +137,13 @@ std::vector<GoldenCase> golden_cases() {
     }
     if (supported) cases.push_back(std::move(c));
   }
+}
+
+}  // namespace
+
+std::vector<GoldenCase> golden_cases() {
+  std::vector<GoldenCase> cases;
+  for (const std::string& directory : golden_directories()) add_golden_cases(directory, cases);
   return cases;
 }
 

@@ -75,7 +75,7 @@ struct GoldenCase {
   bool mtp = false;
   bool plain_floats = false;  // only F32, F16 and BF16 weights
 };
-// The cases in golden_directory() (repo_path.h) whose family and formats floe reads.
+// The cases in golden_directories() (repo_path.h) whose family and formats floe reads.
 std::vector<GoldenCase> golden_cases();
 std::string golden_name(const testing::TestParamInfo<GoldenCase>& info);
 Json load_json(const std::string& path);
