@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 awk '
 BEGIN {
-  split("base:0 quant:1 store:2 kernels:2 kv:3 text:3 template:3 chat:4 model:4 cuda:5 draft:5 engine:6 server:7 lab:7 tools:7 verbs:8", rows, " ")
+  split("base:0 quant:1 grammar:1 store:2 kernels:2 kv:3 text:3 template:3 chat:4 model:4 cuda:5 draft:5 engine:6 server:7 lab:7 tools:7 verbs:8", rows, " ")
   for (i in rows) { split(rows[i], pair, ":"); rank[pair[1]] = pair[2] }
 }
 FNR == 1 {
