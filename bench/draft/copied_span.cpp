@@ -99,7 +99,7 @@ Result<void> run(Model& model, const SpecPrompt& prompt, RouterHistory& history,
       rows.push_back({tokens[p], p, 0, p + 1 == tokens.size()});
     }
     routing.clear();
-    const ForwardOutput output = model.forward({rows, {&sequence, 1}, *cache, 0, &routing});
+    const ForwardOutput output = model.forward({rows, {&sequence, 1}, *cache, 0, &routing}).value();
     const auto n_rows = static_cast<uint32_t>(rows.size());
     choices.append(routing, n_rows);
     if (first != 0) history.commit(memory, routing, n_rows, 0, n_rows);

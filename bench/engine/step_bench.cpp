@@ -39,14 +39,14 @@ class ForwardClock final : public Clock {
 class NoCache final : public KvCache {
  public:
   NoCache(const KvCacheLimits& limits, const KvCacheBytes& bytes) : KvCache(limits, bytes) {}
-  void read_block(KvBlockId, std::span<std::byte>) const override {}
-  void write_block(KvBlockId, std::span<const std::byte>) override {}
+  Result<void> read_block(KvBlockId, std::span<std::byte>) const override { return {}; }
+  Result<void> write_block(KvBlockId, std::span<const std::byte>) override { return {}; }
   void poison(uint32_t, uint32_t) override {}
   uint32_t state_tokens(uint32_t) const override { return 0; }
   void clear_state(uint32_t) override {}
   void copy_state(uint32_t, uint32_t) override {}
-  void read_state(uint32_t, std::span<std::byte>) const override {}
-  void write_state(uint32_t, uint32_t, std::span<const std::byte>) override {}
+  Result<void> read_state(uint32_t, std::span<std::byte>) const override { return {}; }
+  Result<void> write_state(uint32_t, uint32_t, std::span<const std::byte>) override { return {}; }
 };
 
 // The token after t is t + 1: a text that repeats itself, so that prompt lookup is right.
@@ -74,7 +74,7 @@ class InstantModel final : public Model {
     return std::unique_ptr<KvCache>(std::make_unique<NoCache>(limits, KvCacheBytes{}));
   }
   uint64_t cache_fingerprint(KvTypes) const override { return 0; }
-  ForwardOutput forward(const ForwardBatch& batch) override {
+  Result<ForwardOutput> forward(const ForwardBatch& batch) override {
     ForwardOutput output;
     for (const ForwardRow& row : batch.rows) {
       if (batch.routing_log != nullptr) {
@@ -97,7 +97,7 @@ class InstantModel final : public Model {
     clock_.advance(1'000'000 + 1000 * static_cast<int64_t>(batch.rows.size()));
     return output;
   }
-  ForwardOutput forward_mtp(const ForwardBatch& batch, const float*) override {
+  Result<ForwardOutput> forward_mtp(const ForwardBatch& batch, const float*) override {
     return forward(batch);
   }
   void embed(int32_t, float*) const override {}

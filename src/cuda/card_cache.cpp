@@ -1,5 +1,7 @@
 #include "cuda/card_cache.h"
 
+#include <utility>
+
 namespace floe::cuda {
 
 namespace {
@@ -61,26 +63,32 @@ void CardKvCache::each_run(uint32_t begin, uint32_t end, const Visit& visit) con
   }
 }
 
-void CardKvCache::read_block(KvBlockId block, std::span<std::byte> out) const {
-  FLOE_CHECK(out.size() == block_bytes() && block < n_slots() / kKvBlockTokens);
-  std::byte* to = out.data();
+// Copies that were started end before the call returns, whatever fails.
+template <typename Copy>
+Result<void> CardKvCache::copy_block(KvBlockId block, size_t size_bytes, const char* attempted,
+                                     const Copy& copy) const {
+  FLOE_CHECK(size_bytes == block_bytes() && block < n_slots() / kKvBlockTokens);
   const uint32_t begin = block * kKvBlockTokens;
-  each_run(begin, begin + kKvBlockTokens, [&](const std::byte* from, size_t n, KvType) {
-    require(cudaMemcpyAsync(to, from, n, cudaMemcpyDeviceToHost, stream_), "reading the cache");
-    to += n;
+  cudaError_t failed = cudaSuccess;
+  each_run(begin, begin + kKvBlockTokens, [&](std::byte* at, size_t n, KvType) {
+    if (failed == cudaSuccess) failed = copy(at, n);
   });
-  require(cudaStreamSynchronize(stream_), "reading the cache");
+  const cudaError_t ended = cudaStreamSynchronize(stream_);
+  return check(failed != cudaSuccess ? failed : ended, attempted);
 }
 
-void CardKvCache::write_block(KvBlockId block, std::span<const std::byte> bytes) {
-  FLOE_CHECK(bytes.size() == block_bytes() && block < n_slots() / kKvBlockTokens);
-  const std::byte* from = bytes.data();
-  const uint32_t begin = block * kKvBlockTokens;
-  each_run(begin, begin + kKvBlockTokens, [&](std::byte* to, size_t n, KvType) {
-    require(cudaMemcpyAsync(to, from, n, cudaMemcpyHostToDevice, stream_), "writing the cache");
-    from += n;
+Result<void> CardKvCache::read_block(KvBlockId block, std::span<std::byte> out) const {
+  std::byte* to = out.data();
+  return copy_block(block, out.size(), "reading the cache", [&](const std::byte* from, size_t n) {
+    return cudaMemcpyAsync(std::exchange(to, to + n), from, n, cudaMemcpyDeviceToHost, stream_);
   });
-  require(cudaStreamSynchronize(stream_), "writing the cache");
+}
+
+Result<void> CardKvCache::write_block(KvBlockId block, std::span<const std::byte> bytes) {
+  const std::byte* from = bytes.data();
+  return copy_block(block, bytes.size(), "writing the cache", [&](std::byte* to, size_t n) {
+    return cudaMemcpyAsync(to, std::exchange(from, from + n), n, cudaMemcpyHostToDevice, stream_);
+  });
 }
 
 void CardKvCache::poison(uint32_t begin, uint32_t end) {
@@ -88,7 +96,6 @@ void CardKvCache::poison(uint32_t begin, uint32_t end) {
   FLOE_CHECK(end <= n_slots());
   each_run(begin, end,
            [&](std::byte* at, size_t n, KvType type) { fill_nan(stream_, at, n, type); });
-  require(cudaStreamSynchronize(stream_), "filling the cache");
 }
 
 // No model of the card keeps states: nobody calls these.
@@ -101,10 +108,10 @@ void CardKvCache::clear_state(uint32_t) {
 void CardKvCache::copy_state(uint32_t, uint32_t) {
   FLOE_CHECK(false);
 }
-void CardKvCache::read_state(uint32_t, std::span<std::byte>) const {
+Result<void> CardKvCache::read_state(uint32_t, std::span<std::byte>) const {
   FLOE_CHECK(false);
 }
-void CardKvCache::write_state(uint32_t, uint32_t, std::span<const std::byte>) {
+Result<void> CardKvCache::write_state(uint32_t, uint32_t, std::span<const std::byte>) {
   FLOE_CHECK(false);
 }
 

@@ -23,14 +23,15 @@ class CardKvCache final : public KvCache {
     return layers_[layer].planes[plane];
   }
 
-  void read_block(KvBlockId block, std::span<std::byte> out) const override;
-  void write_block(KvBlockId block, std::span<const std::byte> bytes) override;
+  Result<void> read_block(KvBlockId block, std::span<std::byte> out) const override;
+  Result<void> write_block(KvBlockId block, std::span<const std::byte> bytes) override;
   void poison(uint32_t begin, uint32_t end) override;
   uint32_t state_tokens(uint32_t state) const override;
   void clear_state(uint32_t state) override;
   void copy_state(uint32_t from, uint32_t to) override;
-  void read_state(uint32_t state, std::span<std::byte> out) const override;
-  void write_state(uint32_t state, uint32_t n_tokens, std::span<const std::byte> bytes) override;
+  Result<void> read_state(uint32_t state, std::span<std::byte> out) const override;
+  Result<void> write_state(uint32_t state, uint32_t n_tokens,
+                           std::span<const std::byte> bytes) override;
 
  private:
   struct LayerPlanes {
@@ -43,6 +44,11 @@ class CardKvCache final : public KvCache {
   // visit(address, bytes, type) for the vectors of slots [begin, end) of every head of every plane.
   template <typename Visit>
   void each_run(uint32_t begin, uint32_t end, const Visit& visit) const;
+
+  // Starts copy(address, bytes) for every run of the block, and waits for all of them.
+  template <typename Copy>
+  Result<void> copy_block(KvBlockId block, size_t size_bytes, const char* attempted,
+                          const Copy& copy) const;
 
   DeviceMemory memory_;
   std::vector<LayerPlanes> layers_;

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "cuda/cards.h"
 #include "kernels/attend.h"
@@ -192,12 +194,11 @@ Result<void> CardModel::reserve(const ForwardLimits& limits) {
 
 // Everything that is in the table goes; forwards fill it again.
 Result<void> CardModel::grow_slot_table(uint32_t n_sequences) {
-  drop_graphs();
-  slot_table_ = DeviceMemory();
-  n_sequences_ = n_sequences;
   FLOE_TRY(slot_table_,
            DeviceMemory::allocate(size_t{n_sequences} * ws_.max_context * sizeof(uint32_t),
                                   fmt::format("the slots of {} sequences", n_sequences)));
+  drop_graphs();
+  n_sequences_ = n_sequences;
   slots_.assign(size_t{n_sequences} * ws_.max_context, 0);
   return {};
 }
@@ -219,36 +220,58 @@ Result<std::unique_ptr<KvCache>> CardModel::make_cache(const KvCacheLimits& limi
   return std::unique_ptr<KvCache>(std::move(cache));
 }
 
-// The host's: the same bits in the same order of bytes.
+// The host's: the same bits in the same order of bytes. Of a card that cannot be read no block can
+// be, either.
 uint64_t CardModel::cache_fingerprint(KvTypes types) const {
   if (!weights_hash_) {
     std::vector<std::byte> copy(weights_.size_bytes());
-    require(cudaMemcpy(copy.data(), weights_.data(), copy.size(), cudaMemcpyDeviceToHost),
-            "reading the weights");
-    weights_hash_ = hash_of_weights(copy, pool_);
+    const cudaError_t status =
+        cudaMemcpy(copy.data(), weights_.data(), copy.size(), cudaMemcpyDeviceToHost);
+    if (check(status, "reading the weights").ok()) weights_hash_ = hash_of_weights(copy, pool_);
   }
-  return cache_fingerprint_of(*weights_hash_, hyperparameters_hash_, layout_, types);
+  return cache_fingerprint_of(weights_hash_.value_or(0), hyperparameters_hash_, layout_, types);
 }
+
+namespace {
+
+// Bytes per second of one pass; NaN where the card fails.
+double read_once(cudaStream_t stream, const std::byte* data, size_t n_bytes, uint64_t* sum) {
+  cudaEvent_t events[2] = {};
+  float milliseconds = 0.0f;
+  const auto measure = [&]() -> cudaError_t {
+    for (cudaEvent_t& event : events) {
+      if (const cudaError_t status = cudaEventCreate(&event)) return status;
+    }
+    if (const cudaError_t status = cudaEventRecord(events[0], stream)) return status;
+    read_all(stream, data, n_bytes, sum);
+    if (const cudaError_t status = cudaEventRecord(events[1], stream)) return status;
+    if (const cudaError_t status = cudaEventSynchronize(events[1])) return status;
+    return cudaEventElapsedTime(&milliseconds, events[0], events[1]);
+  };
+  const bool measured = check(measure(), "reading the weights").ok();
+  for (const cudaEvent_t event : events) {
+    if (event != nullptr) cudaEventDestroy(event);
+  }
+  return measured ? static_cast<double>(n_bytes) / (milliseconds * 1e-3)
+                  : std::numeric_limits<double>::quiet_NaN();
+}
+
+}  // namespace
 
 // Of at most kProbeBytes of the weights: far more than the card's caches hold.
 double CardModel::read_bandwidth() const {
   constexpr size_t kProbeBytes = size_t{4} << 30;
   constexpr int kPasses = 3;
-  require(cudaSetDevice(static_cast<int>(index_)), "cudaSetDevice");
+  const cudaError_t status = cudaSetDevice(static_cast<int>(index_));
+  if (!check(status, "cudaSetDevice").ok()) return std::numeric_limits<double>::quiet_NaN();
   const size_t n_bytes = std::min(weights_.size_bytes(), kProbeBytes) / 16 * 16;
-  cudaEvent_t events[2];
-  for (cudaEvent_t& event : events) require(cudaEventCreate(&event), "cudaEventCreate");
   double best = 0;
   for (int pass = 0; pass < kPasses; ++pass) {
-    require(cudaEventRecord(events[0], stream_), "reading the weights");
-    read_all(stream_, weights_.data(), n_bytes, reinterpret_cast<uint64_t*>(ws_.hidden));
-    require(cudaEventRecord(events[1], stream_), "reading the weights");
-    require(cudaEventSynchronize(events[1]), "reading the weights");
-    float milliseconds = 0.0f;
-    require(cudaEventElapsedTime(&milliseconds, events[0], events[1]), "reading the weights");
-    best = std::max(best, static_cast<double>(n_bytes) / (milliseconds * 1e-3));
+    const double rate =
+        read_once(stream_, weights_.data(), n_bytes, reinterpret_cast<uint64_t*>(ws_.hidden));
+    if (std::isnan(rate)) return rate;
+    best = std::max(best, rate);
   }
-  for (const cudaEvent_t event : events) cudaEventDestroy(event);
   return best;
 }
 
@@ -257,8 +280,8 @@ void CardModel::embed(int32_t token, float* out) const {
   decode_row(embedding_, 0, static_cast<uint32_t>(token), out);
 }
 
-CardModel::Shape CardModel::prepare(const ForwardBatch& batch, bool mtp) {
-  require(cudaSetDevice(static_cast<int>(index_)), "cudaSetDevice");
+Result<CardModel::Shape> CardModel::prepare(const ForwardBatch& batch, bool mtp) {
+  FLOE_TRY_VOID(check(cudaSetDevice(static_cast<int>(index_)), "cudaSetDevice"));
   FLOE_CHECK(batch.rows.size() <= ws_.max_rows);
   FLOE_CHECK(batch.n_logits <= network_->n_vocab);
   Shape shape;
@@ -286,15 +309,14 @@ CardModel::Shape CardModel::prepare(const ForwardBatch& batch, bool mtp) {
     place.last_position = row.position;
   }
   if (n_places_ > n_sequences_) {
-    const Result<void> grown = grow_slot_table(std::min(ws_.max_rows, std::bit_ceil(n_places_)));
-    if (!grown.ok()) require(cudaErrorMemoryAllocation, grown.error().message.c_str());
+    FLOE_TRY_VOID(grow_slot_table(std::min(ws_.max_rows, std::bit_ceil(n_places_))));
   }
   shape.n_spans = spans_side_by_side(shape.n_rows, most_visible);
   if (ws_.selected_stride != 0) {
     // In steps, so that a growing context does not need a graph for every length.
     shape.max_visible = std::min((most_visible + 1023) / 1024 * 1024, ws_.max_context);
   }
-  upload_rows(batch, shape);
+  FLOE_TRY_VOID(upload_rows(batch, shape));
   return shape;
 }
 
@@ -315,7 +337,7 @@ uint32_t CardModel::spans_side_by_side(uint32_t n_rows, uint32_t most_visible) c
   return n_rows * n_spans * part <= ws_.attend_parts_size ? n_spans : 1;
 }
 
-void CardModel::upload_rows(const ForwardBatch& batch, Shape& shape) {
+Result<void> CardModel::upload_rows(const ForwardBatch& batch, Shape& shape) {
   const UploadLayout layout(ws_.max_rows, ws_.max_logit_rows);
   std::byte* staging = staging_.data();
   auto* rows = reinterpret_cast<RowInfo*>(staging);
@@ -347,9 +369,9 @@ void CardModel::upload_rows(const ForwardBatch& batch, Shape& shape) {
     std::copy(differ, slots + place.last_position + 1, known + at);
     if (n == 0) continue;
     if (n_edited + n > kUploadSlots) {
-      require(cudaMemcpyAsync(slot_table() + begin + at, differ, n * sizeof(uint32_t),
-                              cudaMemcpyHostToDevice, stream_),
-              "uploading slots");
+      FLOE_TRY_VOID(check(cudaMemcpyAsync(slot_table() + begin + at, differ, n * sizeof(uint32_t),
+                                          cudaMemcpyHostToDevice, stream_),
+                          "uploading slots"));
       continue;
     }
     edits[n_edits++] = {begin + at, n, n_edited, 0};
@@ -358,19 +380,20 @@ void CardModel::upload_rows(const ForwardBatch& batch, Shape& shape) {
   }
   const size_t size_bytes = n_edits == 0 ? layout.logit_rows + shape.n_logit_rows * sizeof(uint32_t)
                                          : layout.slots + n_edited * sizeof(uint32_t);
-  require(cudaMemcpyAsync(uploaded_.data(), staging, size_bytes, cudaMemcpyHostToDevice, stream_),
-          "uploading rows");
+  FLOE_TRY_VOID(
+      check(cudaMemcpyAsync(uploaded_.data(), staging, size_bytes, cudaMemcpyHostToDevice, stream_),
+            "uploading rows"));
   edit_slots(stream_, reinterpret_cast<const SlotEdit*>(uploaded_.data() + layout.edits), n_edits,
              reinterpret_cast<const uint32_t*>(uploaded_.data() + layout.slots), slot_table());
+  return {};
 }
 
 void CardModel::download(const Shape& shape) {
   const ResultLayout layout(ws_, network_->n_vocab, network_->hidden_dim);
   const auto copy = [&](size_t offset, const void* from, size_t n_bytes) {
     if (n_bytes == 0) return;
-    require(
-        cudaMemcpyAsync(results_.data() + offset, from, n_bytes, cudaMemcpyDeviceToHost, stream_),
-        "downloading results");
+    // A failure is the device's last error, which run() asks for.
+    (void)cudaMemcpyAsync(results_.data() + offset, from, n_bytes, cudaMemcpyDeviceToHost, stream_);
   };
   const size_t hidden_bytes = size_t{network_->hidden_dim} * sizeof(float);
   copy(0, ws_.logits, size_t{shape.n_logit_rows} * shape.n_logits * sizeof(float));
@@ -385,33 +408,38 @@ size_t CardModel::n_used_offset() const {
   return ResultLayout(ws_, network_->n_vocab, network_->hidden_dim).n_used;
 }
 
-void CardModel::run(const Shape& shape) {
-  const auto walk_all = [&] {
+Result<cudaGraphExec_t> CardModel::record(const Shape& shape) {
+  FLOE_TRY_VOID(check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
+                      "recording a forward"));
+  walk(shape);
+  download(shape);
+  cudaGraph_t graph = nullptr;
+  FLOE_TRY_VOID(check(cudaStreamEndCapture(stream_, &graph), "recording a forward"));
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  FLOE_TRY_VOID(check(status, "recording a forward"));
+  return executable;
+}
+
+Result<void> CardModel::run(const Shape& shape) {
+  if (shape.n_rows > kGraphRows) {
     walk(shape);
     download(shape);
-  };
-  if (shape.n_rows > kGraphRows) {
-    walk_all();
   } else {
     auto at = graphs_.find(shape);
     if (at == graphs_.end()) {
       if (graphs_.size() >= kMostGraphs) drop_graphs();
-      cudaGraph_t graph = nullptr;
-      cudaGraphExec_t executable = nullptr;
-      require(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "recording");
-      walk_all();
-      require(cudaStreamEndCapture(stream_, &graph), "recording a forward");
-      require(cudaGraphInstantiate(&executable, graph, 0), "recording a forward");
-      require(cudaGraphDestroy(graph), "recording a forward");
+      FLOE_TRY(const cudaGraphExec_t executable, record(shape));
       at = graphs_.emplace(shape, executable).first;
     }
-    require(cudaGraphLaunch(at->second, stream_), "starting a forward");
+    FLOE_TRY_VOID(check(cudaGraphLaunch(at->second, stream_), "starting a forward"));
   }
-  require(cudaGetLastError(), "starting a forward");
-  require(cudaStreamSynchronize(stream_), "a forward");
+  FLOE_TRY_VOID(check(cudaGetLastError(), "starting a forward"));
+  return check(cudaStreamSynchronize(stream_), "a forward");
 }
 
-ForwardOutput CardModel::collect(const ForwardBatch& batch, const Shape& shape) {
+Result<ForwardOutput> CardModel::collect(const ForwardBatch& batch, const Shape& shape) {
   const ResultLayout layout(ws_, network_->n_vocab, network_->hidden_dim);
   const auto results = [&](size_t offset) {
     return reinterpret_cast<const float*>(results_.data() + offset);
@@ -423,10 +451,10 @@ ForwardOutput CardModel::collect(const ForwardBatch& batch, const Shape& shape) 
       const size_t n = size_t{shape.n_rows} * n_active;
       const size_t before = batch.routing_log->size();
       batch.routing_log->resize(before + n);
-      require(cudaMemcpy(batch.routing_log->data() + before,
-                         ws_.chosen + size_t{moe_index_[i]} * ws_.chosen_stride,
-                         n * sizeof(uint32_t), cudaMemcpyDeviceToHost),
-              "downloading choices");
+      FLOE_TRY_VOID(check(cudaMemcpy(batch.routing_log->data() + before,
+                                     ws_.chosen + size_t{moe_index_[i]} * ws_.chosen_stride,
+                                     n * sizeof(uint32_t), cudaMemcpyDeviceToHost),
+                          "downloading choices"));
     }
   }
   ForwardOutput output;
@@ -438,34 +466,53 @@ ForwardOutput CardModel::collect(const ForwardBatch& batch, const Shape& shape) 
   return output;
 }
 
-ForwardOutput CardModel::forward(const ForwardBatch& batch) {
-  if (batch.rows.empty()) return {};
-  const Shape shape = prepare(batch, false);
-  run(shape);
+Result<ForwardOutput> CardModel::forward_rows(const ForwardBatch& batch, const float* hidden) {
+  Result<ForwardOutput> output = try_forward(batch, hidden);
+  if (!output.ok()) {
+    // What was started reads the staging buffer, and nobody knows which slots have reached the
+    // card.
+    cudaStreamSynchronize(stream_);
+    cudaGetLastError();
+    std::fill(slots_.begin(), slots_.end(), kNowhere);
+  }
+  return output;
+}
+
+Result<ForwardOutput> CardModel::try_forward(const ForwardBatch& batch, const float* hidden) {
+  FLOE_TRY(const Shape shape, prepare(batch, hidden != nullptr));
+  if (hidden != nullptr) {
+    const size_t n_bytes = size_t{shape.n_rows} * network_->hidden_dim * sizeof(float);
+    FLOE_TRY_VOID(check(
+        cudaMemcpyAsync(ws_.previous_hidden, hidden, n_bytes, cudaMemcpyHostToDevice, stream_),
+        "uploading hidden states"));
+  }
+  FLOE_TRY_VOID(run(shape));
   return collect(batch, shape);
 }
 
+Result<ForwardOutput> CardModel::forward(const ForwardBatch& batch) {
+  if (batch.rows.empty()) return ForwardOutput{};
+  return forward_rows(batch, nullptr);
+}
+
 // All rows go all the way, also those whose logits nobody wants: their bits are the same.
-ForwardOutput CardModel::forward_mtp(const ForwardBatch& batch, const float* hidden) {
+Result<ForwardOutput> CardModel::forward_mtp(const ForwardBatch& batch, const float* hidden) {
   FLOE_CHECK(info_.has_mtp && hidden != nullptr && batch.routing_log == nullptr);
-  if (batch.rows.empty()) return {};
-  const Shape shape = prepare(batch, true);
-  const size_t hidden_dim = network_->hidden_dim;
-  require(cudaMemcpyAsync(ws_.previous_hidden, hidden, shape.n_rows * hidden_dim * sizeof(float),
-                          cudaMemcpyHostToDevice, stream_),
-          "uploading hidden states");
-  run(shape);
-  ForwardOutput output = collect(batch, shape);
+  if (batch.rows.empty()) return ForwardOutput{};
+  Result<ForwardOutput> result = forward_rows(batch, hidden);
+  if (!result.ok()) return result;
+  ForwardOutput& output = result.value();
   output.ledger = as_draft(output.ledger);
-  if (shape.n_logit_rows == shape.n_rows) return output;
+  if (output.n_logit_rows == batch.rows.size()) return result;
+  const size_t hidden_dim = network_->hidden_dim;
   wanted_hidden_.clear();
-  for (size_t i = 0; i < shape.n_rows; ++i) {
+  for (size_t i = 0; i < batch.rows.size(); ++i) {
     if (!batch.rows[i].wants_logits) continue;
     const float* row = output.hidden + i * hidden_dim;
     wanted_hidden_.insert(wanted_hidden_.end(), row, row + hidden_dim);
   }
   output.hidden = wanted_hidden_.data();
-  return output;
+  return result;
 }
 
 }  // namespace floe::cuda

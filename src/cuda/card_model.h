@@ -30,8 +30,8 @@ class CardModel final : public Model {
   KvCacheBytes cache_bytes(KvTypes types) const override;
   Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits) override;
   uint64_t cache_fingerprint(KvTypes types) const override;
-  ForwardOutput forward(const ForwardBatch& batch) override;
-  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden) override;
+  Result<ForwardOutput> forward(const ForwardBatch& batch) override;
+  Result<ForwardOutput> forward_mtp(const ForwardBatch& batch, const float* hidden) override;
   void embed(int32_t token, float* out) const override;
   // Not in this process's memory.
   std::span<const std::byte> weights() const override { return {}; }
@@ -69,17 +69,21 @@ class CardModel final : public Model {
   template <typename T>
   const T* moved(const T* host) const;
 
+  // hidden: of forward_mtp(); null: the trunk's.
+  Result<ForwardOutput> forward_rows(const ForwardBatch& batch, const float* hidden);
+  Result<ForwardOutput> try_forward(const ForwardBatch& batch, const float* hidden);
   // Checks and uploads the rows and the slots that changed.
-  Shape prepare(const ForwardBatch& batch, bool mtp);
-  void upload_rows(const ForwardBatch& batch, Shape& shape);
+  Result<Shape> prepare(const ForwardBatch& batch, bool mtp);
+  Result<void> upload_rows(const ForwardBatch& batch, Shape& shape);
   uint32_t spans_side_by_side(uint32_t n_rows, uint32_t most_visible) const;
   Result<void> grow_slot_table(uint32_t n_sequences);
   void drop_graphs();
   void download(const Shape& shape);
+  Result<cudaGraphExec_t> record(const Shape& shape);
   size_t n_used_offset() const;
   // Runs the shape's kernels, as a graph where it has few rows.
-  void run(const Shape& shape);
-  ForwardOutput collect(const ForwardBatch& batch, const Shape& shape);
+  Result<void> run(const Shape& shape);
+  Result<ForwardOutput> collect(const ForwardBatch& batch, const Shape& shape);
   ByteLedger count(const ForwardBatch& batch, const Shape& shape) const;
 
   void walk(const Shape& shape);
@@ -121,7 +125,7 @@ class CardModel final : public Model {
   const RowInfo* rows_ = nullptr;  // of the device, in uploaded_
   const uint32_t* logit_rows_ = nullptr;
   DeviceMemory slot_table_;      // u32 [sequences][max_context]
-  std::vector<uint32_t> slots_;  // what it holds
+  std::vector<uint32_t> slots_;  // what it holds; kNowhere: unknown
   uint32_t n_sequences_ = 0;     // it has room for
   std::vector<Place> places_;    // of the batch's sequences
   uint32_t n_places_ = 0;        // sequences that have rows

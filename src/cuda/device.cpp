@@ -1,20 +1,15 @@
 #include "cuda/device.h"
 
-#include <cstdio>
-#include <cstdlib>
 #include <utility>
 
 namespace floe::cuda {
 
 Result<void> check(cudaError_t status, const char* attempted) {
   if (status == cudaSuccess) return {};
-  return make_error(ErrorKind::runtime, "cuda: {}: {}", attempted, cudaGetErrorString(status));
-}
-
-void require(cudaError_t status, const char* attempted) {
-  if (status == cudaSuccess) return;
-  std::fprintf(stderr, "floe: cuda: %s: %s\n", attempted, cudaGetErrorString(status));
-  std::exit(exit_code(ErrorKind::runtime));
+  cudaGetLastError();  // so that it is not reported again, if the card can go on
+  const bool no_room = status == cudaErrorMemoryAllocation;
+  return make_error(no_room ? ErrorKind::memory : ErrorKind::runtime, "cuda: {}: {}", attempted,
+                    cudaGetErrorString(status));
 }
 
 namespace {

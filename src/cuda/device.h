@@ -11,11 +11,9 @@
 
 namespace floe::cuda {
 
-// ErrorKind::runtime, naming what was attempted and what the card said.
+// ErrorKind::runtime, or ErrorKind::memory where the card has no room, naming what was attempted
+// and what the card said.
 Result<void> check(cudaError_t status, const char* attempted);
-// For calls that only fail when the card does: stops the process with one line.
-void require(cudaError_t status, const char* attempted);
-
 // Memory of a card. Movable.
 class DeviceMemory {
  public:

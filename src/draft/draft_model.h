@@ -25,7 +25,7 @@ class ModelDrafter final : public LayerDrafter {
       : LayerDrafter(limits, {}, *cache, model.info().n_vocab, {}),
         model_(model),
         cache_(std::move(cache)) {}
-  ForwardOutput forward(const ForwardBatch& batch, const float*, bool) override {
+  Result<ForwardOutput> forward(const ForwardBatch& batch, const float*, bool) override {
     return model_.forward(batch);
   }
 

@@ -31,7 +31,8 @@ const float* Eagle3Drafter::features_of(const SequenceRows& rows) const {
   return rows.taps;
 }
 
-ForwardOutput Eagle3Drafter::forward(const ForwardBatch& batch, const float* hidden, bool chained) {
+Result<ForwardOutput> Eagle3Drafter::forward(const ForwardBatch& batch, const float* hidden,
+                                             bool chained) {
   rows_.assign(batch.rows.begin(), batch.rows.end());
   for (ForwardRow& row : rows_) --row.position;
   slots_.assign(batch.sequences.begin(), batch.sequences.end());

@@ -29,7 +29,8 @@ class Eagle3Drafter final : public LayerDrafter {
   Eagle3Drafter(Eagle3Head& head, std::unique_ptr<KvCache> cache, const DraftLimits& limits,
                 HugeBuffer memory);
   const float* features_of(const SequenceRows& rows) const override;
-  ForwardOutput forward(const ForwardBatch& batch, const float* hidden, bool chained) override;
+  Result<ForwardOutput> forward(const ForwardBatch& batch, const float* hidden,
+                                bool chained) override;
 
   Eagle3Head& head_;
   std::unique_ptr<KvCache> cache_;

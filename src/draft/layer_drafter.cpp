@@ -1,5 +1,7 @@
 #include "draft/layer_drafter.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -80,7 +82,7 @@ void LayerDrafter::end(SequenceId id) {
 
 uint32_t LayerDrafter::n_final(SequenceId id, uint32_t n_cached) const {
   const Progress& progress = progress_of(id);
-  return progress.is_dropped ? n_cached : std::min(progress.n_filled, n_cached);
+  return is_followed(progress) ? std::min(progress.n_filled, n_cached) : n_cached;
 }
 
 void LayerDrafter::accept(std::span<const SequenceRows> step) {
@@ -88,7 +90,7 @@ void LayerDrafter::accept(std::span<const SequenceRows> step) {
   for (const SequenceRows& rows : step) {
     if (!rows.has_drafters || rows.n_committed == 0) continue;
     Progress& progress = progress_of(rows.sequence);
-    if (progress.is_dropped) continue;
+    if (!is_followed(progress)) continue;
     FLOE_CHECK(rows.first_position == progress.n_committed);
     const uint32_t end = rows.first_position + rows.n_committed;
     for (uint32_t i = 0; i < progress.n_guessed && progress.n_filled < end; ++i) {
@@ -105,7 +107,7 @@ void LayerDrafter::accept(std::span<const SequenceRows> step) {
   for (const SequenceRows& rows : step) {
     if (!rows.has_drafters || rows.n_committed == 0) continue;
     Progress& progress = progress_of(rows.sequence);
-    if (progress.is_dropped) continue;
+    if (!is_followed(progress)) continue;
     if (run) {
       gather_waiting(progress, rows);
     } else {
@@ -161,6 +163,7 @@ bool LayerDrafter::gather_for_draft(SequenceRows& rows) {
   if (rows.n_drafted() >= rows.n_wanted || (takes_hidden() && !rows.draft.empty())) return false;
   Progress& progress = progress_of(rows.sequence);
   FLOE_CHECK(!progress.is_dropped);
+  if (progress.has_failed) return false;
   const uint32_t n_tokens = static_cast<uint32_t>(rows.tokens.size());
   FLOE_CHECK(n_tokens == progress.n_committed + 1);
   if (progress.n_filled == n_tokens) return false;  // the pending token's draft is made already
@@ -210,9 +213,14 @@ void LayerDrafter::run_gathered(TokenChooser* chooser, bool chained) {
   for (size_t begin = 0; begin < rows_.size(); begin += max_batch_rows_) {
     const std::span<const ForwardRow> batch =
         std::span(rows_).subspan(begin, std::min<size_t>(max_batch_rows_, rows_.size() - begin));
-    const ForwardOutput output =
+    const Result<ForwardOutput> result =
         forward({batch, slots_, cache_, n_logits_},
                 takes_hidden() ? gathered_ + begin * gathered_dim(chained) : nullptr, chained);
+    if (!result.ok()) {
+      give_up(result.error());
+      break;
+    }
+    const ForwardOutput& output = result.value();
     count_reads(output.ledger);
     for (size_t i = 0; i < output.n_logit_rows; ++i) {
       take(chains_[n_taken++], *chooser, {output.logits + i * n_logits_, n_logits_},
@@ -221,6 +229,13 @@ void LayerDrafter::run_gathered(TokenChooser* chooser, bool chained) {
   }
   rows_.clear();
   slots_.clear();
+}
+
+// What the layers have cached of the rows is unknown. Sequences that begin later are tried again.
+void LayerDrafter::give_up(const Error& error) {
+  spdlog::warn("no more guesses for the running sequences: {}", error.message);
+  for (Progress& progress : sequences_) progress.has_failed = progress.in_use;
+  chains_.clear();
 }
 
 void LayerDrafter::count_reads(const ByteLedger& ledger) {

@@ -60,8 +60,10 @@ class LayerDrafter : public Drafter {
   virtual const float* features_of(const SequenceRows& rows) const { return rows.hidden; }
   // Runs the rows, at most max_step_rows of them, caching their keys and values. hidden: their
   // features, f32 [n_rows][trunk_dim], or where the rows are chained [n_rows][chain_dim] as
-  // output.hidden of the rows before; null where trunk_dim is 0.
-  virtual ForwardOutput forward(const ForwardBatch& batch, const float* hidden, bool chained) = 0;
+  // output.hidden of the rows before; null where trunk_dim is 0. Where it fails, sequences that
+  // have begun get no more guesses; whether they go on is up to the trunk's own forwards.
+  virtual Result<ForwardOutput> forward(const ForwardBatch& batch, const float* hidden,
+                                        bool chained) = 0;
   // Whether the head that its ledgers count is the trunk's.
   virtual bool shares_head() const { return false; }
 
@@ -70,6 +72,7 @@ class LayerDrafter : public Drafter {
   struct Progress {
     bool in_use = false;
     bool is_dropped = false;   // nothing is run for it any more
+    bool has_failed = false;   // a forward, since it began: nothing is run for it either
     uint32_t n_given = 0;      // tokens that it began with
     uint32_t n_committed = 0;  // positions that the trunk has computed
     // Positions whose cached values are final, the pending token's among them once a draft ran it.
@@ -100,6 +103,10 @@ class LayerDrafter : public Drafter {
   bool gather_guesses();
   void gather(int32_t token, uint32_t position, const float* hidden, bool chained);
   void run_gathered(TokenChooser* chooser, bool chained);
+  void give_up(const Error& error);
+  static bool is_followed(const Progress& progress) {
+    return !progress.is_dropped && !progress.has_failed;
+  }
   uint32_t gathered_dim(bool chained) const {
     return chained ? features_.chain_dim : features_.trunk_dim;
   }

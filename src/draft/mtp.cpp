@@ -17,7 +17,7 @@ Result<std::unique_ptr<Drafter>> MtpDrafter::create(Model& trunk, KvCache& cache
   return std::unique_ptr<Drafter>(new MtpDrafter(trunk, cache, limits, n_vocab, std::move(memory)));
 }
 
-ForwardOutput MtpDrafter::forward(const ForwardBatch& batch, const float* hidden, bool) {
+Result<ForwardOutput> MtpDrafter::forward(const ForwardBatch& batch, const float* hidden, bool) {
   return trunk_.forward_mtp(batch, hidden);
 }
 

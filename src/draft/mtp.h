@@ -32,7 +32,8 @@ class MtpDrafter final : public LayerDrafter {
   static RowFeatures features(const Model& trunk) {
     return {trunk.info().hidden_dim, trunk.info().hidden_dim};
   }
-  ForwardOutput forward(const ForwardBatch& batch, const float* hidden, bool chained) override;
+  Result<ForwardOutput> forward(const ForwardBatch& batch, const float* hidden,
+                                bool chained) override;
   bool shares_head() const override { return true; }
 
   Model& trunk_;

@@ -1,5 +1,7 @@
 #include "engine/engine.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <limits>
 #include <new>
@@ -112,7 +114,12 @@ bool Engine::Impl::step() {
   const std::span<SequenceRows> step = plan();
   if (step.empty()) return true;  // everything was preempted: the next step admits it again
   verify_.guess(step);
-  const ForwardOutput output = forward(step);
+  const Result<ForwardOutput> result = forward(step);
+  if (!result.ok()) {
+    fail(step, result.error());
+    return true;
+  }
+  const ForwardOutput& output = result.value();
   const float* logits = output.logits;
   for (SequenceRows& rows : step) {
     sample_and_emit(rows, logits);
@@ -154,7 +161,20 @@ std::span<SequenceRows> Engine::Impl::plan() {
   return step;
 }
 
-ForwardOutput Engine::Impl::forward(std::span<SequenceRows> step) {
+void Engine::Impl::fail(std::span<const SequenceRows> step, const Error& error) {
+  spdlog::error("a forward failed: {}", error.message);
+  failure_ = error;
+  now_ns_ = clock_.now_ns();
+  const EndError end = error.kind == ErrorKind::memory ? EndError::memory : EndError::device;
+  for (const SequenceRows& rows : step) {
+    Sequence& sequence = scheduler_.sequence_of(rows);
+    if (sequence.state == Sequence::State::ended) continue;  // with a sibling
+    end_request(*sequence.request, FinishReason::error, end);
+  }
+  retire();
+}
+
+Result<ForwardOutput> Engine::Impl::forward(std::span<SequenceRows> step) {
   rows_.clear();
   slots_.clear();
   routing_.clear();
@@ -178,7 +198,8 @@ ForwardOutput Engine::Impl::forward(std::span<SequenceRows> step) {
   }
   const int64_t begin_ns = clock_.now_ns();
   const ForwardBatch batch{rows_, slots_, *cache_, 0, verify_.active() ? &routing_ : nullptr};
-  const ForwardOutput output = model_.forward(batch);
+  FLOE_TRY(const ForwardOutput output, model_.forward(batch));
+  failure_.reset();
   now_ns_ = clock_.now_ns();
   FLOE_CHECK(output.n_logit_rows == n_logit_rows);
   count_step(output, step, begin_ns);
@@ -506,6 +527,9 @@ bool Engine::has_work() const {
 }
 EngineStats Engine::stats() const {
   return impl_->stats();
+}
+const std::optional<Error>& Engine::failure() const {
+  return impl_->failure();
 }
 const RequestLimits& Engine::limits() const {
   return impl_->limits();

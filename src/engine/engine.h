@@ -85,7 +85,12 @@ class Engine {
   void admit();
   // One forward and everything around it. False when there was nothing to do: no request, or all of
   // them are paused.
+  //
+  // A forward that fails ends the requests that had rows in it, with EndError::device or
+  // EndError::memory; the others go on.
   bool step();
+  // Why the last forward failed; nothing where it did not.
+  const std::optional<Error>& failure() const;
 
   // Ends what waits (shutdown error) and refuses new requests; what runs may finish.
   void begin_drain();

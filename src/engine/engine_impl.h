@@ -2,6 +2,7 @@
 // The engine behind its door (engine.h): engine.cpp has the step, engine_counts.cpp what is counted
 // and told of it.
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -56,11 +57,14 @@ class Engine::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   const RequestLimits& limits() const { return limits_; }
+  const std::optional<Error>& failure() const { return failure_; }
 
  private:
   // The step, in order, behind admit().
   std::span<SequenceRows> plan();
-  ForwardOutput forward(std::span<SequenceRows> step);
+  Result<ForwardOutput> forward(std::span<SequenceRows> step);
+  // Ends the requests of the step.
+  void fail(std::span<const SequenceRows> step, const Error& error);
   void sample_and_emit(SequenceRows& rows, const float* logits);
   void learn(std::span<SequenceRows> step, const ForwardOutput& output);
   void retire();
@@ -100,6 +104,7 @@ class Engine::Impl {
   bool draining_ = false;
   double mean_run_seconds_ = 0.0;  // recent requests, admission to end; 0: none yet
   int64_t now_ns_ = 0;             // of the current step or call
+  std::optional<Error> failure_;   // of the last forward
 
   // One step's rows; kept so that a step allocates nothing.
   std::vector<ForwardRow> rows_;

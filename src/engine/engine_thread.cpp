@@ -99,6 +99,7 @@ EngineHealth EngineThread::health() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   health.draining = draining_;
   health.stopped = stopped_;
+  if (failure_) health.failure = failure_->message;
   return health;
 }
 
@@ -187,6 +188,7 @@ void EngineThread::loop() {
     {
       std::unique_lock<std::mutex> lock(mutex_);
       published_ = stats;
+      failure_ = engine_->failure();
       admission_.update(load);
       if (drain_begun && idle && inbox_.empty() && !drained_) {
         drained_ = true;

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -22,6 +24,7 @@ struct EngineHealth {
   bool stopped = false;
   bool stalled = false;           // a step has been running for longer than the watchdog allows
   double step_age_seconds = 0.0;  // how long the current step has been running; 0 when idle
+  std::string failure;            // why the last forward failed; empty: it did not
 };
 
 class EngineThread {
@@ -79,6 +82,7 @@ class EngineThread {
   Admission admission_;
   std::vector<Command> inbox_;
   EngineStats published_;
+  std::optional<Error> failure_;  // of the last forward
   int64_t drain_deadline_ns_ = 0;
   bool draining_ = false;
   bool drained_ = false;

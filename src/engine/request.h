@@ -80,7 +80,8 @@ enum class EndError : uint8_t {
   none,
   numeric,   // the model's logits were not finite
   shutdown,  // the engine was drained or stopped before the request could finish
-  memory,    // an allocation failed
+  memory,    // an allocation failed, here or on the device that the model runs on
+  device,    // the device that the model runs on failed
 };
 
 struct TokenLogprob {

@@ -108,22 +108,24 @@ void HostKvCache::each_run(KvBlockId block, const Visit& visit) const {
   }
 }
 
-void HostKvCache::read_block(KvBlockId block, std::span<std::byte> out) const {
+Result<void> HostKvCache::read_block(KvBlockId block, std::span<std::byte> out) const {
   FLOE_CHECK(out.size() == block_bytes() && block < n_slots() / kKvBlockTokens);
   std::byte* to = out.data();
   each_run(block, [&](const std::byte* from, size_t n) {
     std::memcpy(to, from, n);
     to += n;
   });
+  return {};
 }
 
-void HostKvCache::write_block(KvBlockId block, std::span<const std::byte> bytes) {
+Result<void> HostKvCache::write_block(KvBlockId block, std::span<const std::byte> bytes) {
   FLOE_CHECK(bytes.size() == block_bytes() && block < n_slots() / kKvBlockTokens);
   const std::byte* from = bytes.data();
   each_run(block, [&](std::byte* to, size_t n) {
     std::memcpy(to, from, n);
     from += n;
   });
+  return {};
 }
 
 void HostKvCache::poison(uint32_t begin, uint32_t end) {
@@ -172,16 +174,18 @@ void HostKvCache::copy_state(uint32_t from, uint32_t to) {
   state_tokens_[to] = state_tokens_[from];
 }
 
-void HostKvCache::read_state(uint32_t state, std::span<std::byte> out) const {
+Result<void> HostKvCache::read_state(uint32_t state, std::span<std::byte> out) const {
   FLOE_CHECK(out.size() == state_bytes());
   std::byte* to = out.data();
   for (const LayerPlace& layer : layers_) {
     std::memcpy(to, state_address(layer, state), layer.state_bytes);
     to += layer.state_bytes;
   }
+  return {};
 }
 
-void HostKvCache::write_state(uint32_t state, uint32_t n_tokens, std::span<const std::byte> bytes) {
+Result<void> HostKvCache::write_state(uint32_t state, uint32_t n_tokens,
+                                      std::span<const std::byte> bytes) {
   FLOE_CHECK(bytes.size() == state_bytes());
   const std::byte* from = bytes.data();
   for (const LayerPlace& layer : layers_) {
@@ -189,6 +193,7 @@ void HostKvCache::write_state(uint32_t state, uint32_t n_tokens, std::span<const
     from += layer.state_bytes;
   }
   state_tokens_[state] = n_tokens;
+  return {};
 }
 
 }  // namespace floe

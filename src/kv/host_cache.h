@@ -45,14 +45,15 @@ class HostKvCache final : public KvCache {
   // Every layer has taken in n_tokens more.
   void advance_state(uint32_t state, uint32_t n_tokens);
 
-  void read_block(KvBlockId block, std::span<std::byte> out) const override;
-  void write_block(KvBlockId block, std::span<const std::byte> bytes) override;
+  Result<void> read_block(KvBlockId block, std::span<std::byte> out) const override;
+  Result<void> write_block(KvBlockId block, std::span<const std::byte> bytes) override;
   void poison(uint32_t begin, uint32_t end) override;
   uint32_t state_tokens(uint32_t state) const override;
   void clear_state(uint32_t state) override;
   void copy_state(uint32_t from, uint32_t to) override;
-  void read_state(uint32_t state, std::span<std::byte> out) const override;
-  void write_state(uint32_t state, uint32_t n_tokens, std::span<const std::byte> bytes) override;
+  Result<void> read_state(uint32_t state, std::span<std::byte> out) const override;
+  Result<void> write_state(uint32_t state, uint32_t n_tokens,
+                           std::span<const std::byte> bytes) override;
 
  private:
   struct Plane {

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/error.h"
 #include "quant/kv_type.h"
 
 namespace floe {
@@ -58,15 +59,18 @@ class KvCache {
   // The bytes of a block, in an order that does not depend on where the block lies: what is read
   // from one block may be written to another, of this cache or of one whose model gives the same
   // Model::cache_fingerprint(). For blocks on disk and for sequences that make room for others.
+  // Both fail with ErrorKind::runtime where the device that the cache lies on does; what was to be
+  // written is unknown then.
   uint64_t block_bytes() const { return kKvBlockTokens * bytes_.per_slot; }
-  virtual void read_block(KvBlockId block, std::span<std::byte> out) const = 0;
-  virtual void write_block(KvBlockId block, std::span<const std::byte> bytes) = 0;
+  virtual Result<void> read_block(KvBlockId block, std::span<std::byte> out) const = 0;
+  virtual Result<void> write_block(KvBlockId block, std::span<const std::byte> bytes) = 0;
 
   // For tests: fills every vector of slots [begin, end) with NaN, so that the logits show when one
   // is read that nobody has written since.
   virtual void poison(uint32_t begin, uint32_t end) = 0;
 
-  // States, by index below n_states().
+  // States, by index below n_states(). A device that fails in clear_state() or copy_state() fails
+  // in the next forward too.
   uint32_t n_states() const { return bytes_.per_state != 0 ? limits_.n_states : 0; }
   uint64_t state_bytes() const { return bytes_.per_state; }
   // How many tokens of its sequence the state has taken in.
@@ -76,8 +80,9 @@ class KvCache {
   // Takes a snapshot, and restores one.
   virtual void copy_state(uint32_t from, uint32_t to) = 0;
   // As read_block() and write_block(), of state_bytes(). n_tokens: as state_tokens() gave it.
-  virtual void read_state(uint32_t state, std::span<std::byte> out) const = 0;
-  virtual void write_state(uint32_t state, uint32_t n_tokens, std::span<const std::byte> bytes) = 0;
+  virtual Result<void> read_state(uint32_t state, std::span<std::byte> out) const = 0;
+  virtual Result<void> write_state(uint32_t state, uint32_t n_tokens,
+                                   std::span<const std::byte> bytes) = 0;
   // Makes the state that of the first n_tokens of its sequence. False, and the state stays as it
   // is, unless that is what it is already or n_tokens is 0: the tokens behind cannot be taken out.
   [[nodiscard]] bool truncate_state(uint32_t state, uint32_t n_tokens) {

@@ -68,36 +68,38 @@ class Batch {
     }
   }
 
-  void prefill() {
+  Result<void> prefill() {
     const uint32_t n_prefilled = shared_ ? 1 : n_sequences_;
     rows_.clear();
     for (uint32_t s = 0; s < n_prefilled; ++s) {
       for (uint32_t p = 0; p < n_prompt_; ++p) {
         rows_.push_back({prompts_[s][p], p, s, p + 1 == n_prompt_});
         if (rows_.size() == max_chunk_rows_ || (s + 1 == n_prefilled && p + 1 == n_prompt_)) {
-          forward();
+          FLOE_TRY_VOID(forward());
           rows_.clear();
         }
       }
     }
+    return {};
   }
 
-  ByteLedger decode(uint32_t n_steps) {
+  Result<ByteLedger> decode(uint32_t n_steps) {
     ByteLedger ledger;
     for (uint32_t step = 0; step < n_steps; ++step) {
       rows_.clear();
       for (uint32_t s = 0; s < n_sequences_; ++s) {
         rows_.push_back({next_[s], n_prompt_ + step, s, true});
       }
-      ledger += forward();
+      FLOE_TRY(const ByteLedger step_ledger, forward());
+      ledger += step_ledger;
     }
     return ledger;
   }
 
  private:
   // Runs rows_ and puts the best token of every row with logits into next_.
-  ByteLedger forward() {
-    const ForwardOutput output = model_.forward({rows_, sequences_, cache_});
+  Result<ByteLedger> forward() {
+    FLOE_TRY(const ForwardOutput output, model_.forward({rows_, sequences_, cache_}));
     logit_rows_.clear();
     for (const ForwardRow& row : rows_) {
       if (row.wants_logits) logit_rows_.push_back(row.sequence);
@@ -232,17 +234,17 @@ Result<BatchedBenchReport> run_batched_bench(Model& model, ThreadPool& pool,
   warm_up.n_prompt = std::min(warm_up.n_prompt, 16u);
   warm_up.n_decode = 1;
   Batch first(model, pool, *cache, options, warm_up);
-  first.prefill();
-  first.decode(1);
+  FLOE_TRY_VOID(first.prefill());
+  FLOE_TRY_VOID(first.decode(1));
   for (uint32_t round = 0; round < options.n_repetitions; ++round) {
     for (BatchedBenchRow& row : report.rows) {
       Batch batch(model, pool, *cache, options, row);
       const Clock::time_point prefill_start = Clock::now();
-      batch.prefill();
+      FLOE_TRY_VOID(batch.prefill());
       row.samples_prefill_ns.push_back(ns_since(prefill_start));
       const double read_before = probe.bytes_per_second();
       const Clock::time_point decode_start = Clock::now();
-      row.decode_ledger = batch.decode(row.n_decode);
+      FLOE_TRY(row.decode_ledger, batch.decode(row.n_decode));
       row.samples_decode_ns.push_back(ns_since(decode_start));
       row.samples_read.push_back((read_before + probe.bytes_per_second()) / 2);
       progress.advance(1);

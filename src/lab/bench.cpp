@@ -31,34 +31,38 @@ class Runner {
     std::iota(slots_.begin(), slots_.end(), 0u);
   }
 
-  ByteLedger run(const BenchCase& test) {
+  Result<ByteLedger> run(const BenchCase& test) {
     ByteLedger ledger;
     switch (test.kind) {
       case BenchKind::prefill:
-        prefill(test.depth, test.n_tokens, ledger);
+        FLOE_TRY_VOID(prefill(test.depth, test.n_tokens, ledger));
         break;
       case BenchKind::decode:
-        for (uint32_t i = 0; i < test.n_tokens; ++i) step(test.depth + i, 1, true, ledger);
+        for (uint32_t i = 0; i < test.n_tokens; ++i) {
+          FLOE_TRY_VOID(step(test.depth + i, 1, true, ledger));
+        }
         break;
       case BenchKind::verify:
-        for (uint32_t i = 0; i < kVerifiesPerSample; ++i)
-          step(test.depth, test.n_tokens, true, ledger);
+        for (uint32_t i = 0; i < kVerifiesPerSample; ++i) {
+          FLOE_TRY_VOID(step(test.depth, test.n_tokens, true, ledger));
+        }
         break;
     }
     return ledger;
   }
 
-  void prefill(uint32_t position, uint32_t n_tokens, ByteLedger& ledger) {
+  Result<void> prefill(uint32_t position, uint32_t n_tokens, ByteLedger& ledger) {
     for (uint32_t done = 0; done < n_tokens;) {
       const uint32_t n_rows = std::min(max_chunk_rows_, n_tokens - done);
       done += n_rows;
-      step(position + done - n_rows, n_rows, false, ledger, done == n_tokens);
+      FLOE_TRY_VOID(step(position + done - n_rows, n_rows, false, ledger, done == n_tokens));
     }
+    return {};
   }
 
  private:
-  void step(uint32_t position, uint32_t n_rows, bool all_logits, ByteLedger& ledger,
-            bool last_logits = false) {
+  Result<void> step(uint32_t position, uint32_t n_rows, bool all_logits, ByteLedger& ledger,
+                    bool last_logits = false) {
     rows_.clear();
     const uint64_t n_vocab = model_.info().n_vocab;
     for (uint32_t i = 0; i < n_rows; ++i) {
@@ -66,7 +70,9 @@ class Runner {
       rows_.push_back({token, position + i, 0, all_logits || (last_logits && i + 1 == n_rows)});
     }
     const SequenceSlots sequence{slots_};
-    ledger += model_.forward({rows_, {&sequence, 1}, cache_}).ledger;
+    FLOE_TRY(const ForwardOutput output, model_.forward({rows_, {&sequence, 1}, cache_}));
+    ledger += output.ledger;
+    return {};
   }
 
   Model& model_;
@@ -190,14 +196,14 @@ Result<BenchReport> run_bench(Model& model, ThreadPool& pool, const BenchOptions
     add(BenchKind::decode, options.decode_tokens);
     add(BenchKind::verify, options.verify_rows);
     ByteLedger unused;
-    runner.prefill(0, depth, unused);
+    FLOE_TRY_VOID(runner.prefill(0, depth, unused));
     // Round 0 warms up and is not counted.
     double read_before = probe.bytes_per_second();
     for (uint32_t round = 0; round <= options.n_repetitions; ++round) {
       for (size_t i = first; i < report.rows.size(); ++i) {
         BenchRow& row = report.rows[i];
         const Clock::time_point start = Clock::now();
-        const ByteLedger ledger = runner.run(row.test);
+        FLOE_TRY(const ByteLedger ledger, runner.run(row.test));
         const double ns = std::chrono::duration<double, std::nano>(Clock::now() - start).count() /
                           forwards_per_sample(row.test);
         const double read_after = probe.bytes_per_second();

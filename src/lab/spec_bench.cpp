@@ -208,6 +208,7 @@ Result<void> Measurement::retire() {
   for (const auto& answer : live_) {
     if (answer->finish == FinishReason::none) continue;
     if (answer->finish == FinishReason::error) {
+      if (engine_->failure()) return *engine_->failure();
       return make_error(ErrorKind::runtime,
                         "prompt {}: the model produced numbers that are not finite",
                         class_.prompts[answer->prompt].name);

@@ -75,7 +75,7 @@ void Decoder::run(const ForwardBatch& batch, ByteLedger* ledger, const Walk& wal
   });
 }
 
-ForwardOutput Decoder::forward(const ForwardBatch& batch) {
+Result<ForwardOutput> Decoder::forward(const ForwardBatch& batch) {
   ForwardOutput output;
   if (batch.rows.empty()) return output;
   FLOE_CHECK(batch.n_logits <= network_->n_vocab);
@@ -91,7 +91,7 @@ ForwardOutput Decoder::forward(const ForwardBatch& batch) {
 
 // Nobody reads what the head's one layer makes of a row without logits, so that such rows end with
 // their keys and values.
-ForwardOutput Decoder::forward_mtp(const ForwardBatch& batch, const float* hidden) {
+Result<ForwardOutput> Decoder::forward_mtp(const ForwardBatch& batch, const float* hidden) {
   FLOE_CHECK(info_.has_mtp && hidden != nullptr && batch.routing_log == nullptr);
   ForwardOutput output;
   if (batch.rows.empty()) return output;

@@ -30,8 +30,8 @@ class Decoder : public Model {
   KvCacheBytes cache_bytes(KvTypes types) const override;
   Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits) override;
   uint64_t cache_fingerprint(KvTypes types) const override;
-  ForwardOutput forward(const ForwardBatch& batch) override;
-  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden) override;
+  Result<ForwardOutput> forward(const ForwardBatch& batch) override;
+  Result<ForwardOutput> forward_mtp(const ForwardBatch& batch, const float* hidden) override;
   void embed(int32_t token, float* out) const override;
   std::span<const std::byte> weights() const override {
     return {weights_.data(), weights_.size_bytes()};

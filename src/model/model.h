@@ -127,13 +127,17 @@ class Model {
 
   // Runs the trunk and stores what the cache keeps of the rows. Every token id is below n_vocab,
   // every position below max_context: the caller has checked.
-  virtual ForwardOutput forward(const ForwardBatch& batch) = 0;
+  //
+  // Fails where the device that the model runs on does: ErrorKind::runtime, or ErrorKind::memory
+  // when it has no room. What the cache holds of the batch's sequences from their first row on is
+  // unknown then; the model and everything else in its caches stay usable, if the device is.
+  virtual Result<ForwardOutput> forward(const ForwardBatch& batch) = 0;
 
   // The MTP layer: row i takes its token and hidden[i], the hidden state of the position before it
   // (f32 [n_rows][hidden_dim]); its logits predict the token after its own. Rows that want no
   // logits are cached and no more. output.hidden f32 [n_logit_rows][hidden_dim] is what a chained
-  // draft feeds back. Only when info().has_mtp.
-  virtual ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden) = 0;
+  // draft feeds back. Only when info().has_mtp. Fails as forward() does.
+  virtual Result<ForwardOutput> forward_mtp(const ForwardBatch& batch, const float* hidden) = 0;
 
   // out f32 [hidden_dim]: the embedding of a token below n_vocab, as layers read it.
   virtual void embed(int32_t token, float* out) const = 0;
@@ -143,7 +147,8 @@ class Model {
   virtual std::span<const std::byte> weights() const = 0;
 
   // Bytes per second that the memory of the weights can be read with, measured now. 0: it is this
-  // process's memory, where weights() are, and who wants to know measures there.
+  // process's memory, where weights() are, and who wants to know measures there. NaN: the device
+  // failed; so does the next forward.
   virtual double read_bandwidth() const { return 0; }
 };
 

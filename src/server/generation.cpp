@@ -26,6 +26,8 @@ ApiError finish_error(const TokenEvent& event) {
       error.retry_after_seconds = 1;
       return error;
     }
+    case EndError::device:
+      return ApiError::of(500, "The device that the model runs on failed");
     case EndError::none:
       break;
   }

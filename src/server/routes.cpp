@@ -322,6 +322,7 @@ void Service::get_health(const HttpRequest&, const Exchange& exchange) {
   const EngineHealth health = running->health();
   if (health.stopped) return unavailable("The engine has stopped");
   if (health.stalled) return unavailable("The engine is stalled");
+  if (!health.failure.empty()) return unavailable("The last forward failed: " + health.failure);
   exchange->respond(json_response(200, "{\"status\":\"ok\"}"));
 }
 

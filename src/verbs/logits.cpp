@@ -35,7 +35,7 @@ Result<LogitsOutput> compute(Model& model, const std::vector<int64_t>& tokens, u
     for (uint32_t i = begin; i < std::min(begin + chunk_rows, n_tokens); ++i) {
       rows.push_back({static_cast<int32_t>(tokens[i]), i, 0, true});
     }
-    const ForwardOutput forward = model.forward({rows, {&sequence, 1}, *cache});
+    FLOE_TRY(const ForwardOutput forward, model.forward({rows, {&sequence, 1}, *cache}));
     hash.add(forward.logits, rows.size(), n_vocab);
     for (size_t i = 0; i < rows.size(); ++i) {
       const float* row = forward.logits + i * n_vocab;

@@ -135,6 +135,7 @@ Result<Output> generate(Engine& engine, EventQueue& events, RequestId id, Respon
   }
   emit(stream.finish(output.last.finish == FinishReason::length));
   if (output.last.finish == FinishReason::error) {
+    if (engine.failure()) return *engine.failure();
     return make_error(ErrorKind::runtime, "the model produced numbers that are not finite");
   }
   return output;

@@ -4,12 +4,43 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "draft/layer_driver.h"
 #include "store/scratch_folder.h"
 #include "tiny/tiny_model.h"
 
 namespace floe::test {
 namespace {
+
+// A model on a device that can be made to fail.
+class FailingModel final : public Model {
+ public:
+  explicit FailingModel(Model& model) : model_(model) {}
+  const ModelInfo& info() const override { return model_.info(); }
+  KvCacheBytes cache_bytes(KvTypes types) const override { return model_.cache_bytes(types); }
+  Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits) override {
+    return model_.make_cache(limits);
+  }
+  uint64_t cache_fingerprint(KvTypes types) const override {
+    return model_.cache_fingerprint(types);
+  }
+  Result<void> reserve(const ForwardLimits& limits) override { return model_.reserve(limits); }
+  Result<ForwardOutput> forward(const ForwardBatch& batch) override {
+    if (fails) return Error{ErrorKind::runtime, "the device fails"};
+    return model_.forward(batch);
+  }
+  Result<ForwardOutput> forward_mtp(const ForwardBatch& batch, const float* hidden) override {
+    return model_.forward_mtp(batch, hidden);
+  }
+  void embed(int32_t token, float* out) const override { model_.embed(token, out); }
+  std::span<const std::byte> weights() const override { return model_.weights(); }
+
+  bool fails = false;
+
+ private:
+  Model& model_;
+};
 
 class DraftModel : public testing::Test {
  protected:
@@ -153,10 +184,56 @@ TEST_F(DraftModel, AllThatItReadsIsItsOwn) {
   const std::vector<uint32_t> slots = trunk.take_slots(1);
   const SequenceSlots sequence{slots};
   const std::vector<ForwardRow> rows{{5, 0, 0, true}};
-  const ByteLedger one_row = trunk.model->forward({rows, {&sequence, 1}, *trunk.cache}).ledger;
+  const ByteLedger one_row =
+      trunk.model->forward({rows, {&sequence, 1}, *trunk.cache}).value().ledger;
   EXPECT_EQ(reads.weight_bytes, one_row.total_bytes() - one_row.kv_bytes);
   EXPECT_EQ(reads.head_bytes, 0u);
   EXPECT_GT(reads.kv_bytes, one_row.kv_bytes);
+}
+
+TEST_F(DraftModel, AFailedForwardEndsTheGuessesOfWhoIsThere) {
+  FailingModel failing(*model_);
+  const DraftLimits limits = driver_->limits();
+  LoadedModel& trunk = driver_->trunk();
+  auto drafter = ModelDrafter::create(failing, *trunk.model, 256, limits);
+  ASSERT_TRUE(drafter.ok()) << drafter.error().message;
+  std::vector<uint32_t> slots(32);
+  std::iota(slots.begin(), slots.end(), 0u);
+  const std::vector<int32_t> tokens(prompts_[0].begin(), prompts_[0].begin() + 8);
+  GreedyChooser chooser(0);
+  const auto n_guessed = [&](SequenceId id) {
+    SequenceRows rows;
+    rows.sequence = id;
+    rows.tokens = tokens;
+    rows.slots = slots;
+    rows.first_position = 7;
+    rows.n_rows = 1;
+    rows.n_wanted = 3;
+    rows.has_drafters = true;
+    (*drafter)->draft({&rows, 1}, chooser);
+    return rows.draft.size();
+  };
+  const auto commit = [&](SequenceId id) {
+    SequenceRows rows;
+    rows.sequence = id;
+    rows.tokens = tokens;
+    rows.slots = slots;
+    rows.n_rows = rows.n_committed = 7;
+    rows.has_drafters = true;
+    (*drafter)->accept({&rows, 1});
+  };
+  (*drafter)->begin(0, tokens, 0, {});
+  commit(0);
+  failing.fails = true;
+  EXPECT_EQ(n_guessed(0), 0u);
+  failing.fails = false;
+  EXPECT_EQ(n_guessed(0), 0u);
+  EXPECT_EQ((*drafter)->n_final(0, 7), 7u);
+  (*drafter)->begin(1, tokens, 0, {});
+  commit(1);
+  EXPECT_GT(n_guessed(1), 0u);
+  (*drafter)->end(0);
+  (*drafter)->end(1);
 }
 
 TEST_F(DraftModel, AllocatesNothingInAStep) {

@@ -121,7 +121,7 @@ void LayerDriver::prefill(DrivenSequence& sequence, uint32_t chunk) {
     for (uint32_t p = first; p < end; ++p) {
       rows.push_back({sequence.tokens[p], p, 0, p + 1 == n_tokens});
     }
-    const ForwardOutput output = trunk_.model->forward({rows, {&slots, 1}, *trunk_.cache});
+    const ForwardOutput output = trunk_.model->forward({rows, {&slots, 1}, *trunk_.cache}).value();
     sequence.hidden.insert(sequence.hidden.end(), output.hidden,
                            output.hidden + rows.size() * hidden_dim);
     if (end == n_tokens) {
@@ -165,7 +165,7 @@ void LayerDriver::step(std::span<DrivenSequence> sequences, const DriveOptions& 
       rows.push_back({guess.token, rows.back().position + 1, static_cast<uint32_t>(i), true});
     }
   }
-  const ForwardOutput output = trunk_.model->forward({rows, slots, *trunk_.cache});
+  const ForwardOutput output = trunk_.model->forward({rows, slots, *trunk_.cache}).value();
   std::vector<SequenceRows> committed;
   size_t row = 0;
   for (size_t i = 0; i < sequences.size(); ++i) {

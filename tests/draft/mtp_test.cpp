@@ -55,7 +55,8 @@ class Mtp : public testing::Test {
       const ForwardRow row{guesses.back(), n_tokens - 1 + static_cast<uint32_t>(guesses.size()), 0,
                            true};
       const ForwardOutput output =
-          trunk.model->forward_mtp({{&row, 1}, {&sequence, 1}, *trunk.cache}, hidden.data());
+          trunk.model->forward_mtp({{&row, 1}, {&sequence, 1}, *trunk.cache}, hidden.data())
+              .value();
       hidden.assign(output.hidden, output.hidden + rows.hidden_dim);
       guesses.push_back(static_cast<int32_t>(argmax({output.logits, rows.n_vocab})));
     }
@@ -185,7 +186,7 @@ TEST_F(Mtp, ReadsItsLayerAndTheTrunksHead) {
   const std::vector<ForwardRow> rows{{5, 0, 0, true}};
   const std::vector<float> hidden(trunk.model->info().hidden_dim, 0.5f);
   const ByteLedger one_row =
-      trunk.model->forward_mtp({rows, {&sequence, 1}, *trunk.cache}, hidden.data()).ledger;
+      trunk.model->forward_mtp({rows, {&sequence, 1}, *trunk.cache}, hidden.data()).value().ledger;
   EXPECT_EQ(reads.weight_bytes, one_row.draft_bytes);
   EXPECT_EQ(reads.head_bytes, one_row.head_bytes);
   EXPECT_EQ(reads.kv_bytes, (prompts_[1].size() + 2) * one_row.kv_bytes);

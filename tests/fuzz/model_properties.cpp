@@ -89,13 +89,13 @@ std::string check_load(const std::string& path, const ModelOptions& options) {
   uint32_t n_logit_rows = 0;
   for (const auto& [first, count] : {std::pair<uint32_t, uint32_t>{0, 8}, {8, 1}, {9, 1}}) {
     const ForwardOutput output =
-        model.forward({std::span(rows).subspan(first, count), {&sequence, 1}, **cache});
+        model.forward({std::span(rows).subspan(first, count), {&sequence, 1}, **cache}).value();
     n_logit_rows += output.n_logit_rows;
   }
   if (n_logit_rows != 10) return "a forward returned another number of rows";
   if (model.info().has_mtp) {
     const std::vector<float> hidden(model.info().hidden_dim, 0.25f);
-    model.forward_mtp({std::span(rows).first(1), {&sequence, 1}, **cache}, hidden.data());
+    model.forward_mtp({std::span(rows).first(1), {&sequence, 1}, **cache}, hidden.data()).value();
   }
   return "";
 }

@@ -31,7 +31,7 @@ class RecordingModel final : public Model {
     return model_.cache_fingerprint(types);
   }
   Result<void> reserve(const ForwardLimits& limits) override { return model_.reserve(limits); }
-  ForwardOutput forward(const ForwardBatch& batch) override {
+  Result<ForwardOutput> forward(const ForwardBatch& batch) override {
     Step& step = steps.emplace_back();
     step.rows.assign(batch.rows.begin(), batch.rows.end());
     for (const SequenceSlots& sequence : batch.sequences) {
@@ -40,7 +40,7 @@ class RecordingModel final : public Model {
     n_slots = std::max(n_slots, batch.cache.n_slots());
     return model_.forward(batch);
   }
-  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden) override {
+  Result<ForwardOutput> forward_mtp(const ForwardBatch& batch, const float* hidden) override {
     return model_.forward_mtp(batch, hidden);
   }
   void embed(int32_t token, float* out) const override { model_.embed(token, out); }
@@ -101,7 +101,7 @@ TEST_F(BatchedBench, TheUnionIsThatOfTheRowsRunAlone) {
       const SequenceSlots sequence{step.slots[one.sequence]};
       one.sequence = 0;
       log.clear();
-      model_->forward({{&one, 1}, {&sequence, 1}, **cache, 0, &log});
+      model_->forward({{&one, 1}, {&sequence, 1}, **cache, 0, &log}).value();
       ASSERT_EQ(log.size() % k, 0u);
       chosen.resize(log.size() / k);
       for (size_t j = 0; j < log.size(); ++j) chosen[j / k].insert(log[j]);

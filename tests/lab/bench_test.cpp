@@ -31,7 +31,7 @@ class CountingModel final : public Model {
     limits_ = limits;
     return {};
   }
-  ForwardOutput forward(const ForwardBatch& batch) override {
+  Result<ForwardOutput> forward(const ForwardBatch& batch) override {
     FLOE_CHECK(batch.rows.size() <= limits_.max_rows);
     uint32_t n_logits = 0;
     for (const ForwardRow& row : batch.rows) {
@@ -48,7 +48,9 @@ class CountingModel final : public Model {
     output.ledger.n_moe_layers = 2;
     return output;
   }
-  ForwardOutput forward_mtp(const ForwardBatch&, const float*) override { return {}; }
+  Result<ForwardOutput> forward_mtp(const ForwardBatch&, const float*) override {
+    return ForwardOutput{};
+  }
   void embed(int32_t, float*) const override {}
   std::span<const std::byte> weights() const override { return {}; }
 

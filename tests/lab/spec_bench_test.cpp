@@ -108,8 +108,8 @@ class UnsteadyModel final : public Model {
     return model_.cache_fingerprint(types);
   }
   Result<void> reserve(const ForwardLimits& limits) override { return model_.reserve(limits); }
-  ForwardOutput forward(const ForwardBatch& batch) override {
-    ForwardOutput output = model_.forward(batch);
+  Result<ForwardOutput> forward(const ForwardBatch& batch) override {
+    FLOE_TRY(ForwardOutput output, model_.forward(batch));
     if (output.n_logit_rows < 2 || ++n_wide_ < 5) return output;
     const size_t n = size_t{output.n_logit_rows} * info().n_vocab;
     logits_.assign(output.logits, output.logits + n);
@@ -117,7 +117,7 @@ class UnsteadyModel final : public Model {
     output.logits = logits_.data();
     return output;
   }
-  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden) override {
+  Result<ForwardOutput> forward_mtp(const ForwardBatch& batch, const float* hidden) override {
     return model_.forward_mtp(batch, hidden);
   }
   void embed(int32_t token, float* out) const override { model_.embed(token, out); }

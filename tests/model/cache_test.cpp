@@ -48,8 +48,8 @@ TEST_F(Cache, BlocksGoOnInAnotherProcessesCache) {
       ASSERT_EQ(first.model->cache_fingerprint(types), second.model->cache_fingerprint(types));
       ASSERT_EQ(first.cache->block_bytes(), second.cache->block_bytes());
       std::vector<std::byte> bytes(first.cache->block_bytes());
-      first.cache->read_block(0, bytes);
-      second.cache->write_block(2, bytes);
+      EXPECT_TRUE(first.cache->read_block(0, bytes).ok());
+      EXPECT_TRUE(second.cache->write_block(2, bytes).ok());
       const Rows rest = run_tokens(second, slots_from(64), std::span(tokens).subspan(32), 32, 16);
       for (uint32_t i = 0; i < rest.n_rows(); ++i) {
         const auto there = rest.row(i);

@@ -255,7 +255,8 @@ TEST_F(Forward, DamageStaysInItsSequence) {
           rows.push_back({bad[i], i, 1, true});
           rows.push_back({good[i], i, 0, true});
         }
-        const ForwardOutput output = together.model->forward({rows, sequences, *together.cache});
+        const ForwardOutput output =
+            together.model->forward({rows, sequences, *together.cache}).value();
         for (size_t r = 0; r < rows.size(); ++r) {
           const float* row = output.logits + r * n_vocab;
           if (rows[r].sequence == 0) {
@@ -298,7 +299,8 @@ TEST_F(Forward, TheLedgerCountsEveryWeightOnce) {
   const std::vector<uint32_t> slots = loaded.take_slots(64);
   const SequenceSlots sequence{slots};
   const std::vector<ForwardRow> rows{{1, 0, 0, false}, {2, 1, 0, true}};
-  const ByteLedger ledger = loaded.model->forward({rows, {&sequence, 1}, *loaded.cache}).ledger;
+  const ByteLedger ledger =
+      loaded.model->forward({rows, {&sequence, 1}, *loaded.cache}).value().ledger;
   auto bytes = [](uint32_t n_cols, uint32_t n_rows) {
     return packed_shape(QuantType::F32, n_cols, n_rows, 1).size_bytes();
   };
@@ -330,7 +332,8 @@ TEST_F(Forward, TheLedgerCountsTheWindow) {
       if (i < n) rows.push_back({1, first + i, 0, true});
       if (i < n_other) rows.push_back({1, i, 1, true});
     }
-    const ByteLedger ledger = loaded.model->forward({rows, sequences, *loaded.cache}).ledger;
+    const ByteLedger ledger =
+        loaded.model->forward({rows, sequences, *loaded.cache}).value().ledger;
     return ledger.kv_bytes / (2 * 2 * 16 * sizeof(float));
   };
   EXPECT_EQ(n_positions(0, 4, 0), 4u + 4u);
@@ -355,12 +358,12 @@ TEST_F(Forward, TheLedgerCountsTheUnionOfExperts) {
     sequences.push_back({slots[i]});
     rows.push_back({5, 0, i, true});
   }
-  const ByteLedger same = loaded.model->forward({rows, sequences, *loaded.cache}).ledger;
+  const ByteLedger same = loaded.model->forward({rows, sequences, *loaded.cache}).value().ledger;
   EXPECT_EQ(same.n_moe_layers, 2u);
   EXPECT_EQ(same.experts_union, 2 * 3u);
   EXPECT_EQ(same.routed_bytes, 2 * 3 * expert_bytes);
   for (uint32_t i = 0; i < 4; ++i) rows[i].token = static_cast<int32_t>(11 * i);
-  const ByteLedger mixed = loaded.model->forward({rows, sequences, *loaded.cache}).ledger;
+  const ByteLedger mixed = loaded.model->forward({rows, sequences, *loaded.cache}).value().ledger;
   EXPECT_GT(mixed.experts_union, same.experts_union);
   EXPECT_LE(mixed.experts_union, 2 * 8u);
   EXPECT_EQ(mixed.routed_bytes, mixed.experts_union * expert_bytes);
@@ -376,7 +379,9 @@ TEST_F(Forward, TheDraftHeadsBytesAreDraftBytes) {
   const std::vector<ForwardRow> rows{{1, 0, 0, true}};
   const std::vector<float> hidden(loaded.model->info().hidden_dim, 0.5f);
   const ByteLedger ledger =
-      loaded.model->forward_mtp({rows, {&sequence, 1}, *loaded.cache}, hidden.data()).ledger;
+      loaded.model->forward_mtp({rows, {&sequence, 1}, *loaded.cache}, hidden.data())
+          .value()
+          .ledger;
   EXPECT_GT(ledger.draft_bytes, 0u);
   EXPECT_GT(ledger.head_bytes, 0u);
   EXPECT_GT(ledger.kv_bytes, 0u);
@@ -390,6 +395,7 @@ TEST_F(Forward, TheDraftHeadsBytesAreDraftBytes) {
     return loaded.model
         ->forward_mtp({std::span(more_rows).first(n_rows), {&sequence, 1}, *loaded.cache},
                       more_hidden.data())
+        .value()
         .ledger.head_bytes;
   };
   EXPECT_EQ(head_bytes(1), embedding_bytes);
@@ -404,11 +410,12 @@ TEST_F(Forward, LogitsOfTheFirstTokensAlone) {
     const SequenceSlots sequence{slots};
     std::vector<ForwardRow> rows;
     for (uint32_t i = 0; i < 5; ++i) rows.push_back({tokens_[i], i, 0, i != 2});
-    const ForwardOutput all = loaded.model->forward({rows, {&sequence, 1}, *loaded.cache});
+    const ForwardOutput all = loaded.model->forward({rows, {&sequence, 1}, *loaded.cache}).value();
     const std::vector<float> logits(all.logits, all.logits + 4 * kTinyVocab);
     const uint64_t head_bytes = all.ledger.head_bytes;
     for (const uint32_t n : {1u, 8u, 21u, kTinyVocab}) {
-      const ForwardOutput few = loaded.model->forward({rows, {&sequence, 1}, *loaded.cache, n});
+      const ForwardOutput few =
+          loaded.model->forward({rows, {&sequence, 1}, *loaded.cache, n}).value();
       ASSERT_EQ(few.n_logit_rows, 4u);
       for (uint32_t row = 0; row < 4; ++row) {
         EXPECT_EQ(
@@ -432,7 +439,7 @@ TEST_F(Forward, AllocatesNothing) {
     const AllocationCount count;
     for (uint32_t begin = 0; begin < 24; begin += begin < 12 ? 12 : 1) {
       const std::span<const ForwardRow> chunk(rows.data() + begin, begin < 12 ? 12 : 1);
-      loaded.model->forward({chunk, {&sequence, 1}, *loaded.cache});
+      loaded.model->forward({chunk, {&sequence, 1}, *loaded.cache}).value();
     }
     EXPECT_EQ(count.bytes(), 0u) << name;
   }

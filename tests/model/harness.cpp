@@ -68,8 +68,8 @@ Rows run_rows(LoadedModel& loaded, std::span<const uint32_t> slots, std::span<co
     const ForwardBatch batch{batch_rows, {&sequence, 1}, *loaded.cache};
     const ForwardOutput output =
         mtp_hidden == nullptr
-            ? loaded.model->forward(batch)
-            : loaded.model->forward_mtp(batch, mtp_hidden + begin * rows.hidden_dim);
+            ? loaded.model->forward(batch).value()
+            : loaded.model->forward_mtp(batch, mtp_hidden + begin * rows.hidden_dim).value();
     rows.logits.insert(rows.logits.end(), output.logits,
                        output.logits + size_t{output.n_logit_rows} * rows.n_vocab);
     rows.hidden.insert(rows.hidden.end(), output.hidden,

@@ -177,7 +177,7 @@ TEST_P(Invariance, AmongOtherSequences) {
         ++done[i];
         --left[i];
       }
-      const ForwardOutput output = loaded.model->forward({rows, sequences, *loaded.cache});
+      const ForwardOutput output = loaded.model->forward({rows, sequences, *loaded.cache}).value();
       for (size_t r = 0; r < rows.size(); ++r) {
         const float* row = output.logits + r * n_vocab;
         auto& list = logits[rows[r].sequence];
@@ -204,7 +204,8 @@ TEST_P(Invariance, LogitsOnlyWhereWanted) {
     batch_rows.push_back({tokens_[i], i, 0, i % 3 == 1 || i + 1 == tokens_.size()});
   }
   const SequenceSlots sequence{slots};
-  const ForwardOutput output = last.model->forward({batch_rows, {&sequence, 1}, *last.cache});
+  const ForwardOutput output =
+      last.model->forward({batch_rows, {&sequence, 1}, *last.cache}).value();
   uint32_t found = 0;
   for (uint32_t i = 0; i < tokens_.size(); ++i) {
     if (!batch_rows[i].wants_logits) continue;

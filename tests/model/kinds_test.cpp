@@ -151,7 +151,8 @@ class Recurrent : public Kinds {
       for (uint32_t p = begin; p < std::min(begin + chunk, end); ++p) {
         rows.push_back({tokens[p], p, 0, true});
       }
-      const ForwardOutput output = loaded.model->forward({rows, {&sequence, 1}, *loaded.cache});
+      const ForwardOutput output =
+          loaded.model->forward({rows, {&sequence, 1}, *loaded.cache}).value();
       logits.insert(logits.end(), output.logits,
                     output.logits + rows.size() * loaded.model->info().n_vocab);
     }
@@ -189,7 +190,7 @@ TEST_F(Recurrent, SequencesSideBySideKeepTheirStates) {
     rows.push_back({other[p], p, 1, true});
     rows.push_back({tokens_[p], p, 0, true});
   }
-  const ForwardOutput output = loaded.model->forward({rows, sequences, *loaded.cache});
+  const ForwardOutput output = loaded.model->forward({rows, sequences, *loaded.cache}).value();
   const size_t n = loaded.model->info().n_vocab;
   for (uint32_t p = 0; p < 6; ++p) {
     EXPECT_EQ(std::memcmp(output.logits + 2 * p * n, &other_alone[p * n], n * sizeof(float)), 0);

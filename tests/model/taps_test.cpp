@@ -31,7 +31,8 @@ std::vector<float> taps_of(const std::string& path, TapLayers layers, uint32_t c
     for (uint32_t p = first; p < std::min<size_t>(first + chunk, tokens.size()); ++p) {
       rows.push_back({tokens[p], p, 0, false});
     }
-    const ForwardOutput output = loaded->model->forward({rows, {&sequence, 1}, *loaded->cache});
+    const ForwardOutput output =
+        loaded->model->forward({rows, {&sequence, 1}, *loaded->cache}).value();
     taps.insert(taps.end(), output.taps, output.taps + rows.size() * kTaps * hidden_dim);
     if (hidden != nullptr) {
       hidden->insert(hidden->end(), output.hidden, output.hidden + rows.size() * hidden_dim);
@@ -102,7 +103,8 @@ TEST(Taps, AreThereOnlyWhereAskedFor) {
   const std::vector<uint32_t> slots = loaded->take_slots(8);
   const SequenceSlots sequence{slots};
   const ForwardRow row{1, 0, 0, true};
-  EXPECT_EQ(loaded->model->forward({{&row, 1}, {&sequence, 1}, *loaded->cache}).taps, nullptr);
+  EXPECT_EQ(loaded->model->forward({{&row, 1}, {&sequence, 1}, *loaded->cache}).value().taps,
+            nullptr);
   ForwardLimits limits;
   limits.tap_layers = TapLayers{0, 1, loaded->model->info().n_layers};
   const auto reserved = loaded->model->reserve(limits);

@@ -301,6 +301,31 @@ TEST(Health, AnswersWhileAStepIsStuck) {
 }
 
 // K10: a large body is parsed and encoded beside the door, not in it.
+TEST(Health, ADeviceThatFailsEndsTheRequestNotTheServer) {
+  TestServerOptions options;
+  std::atomic<bool> fails{true};
+  options.model.failure = [&](const ForwardBatch&) -> std::optional<Error> {
+    if (!fails) return std::nullopt;
+    return Error{ErrorKind::runtime, "cuda: a forward: it fell off the bus"};
+  };
+  TestServer server(options);
+  const Json body = {{"prompt", "hello"}, {"max_tokens", 4}};
+  const Response failed = server.post("/v1/completions", body);
+  EXPECT_EQ(failed.status, 500);
+  EXPECT_EQ(error_object_fault(failed), "");
+  EXPECT_NE(failed.body.find("device"), std::string::npos) << failed.body;
+  ASSERT_TRUE(server.wait_idle());
+  const Response sick = server.get("/health");
+  EXPECT_EQ(sick.status, 503);
+  EXPECT_NE(sick.body.find("fell off the bus"), std::string::npos) << sick.body;
+  fails = false;
+  EXPECT_EQ(server.post("/v1/completions", body).status, 200);
+  const Clock::time_point began = Clock::now();
+  while (server.get("/health").status != 200 && ms_since(began) < kHangMs) {
+  }
+  EXPECT_EQ(server.get("/health").status, 200);
+}
+
 TEST(Health, AnswersWhileALargePromptIsRead) {
   TestServer server;
   const std::string bytes =

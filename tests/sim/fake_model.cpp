@@ -77,7 +77,7 @@ void FakeModel::logits(const State& state, std::span<float> out) const {
   }
 }
 
-ForwardOutput FakeModel::forward(const ForwardBatch& batch) {
+Result<ForwardOutput> FakeModel::forward(const ForwardBatch& batch) {
   auto& cache = dynamic_cast<HostKvCache&>(batch.cache);
   ForwardOutput output;
   if (batch.rows.empty() || batch.rows.size() > limits_.max_rows) {
@@ -129,6 +129,15 @@ ForwardOutput FakeModel::forward(const ForwardBatch& batch) {
     ++output.n_logit_rows;
   }
   n_rows_ += batch.rows.size();
+  const std::optional<Error> failure =
+      options_.failure ? options_.failure(batch) : std::optional<Error>();
+  if (failure) {
+    for (const ForwardRow& row : batch.rows) {
+      std::memset(cache.vector(0, 0, 0, batch.sequences[row.sequence].slots[row.position]), 0xee,
+                  sizeof(Slot));
+    }
+    return *failure;
+  }
   output.logits = logits_.data();
   output.hidden = hidden_.data();
   output.ledger.routed_bytes = 1000 * batch.rows.size();
@@ -139,7 +148,7 @@ ForwardOutput FakeModel::forward(const ForwardBatch& batch) {
   return output;
 }
 
-ForwardOutput FakeModel::forward_mtp(const ForwardBatch&, const float*) {
+Result<ForwardOutput> FakeModel::forward_mtp(const ForwardBatch&, const float*) {
   panic(__FILE__, __LINE__, "the fake model has no MTP layer");
 }
 

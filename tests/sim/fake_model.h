@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,6 +33,9 @@ struct FakeModelOptions {
   int32_t nan_marker = -1;
   uint32_t nan_one_in = 8;   // of such a request's rows
   uint64_t state_bytes = 0;  // that the cache keeps of a sequence
+  // What a device says that fails in the forward of a batch; it has scribbled over the rows' slots
+  // then. Nothing: it does not fail.
+  std::function<std::optional<Error>(const ForwardBatch& batch)> failure;
   // Runs after each forward with its number of rows: moves a virtual clock, or sleeps.
   std::function<void(size_t n_rows)> after_forward;
 };
@@ -45,8 +49,8 @@ class FakeModel final : public Model {
   Result<std::unique_ptr<KvCache>> make_cache(const KvCacheLimits& limits) override;
   uint64_t cache_fingerprint(KvTypes) const override { return 0; }
   Result<void> reserve(const ForwardLimits& limits) override;
-  ForwardOutput forward(const ForwardBatch& batch) override;
-  ForwardOutput forward_mtp(const ForwardBatch& batch, const float* hidden) override;
+  Result<ForwardOutput> forward(const ForwardBatch& batch) override;
+  Result<ForwardOutput> forward_mtp(const ForwardBatch& batch, const float* hidden) override;
   void embed(int32_t, float*) const override {}
   std::span<const std::byte> weights() const override { return {}; }
 

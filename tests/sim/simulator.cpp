@@ -150,7 +150,9 @@ class Client final : public TokenSink {
       case FinishReason::error:
         if (event.error == EndError::numeric) {
           n_numeric += choice.expected.finish == FinishReason::error && complete(choice) ? 1 : 0;
-        } else if (event.error != EndError::shutdown || !shutdown_called) {
+        } else if (event.error == EndError::device
+                       ? !device_failed
+                       : event.error != EndError::shutdown || !shutdown_called) {
           return fail("an error for no reason");
         }
         saw_numeric |= event.error == EndError::numeric;
@@ -181,6 +183,7 @@ class Client final : public TokenSink {
   bool saw_numeric = false;
   bool cancel_called = false;
   bool shutdown_called = false;
+  bool device_failed = false;  // while it was there
   bool paused = false;
   bool was_paused = false;
   bool done = false;
@@ -233,6 +236,14 @@ class Simulation {
     model_options.after_forward = [this](size_t n_rows) {
       clock_.advance(100'000 + 7'000 * static_cast<int64_t>(n_rows));
     };
+    // One run in four is on a device that fails now and then.
+    if (decisions_.one_in(4)) {
+      model_options.failure = [this](const ForwardBatch&) -> std::optional<Error> {
+        if (!decisions_.one_in(30)) return std::nullopt;
+        for (const auto& client : clients_) client->device_failed = true;
+        return Error{ErrorKind::runtime, "the device fails"};
+      };
+    }
     model_ = std::make_unique<FakeModel>(model_options);
     speculate();
     auto engine = Engine::create(options_, *model_, clock_);
