@@ -25,7 +25,7 @@ __device__ float dot_cached(const float* q, const std::byte* key, uint32_t dim) 
   uint32_t i = 0;
   if constexpr (type == KvType::F16) {
     if (dim % 8 == 0) {
-#pragma unroll 4
+#pragma unroll 8
       for (; i < dim; i += 8) {
         const uint4 words = *reinterpret_cast<const uint4*>(key + 2 * i);
         const auto* halves = reinterpret_cast<const __half2*>(&words);
@@ -198,11 +198,15 @@ struct Seen {
 
 __device__ void divide_and_write(const Attention& p, const Running& whole, uint32_t head) {
   const float inverse = whole.sum == 0.0f ? 0.0f : 1.0f / whole.sum;
-  float* out = p.out + blockIdx.y * p.row_stride + head * p.head_stride;
+  const size_t at = blockIdx.y * p.row_stride + head * p.head_stride;
 #pragma unroll
   for (uint32_t i = 0; i < kMostValues; ++i) {
     const uint32_t d = threadIdx.x + i * kThreads;
-    if (d < p.value_dim) out[d] = whole.out[i] * inverse;
+    if (d >= p.value_dim) break;
+    const float value = whole.out[i] * inverse;
+    p.out[at + d] = value;
+    // Of value_dim a warp has 32 in a row, or none.
+    if (p.q8 != nullptr) quantize_block(value, p.q8[(at + d) / 32], threadIdx.x % 32);
   }
 }
 

@@ -79,7 +79,6 @@ ByteLedger CardModel::count(const ForwardBatch& batch, const Shape& shape) const
   const KvTypes types = shape.cache->types();
   ledger.head_bytes += n_rows * (network_->token_embedding.group_bytes / kRowsPerGroup);
   if (shape.mtp) count_matrix(ledger, network_->mtp->eh_proj, n_rows, kDraftClass);
-  const auto* n_used = reinterpret_cast<const uint32_t*>(results_.data() + n_used_offset());
   const uint32_t first = shape.mtp ? network_->n_trunk_layers : 0;
   const uint32_t end = shape.mtp ? first + 1 : network_->n_trunk_layers;
   for (uint32_t i = first; i < end; ++i) {
@@ -97,7 +96,7 @@ ByteLedger CardModel::count(const ForwardBatch& batch, const Shape& shape) const
     const ResidentExperts& experts = experts_of(moe);
     count_matrix(ledger, moe.router, n_rows, kDenseClass);
     if (moe.has_shared) count_ffn(ledger, moe.shared, n_rows, kSharedClass);
-    const uint64_t n = n_used[moe_index_[i]];
+    const uint64_t n = results_.n_used[moe_index_[i]];
     ledger.routed_bytes +=
         n * (experts.gate.plane_bytes() + experts.up.plane_bytes() + experts.down.plane_bytes());
     ledger.routed_macs +=

@@ -57,20 +57,6 @@ struct UploadLayout {
   }
 };
 
-// Where the parts of the results begin.
-struct ResultLayout {
-  size_t hidden, taps, n_used, size;
-
-  ResultLayout(const CardWorkspace& ws, uint32_t n_vocab, uint32_t hidden_dim) {
-    hidden = align_up(size_t{ws.max_logit_rows} * n_vocab * sizeof(float));
-    taps = align_up(hidden + size_t{ws.max_rows} * hidden_dim * sizeof(float));
-    n_used = ws.taps == nullptr
-                 ? taps
-                 : align_up(taps + size_t{ws.max_rows} * kTaps * hidden_dim * sizeof(float));
-    size = n_used + ws.n_moe_layers * sizeof(uint32_t) + sizeof(uint32_t);
-  }
-};
-
 }  // namespace
 
 CardModel::CardModel(LoadedNetwork loaded, ThreadPool& pool, uint32_t index)
@@ -187,9 +173,23 @@ Result<void> CardModel::reserve(const ForwardLimits& limits) {
   FLOE_TRY(uploaded_, DeviceMemory::allocate(upload.size, "what a forward uploads"));
   rows_ = reinterpret_cast<const RowInfo*>(uploaded_.data());
   logit_rows_ = reinterpret_cast<const uint32_t*>(uploaded_.data() + upload.logit_rows);
-  const ResultLayout results(ws_, network_->n_vocab, network_->hidden_dim);
-  FLOE_TRY(results_, PinnedMemory::allocate(results.size, "the results of a forward"));
+  FLOE_TRY_VOID(make_results(limits));
   return grow_slot_table(std::min(limits.max_rows, kFirstSequences));
+}
+
+Result<void> CardModel::make_results(const ForwardLimits& limits) {
+  const size_t hidden_bytes = limits.max_rows * size_t{network_->hidden_dim} * sizeof(float);
+  const size_t hidden = align_up(size_t{limits.max_logit_rows} * network_->n_vocab * sizeof(float));
+  const size_t taps = align_up(hidden + hidden_bytes);
+  const size_t n_used = limits.tap_layers ? align_up(taps + kTaps * hidden_bytes) : taps;
+  const size_t size = n_used + (ws_.n_moe_layers + 1) * sizeof(uint32_t);
+  FLOE_TRY(result_memory_, PinnedMemory::allocate(size, "the results of a forward"));
+  std::byte* base = result_memory_.data();
+  results_.logits = reinterpret_cast<float*>(base);
+  results_.hidden = reinterpret_cast<float*>(base + hidden);
+  results_.taps = limits.tap_layers ? reinterpret_cast<float*>(base + taps) : nullptr;
+  results_.n_used = reinterpret_cast<uint32_t*>(base + n_used);
+  return {};
 }
 
 // Everything that is in the table goes; forwards fill it again.
@@ -388,31 +388,10 @@ Result<void> CardModel::upload_rows(const ForwardBatch& batch, Shape& shape) {
   return {};
 }
 
-void CardModel::download(const Shape& shape) {
-  const ResultLayout layout(ws_, network_->n_vocab, network_->hidden_dim);
-  const auto copy = [&](size_t offset, const void* from, size_t n_bytes) {
-    if (n_bytes == 0) return;
-    // A failure is the device's last error, which run() asks for.
-    (void)cudaMemcpyAsync(results_.data() + offset, from, n_bytes, cudaMemcpyDeviceToHost, stream_);
-  };
-  const size_t hidden_bytes = size_t{network_->hidden_dim} * sizeof(float);
-  copy(0, ws_.logits, size_t{shape.n_logit_rows} * shape.n_logits * sizeof(float));
-  copy(layout.hidden, ws_.output_hidden, shape.n_rows * hidden_bytes);
-  if (ws_.taps != nullptr && !shape.mtp) {
-    copy(layout.taps, ws_.taps, shape.n_rows * kTaps * hidden_bytes);
-  }
-  copy(layout.n_used, ws_.n_used, ws_.n_moe_layers * sizeof(uint32_t));
-}
-
-size_t CardModel::n_used_offset() const {
-  return ResultLayout(ws_, network_->n_vocab, network_->hidden_dim).n_used;
-}
-
 Result<cudaGraphExec_t> CardModel::record(const Shape& shape) {
   FLOE_TRY_VOID(check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
                       "recording a forward"));
   walk(shape);
-  download(shape);
   cudaGraph_t graph = nullptr;
   FLOE_TRY_VOID(check(cudaStreamEndCapture(stream_, &graph), "recording a forward"));
   cudaGraphExec_t executable = nullptr;
@@ -425,7 +404,6 @@ Result<cudaGraphExec_t> CardModel::record(const Shape& shape) {
 Result<void> CardModel::run(const Shape& shape) {
   if (shape.n_rows > kGraphRows) {
     walk(shape);
-    download(shape);
   } else {
     auto at = graphs_.find(shape);
     if (at == graphs_.end()) {
@@ -440,10 +418,6 @@ Result<void> CardModel::run(const Shape& shape) {
 }
 
 Result<ForwardOutput> CardModel::collect(const ForwardBatch& batch, const Shape& shape) {
-  const ResultLayout layout(ws_, network_->n_vocab, network_->hidden_dim);
-  const auto results = [&](size_t offset) {
-    return reinterpret_cast<const float*>(results_.data() + offset);
-  };
   if (batch.routing_log != nullptr) {
     for (size_t i = 0; i < network_->n_trunk_layers; ++i) {
       const uint32_t n_active = network_->layers[i].ffn->routing().n_active;
@@ -459,9 +433,9 @@ Result<ForwardOutput> CardModel::collect(const ForwardBatch& batch, const Shape&
   }
   ForwardOutput output;
   output.n_logit_rows = shape.n_logit_rows;
-  output.logits = results(0);
-  output.hidden = results(layout.hidden);
-  if (ws_.taps != nullptr && !shape.mtp) output.taps = results(layout.taps);
+  output.logits = results_.logits;
+  output.hidden = results_.hidden;
+  if (!shape.mtp) output.taps = results_.taps;
   output.ledger = count(batch, shape);
   return output;
 }

@@ -76,11 +76,10 @@ class CardModel final : public Model {
   Result<Shape> prepare(const ForwardBatch& batch, bool mtp);
   Result<void> upload_rows(const ForwardBatch& batch, Shape& shape);
   uint32_t spans_side_by_side(uint32_t n_rows, uint32_t most_visible) const;
+  Result<void> make_results(const ForwardLimits& limits);
   Result<void> grow_slot_table(uint32_t n_sequences);
   void drop_graphs();
-  void download(const Shape& shape);
   Result<cudaGraphExec_t> record(const Shape& shape);
-  size_t n_used_offset() const;
   // Runs the shape's kernels, as a graph where it has few rows.
   Result<void> run(const Shape& shape);
   Result<ForwardOutput> collect(const ForwardBatch& batch, const Shape& shape);
@@ -130,7 +129,16 @@ class CardModel final : public Model {
   std::vector<Place> places_;    // of the batch's sequences
   uint32_t n_places_ = 0;        // sequences that have rows
 
-  PinnedMemory results_;  // logits, hidden states, taps, sizes of unions, choices
+  // What kernels write into this process's memory themselves, for the host to read behind a
+  // forward.
+  struct Results {
+    float* logits = nullptr;
+    float* hidden = nullptr;
+    float* taps = nullptr;       // null: none
+    uint32_t* n_used = nullptr;  // [MoE layers], the size of each layer's union
+  };
+  PinnedMemory result_memory_;
+  Results results_;
   std::vector<float> wanted_hidden_;
   std::map<Shape, cudaGraphExec_t> graphs_;
   mutable std::optional<uint64_t> weights_hash_;

@@ -15,6 +15,19 @@ bool ffn_reads_q8(const Layer& layer) {
   return layer.ffn->input_reads_q8();
 }
 
+// Where attend() leaves the 8-bit form of its results: nowhere if their reader does not need it, or
+// if heads do not end with a block.
+ActivationBlock* attended_q8(const PackedMatrix& reader, const ActivationBuffer& buffer,
+                             uint32_t value_dim) {
+  return reads_q8(reader) && value_dim % kActivationBlockCols == 0 ? buffer.q8 : nullptr;
+}
+
+GatedRows gated_rows(const ActivationBuffer& inner, const PackedMatrix& reader,
+                     Activation activation) {
+  return {inner.values, reads_q8(reader) ? inner.q8 : nullptr, inner.stride,
+          activation == Activation::swiglu_clamped};
+}
+
 // The 8-bit form of a buffer's first n rows, where the matrix that reads them needs it.
 void quantize_for(cudaStream_t stream, const PackedMatrix& reader, const ActivationBuffer& buffer,
                   uint32_t n) {
@@ -72,6 +85,7 @@ void CardModel::attend_gqa(const Shape& shape, const GqaAttention& a, uint32_t l
   attention.out = ws_.attention.values;
   attention.row_stride = ws_.attention.stride;
   attention.head_stride = a.value_dim;
+  attention.q8 = attended_q8(a.output, ws_.attention, a.value_dim);
   attention.keys = keys;
   attention.values = values;
   attention.slots = slot_table();
@@ -79,7 +93,7 @@ void CardModel::attend_gqa(const Shape& shape, const GqaAttention& a, uint32_t l
   attention.parts = ws_.attend_parts;
   attend(stream_, attention, rows_, shape.n_rows);
 
-  quantize_for(stream_, a.output, ws_.attention, shape.n_rows);
+  if (attention.q8 == nullptr) quantize_for(stream_, a.output, ws_.attention, shape.n_rows);
   const Product output{matrix(a.output), ws_.branch, a.output.n_rows, vector(a.output_bias)};
   matmul(stream_, &output, 1, ws_.attention.rows(), all_rows(shape));
 }
@@ -193,6 +207,7 @@ void CardModel::attend_mla(const Shape& shape, const MlaAttention& a, uint32_t l
   attention.out = ws_.context.values;
   attention.row_stride = ws_.context.stride;
   attention.head_stride = size_t{shape.n_rows} * ws_.context.stride;
+  attention.q8 = attended_q8(a.v_b, ws_.context, a.kv_lora_dim);
   attention.keys = shape.cache->plane(layer, MlaAttention::kLatentPlane);
   attention.slots = slot_table();
   if (a.selection != Selection::all) {
@@ -205,7 +220,9 @@ void CardModel::attend_mla(const Shape& shape, const MlaAttention& a, uint32_t l
   attend(stream_, attention, rows_, shape.n_rows);
 
   // Each head's values from its attended latent.
-  quantize_for(stream_, a.v_b, ws_.context, a.n_heads * shape.n_rows);
+  if (attention.q8 == nullptr) {
+    quantize_for(stream_, a.v_b, ws_.context, a.n_heads * shape.n_rows);
+  }
   heads.plane_stride = a.v_dim;
   const Product values{matrix(a.v_b), ws_.attention.values, ws_.attention.stride};
   matmul(stream_, &values, 1, ws_.context.rows(), heads);
@@ -217,14 +234,9 @@ void CardModel::attend_mla(const Shape& shape, const MlaAttention& a, uint32_t l
 // One FFN for all rows of ws.input.
 void CardModel::run_ffn(const Shape& shape, const GatedFfn& ffn, const ActivationBuffer& inner,
                         float* out) {
-  const Product products[] = {
-      {matrix(ffn.gate), inner.values, inner.stride, vector(ffn.gate_bias)},
-      {matrix(ffn.up), ws_.up, inner.stride, vector(ffn.up_bias)},
-  };
-  matmul(stream_, products, 2, ws_.input.rows(), all_rows(shape));
-  activate_rows(stream_, inner.values, ws_.up, ffn.ffn_dim(), inner.stride,
-                ffn.activation == Activation::swiglu_clamped,
-                reads_q8(ffn.down) ? inner.q8 : nullptr, shape.n_rows);
+  matmul_gated(stream_, {matrix(ffn.gate), inner.values, inner.stride, vector(ffn.gate_bias)},
+               {matrix(ffn.up), ws_.up, inner.stride, vector(ffn.up_bias)}, ws_.input.rows(),
+               all_rows(shape), shape.n_rows, gated_rows(inner, ffn.down, ffn.activation));
   const Product down{matrix(ffn.down), out, ffn.down.n_rows, vector(ffn.down_bias)};
   matmul(stream_, &down, 1, inner.rows(), all_rows(shape));
 }
@@ -252,6 +264,7 @@ void CardModel::run_moe(const Shape& shape, const MoeFfn& moe, uint32_t moe_inde
   routing.begin = ws_.expert_begin;
   routing.used = ws_.used_experts;
   routing.n_used = ws_.n_used + moe_index;
+  routing.n_used_result = results_.n_used + moe_index;
   route(stream_, routing, shape.n_rows);
   if (moe.has_shared) run_ffn(shape, moe.shared, ws_.shared_inner, ws_.shared_outputs);
 
@@ -264,14 +277,10 @@ void CardModel::run_moe(const Shape& shape, const MoeFfn& moe, uint32_t moe_inde
   pairs.begin = routing.begin;
   pairs.row_of_pair = routing.row_of_pair;
   const ActivationBuffer& inner = ws_.routed_inner;
-  const Product products[] = {
-      {matrix(experts.gate), inner.values, inner.stride, vector(experts.gate_bias)},
-      {matrix(experts.up), ws_.up, inner.stride, vector(experts.up_bias)},
-  };
-  matmul(stream_, products, 2, ws_.input.rows(), pairs);
-  activate_rows(stream_, inner.values, ws_.up, experts.gate.n_rows, inner.stride,
-                experts.activation == Activation::swiglu_clamped,
-                reads_q8(experts.down) ? inner.q8 : nullptr, n_pairs);
+  matmul_gated(
+      stream_, {matrix(experts.gate), inner.values, inner.stride, vector(experts.gate_bias)},
+      {matrix(experts.up), ws_.up, inner.stride, vector(experts.up_bias)}, ws_.input.rows(), pairs,
+      n_pairs, gated_rows(inner, experts.down, experts.activation));
   pairs.row_of_pair = nullptr;
   const Product down{matrix(experts.down), ws_.pair_outputs, experts.down.n_rows,
                      vector(experts.down_bias)};
@@ -350,7 +359,7 @@ void CardModel::project_logits(const Shape& shape) {
   head.n_groups = (head.n_rows + kRowsPerGroup - 1) / kRowsPerGroup;
   PlaneRows rows;
   rows.n = shape.n_logit_rows;
-  const Product logits{head, ws_.logits, shape.n_logits, nullptr, logit_rows_};
+  const Product logits{head, results_.logits, shape.n_logits, nullptr, logit_rows_};
   matmul(stream_, &logits, 1, ws_.input.rows(), rows);
 }
 
@@ -374,7 +383,7 @@ void CardModel::walk(const Shape& shape) {
     if (i + 1 == end) {
       next.norm = vector(shape.mtp ? network_->mtp->output_norm : network_->output_norm);
       next.q8 = reads_q8(network_->lm_head()) ? ws_.input.q8 : nullptr;
-      next.copy = ws_.output_hidden;
+      next.copy = results_.hidden;
       next.copy_normed = !shape.mtp || network_->mtp->feeds_normed_hidden;
     } else {
       next.norm = vector(layers[i + 1].attention_norm);
@@ -383,7 +392,7 @@ void CardModel::walk(const Shape& shape) {
     if (tap_layers_ && !shape.mtp) {
       for (uint32_t t = 0; t < kTaps; ++t) {
         if ((*tap_layers_)[t] != i) continue;
-        next.tap[next.n_taps++] = ws_.taps + size_t{t} * network_->hidden_dim;
+        next.tap[next.n_taps++] = results_.taps + size_t{t} * network_->hidden_dim;
       }
       next.tap_stride = size_t{kTaps} * network_->hidden_dim;
     }

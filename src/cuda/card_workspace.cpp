@@ -96,7 +96,6 @@ uint64_t carve(const Network& network, const Widths& w, const ForwardLimits& lim
     carver.activations(ws.joined_input, n_rows, 2 * network.hidden_dim);
     carver.array(ws.previous_hidden, n_rows * hidden_dim);
   }
-  if (limits.tap_layers) carver.array(ws.taps, n_rows * kTaps * hidden_dim);
 
   carver.array(ws.queries, n_rows * w.queries);
   carver.array(ws.keys, n_rows * w.keys);
@@ -139,9 +138,6 @@ uint64_t carve(const Network& network, const Widths& w, const ForwardLimits& lim
   carver.array(ws.n_used, w.moe_layers);
   carver.array(ws.pair_outputs, n_pairs * hidden_dim);
   carver.array(ws.shared_outputs, w.shared_ffn != 0 ? n_rows * hidden_dim : 0);
-
-  carver.array(ws.logits, uint64_t{limits.max_logit_rows} * network.n_vocab);
-  carver.array(ws.output_hidden, n_rows * hidden_dim);
   return carver.size_bytes();
 }
 

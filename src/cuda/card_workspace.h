@@ -22,7 +22,6 @@ struct CardWorkspace {
   ActivationBuffer input;
   ActivationBuffer joined_input;
   float* previous_hidden = nullptr;  // f32 [R][hidden_dim], what forward_mtp() is given
-  float* taps = nullptr;
 
   float* queries = nullptr;
   float* keys = nullptr;
@@ -59,9 +58,6 @@ struct CardWorkspace {
   uint32_t n_moe_layers = 0;
   float* pair_outputs = nullptr;
   float* shared_outputs = nullptr;
-
-  float* logits = nullptr;
-  float* output_hidden = nullptr;
 
   DeviceMemory memory;
 

@@ -55,6 +55,23 @@ FLOE_HOST_DEVICE inline float load_half(const uint8_t* at) {
 #endif
 }
 
+// Bytes that a block of threads has in its shared memory.
+struct SharedBytes {
+  const uint8_t* at;
+  FLOE_HOST_DEVICE SharedBytes operator+(size_t n) const { return {at + n}; }
+};
+FLOE_HOST_DEVICE inline uint32_t load_u32(SharedBytes bytes) {
+  return *reinterpret_cast<const uint32_t*>(bytes.at);
+}
+FLOE_HOST_DEVICE inline uint32_t load_u8(SharedBytes bytes) {
+  return *bytes.at;
+}
+#if defined(__CUDACC__)
+__device__ inline float load_half(SharedBytes bytes) {
+  return __half2float(*reinterpret_cast<const __half*>(bytes.at));
+}
+#endif
+
 // The planes of one row and word as they stand in memory, loaded before anything is done with them.
 struct RawWords {
   uint32_t a = 0;  // nibbles of words t and t + 4, or word t of a byte plane, or pairs of word t
@@ -62,8 +79,8 @@ struct RawWords {
   uint32_t c = 0;  // nibble_pair: pairs of word t + 4; pair_bit: bits
 };
 
-template <QuantPlanes planes>
-FLOE_HOST_DEVICE inline RawWords load_raw(const uint8_t* at, uint32_t row, uint32_t t) {
+template <QuantPlanes planes, typename Bytes>
+FLOE_HOST_DEVICE inline RawWords load_raw(Bytes at, uint32_t row, uint32_t t) {
   RawWords raw;
   if constexpr (planes == QuantPlanes::byte) {
     raw.a = load_u32(at + 32 * t + 4 * row);
@@ -147,14 +164,14 @@ FLOE_HOST_DEVICE inline WordPair decode_words(const RawWords& raw, uint32_t t) {
   }
 }
 
-template <QuantType type>
-FLOE_HOST_DEVICE inline const uint8_t* step_at(const uint8_t* block, uint32_t step) {
+template <QuantType type, typename Bytes>
+FLOE_HOST_DEVICE inline Bytes step_at(Bytes block, uint32_t step) {
   constexpr PackedLayout layout = kPacked<type>;
   return block + layout.head_bytes + step * (layout.sub_bytes + plane_bytes(layout.planes));
 }
 
-template <QuantType type>
-FLOE_HOST_DEVICE inline float block_scale(const uint8_t* block, uint32_t row) {
+template <QuantType type, typename Bytes>
+FLOE_HOST_DEVICE inline float block_scale(Bytes block, uint32_t row) {
   if constexpr (type == QuantType::MXFP4) {
     // 2^(e - 128), half the exponent's worth because the values are doubled.
     const uint32_t e = load_u8(block + row);
@@ -164,13 +181,14 @@ FLOE_HOST_DEVICE inline float block_scale(const uint8_t* block, uint32_t row) {
   }
 }
 
-FLOE_HOST_DEVICE inline float block_minimum(const uint8_t* block, uint32_t row) {
+template <typename Bytes>
+FLOE_HOST_DEVICE inline float block_minimum(Bytes block, uint32_t row) {
   return load_half(block + 16 + 2 * row);
 }
 
 // half 0: columns 0..15, 1: columns 16..31 of a step. 1 where the format has no sub-blocks.
-template <QuantType type>
-FLOE_HOST_DEVICE inline int sub_scale(const uint8_t* step, uint32_t row, uint32_t half) {
+template <QuantType type, typename Bytes>
+FLOE_HOST_DEVICE inline int sub_scale(Bytes step, uint32_t row, uint32_t half) {
   if constexpr (kPacked<type>.n_sub == 0) {
     return 1;
   } else if constexpr (type == QuantType::Q2_K) {
@@ -184,8 +202,8 @@ FLOE_HOST_DEVICE inline int sub_scale(const uint8_t* step, uint32_t row, uint32_
   }
 }
 
-template <QuantType type>
-FLOE_HOST_DEVICE inline int sub_minimum(const uint8_t* step, uint32_t row, uint32_t half) {
+template <QuantType type, typename Bytes>
+FLOE_HOST_DEVICE inline int sub_minimum(Bytes step, uint32_t row, uint32_t half) {
   if constexpr (kPacked<type>.n_sub == 0) {
     return 1;
   } else if constexpr (type == QuantType::Q2_K) {

@@ -64,6 +64,19 @@ struct Product {
 void matmul(cudaStream_t stream, const Product* products, uint32_t n_products,
             const ActivationRows& x, const PlaneRows& rows);
 
+// What becomes of a gate and its up product.
+struct GatedRows {
+  float* values = nullptr;        // [rows][stride]
+  ActivationBlock* q8 = nullptr;  // [rows][stride / 32]; null: the values are what is read
+  uint32_t stride = 0;            // the products' rows rounded up to 32
+  bool clamped = false;           // the activation
+};
+// The activation of gate and up of the same activation rows, in the form that out asks for; in one
+// launch where few rows allow it. The products' own results are scratch, and out.values is gate's.
+void matmul_gated(cudaStream_t stream, const Product& gate, const Product& up,
+                  const ActivationRows& x, const PlaneRows& rows, uint32_t n_out_rows,
+                  const GatedRows& out);
+
 // rows x stride floats at values -> 8-bit form.
 void quantize_rows(cudaStream_t stream, const float* values, ActivationBlock* q8, uint32_t stride,
                    uint32_t n_rows);
@@ -192,6 +205,8 @@ struct Attention {
   size_t query_stride;
   float* out;  // + row * row_stride + head * head_stride
   size_t row_stride, head_stride;
+  // The 8-bit form of out, where the strides and value_dim are multiples of 32; null: not needed.
+  ActivationBlock* q8;
   CachePlane keys, values;  // values.base null: the first value_dim of the keys
   const uint32_t* slots;
   // Rows that see more than top_k positions attend to selected[row]; null: none do.
@@ -220,6 +235,7 @@ struct Routing {
   uint32_t* begin;        // [n_experts + 1]
   uint32_t* used;         // [n_experts]
   uint32_t* n_used;
+  uint32_t* n_used_result;  // the same once more, for the host
 };
 void route(cudaStream_t stream, const Routing& what, uint32_t n_rows);
 

@@ -99,8 +99,9 @@ struct StepWeights {
   int scale[2][kHalves];
   int minimum[2][kHalves];
 
-  __device__ void load(const uint8_t* step0, const uint8_t* step1, uint32_t g, uint32_t t) {
-    const uint8_t* steps[2] = {step0, step1};
+  template <typename Bytes>
+  __device__ void load(Bytes step0, Bytes step1, uint32_t g, uint32_t t) {
+    const Bytes steps[2] = {step0, step1};
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       raw[i] = load_raw<layout.planes>(steps[i] + layout.sub_bytes, g, t);
@@ -341,116 +342,6 @@ struct StagedStep {
 };
 static_assert(sizeof(StagedStep) == 48);
 
-inline constexpr uint32_t kStreamWarps = 4;
-
-// Few rows and many tiles: a warp takes 16 output rows along all of K by itself, with the weights
-// of the next steps on their way, and waits for nobody. blockIdx: x kStreamWarps tiles, y plane.
-// kept_cols as in few_rows.
-template <QuantType type, uint32_t kept_cols>
-__global__ void __launch_bounds__(32 * kStreamWarps)
-    stream_rows(const __grid_constant__ ProductSet set) {
-  constexpr PackedLayout layout = kPacked<type>;
-  constexpr uint32_t block_bytes =
-      layout.head_bytes + layout.n_steps * (layout.sub_bytes + plane_bytes(layout.planes));
-  constexpr uint32_t kAhead = kept_cols == 1 ? 8 : 4;  // steps on their way
-  extern __shared__ StagedStep staged_rows[];          // [n_steps][kept_cols]
-
-  let_next_start();
-  wait_for_previous();
-  Work work;
-  if (!work.find(set)) return;
-  const Matrix& matrix = work.product->matrix;
-  const uint32_t g = threadIdx.x % 32 / 4;
-  const uint32_t t = threadIdx.x % 4;
-  const uint32_t tile = work.tile * kStreamWarps + threadIdx.x / 32;
-  const uint8_t* w0 = work.plane + min(tile * 2, matrix.n_groups - 1) * matrix.group_bytes;
-  const uint8_t* w1 = work.plane + min(tile * 2 + 1, matrix.n_groups - 1) * matrix.group_bytes;
-  const uint32_t n_steps = matrix.n_cols / kStepCols;
-  const uint32_t x_stride = set.x.stride / kActivationBlockCols;
-
-  struct Ahead {
-    StepWeights<type> w;
-    float d[2];
-    float minimum[2];
-  };
-  const auto load = [&](uint32_t step, Ahead& to) {
-    step = min(step, n_steps - 1);
-    const size_t at = size_t{step / kPacked<type>.n_steps} * block_bytes;
-    to.w.load(step_at<type>(w0 + at, step % kPacked<type>.n_steps),
-              step_at<type>(w1 + at, step % kPacked<type>.n_steps), g, t);
-    if (kPacked<type>.n_steps == 1 || (step + 1) % kPacked<type>.n_steps == 0) {
-      to.d[0] = block_scale<type>(w0 + at, g);
-      to.d[1] = block_scale<type>(w1 + at, g);
-      if constexpr (kPacked<type>.has_min) {
-        to.minimum[0] = block_minimum(w0 + at, g);
-        to.minimum[1] = block_minimum(w1 + at, g);
-      }
-    }
-  };
-
-  for (uint32_t first = 0; first < work.n; first += kept_cols) {
-    Ahead ahead[kAhead] = {};
-#pragma unroll
-    for (uint32_t k = 0; k < kAhead; ++k) load(k, ahead[k]);
-    __syncthreads();
-    for (uint32_t i = threadIdx.x; i < n_steps * kept_cols; i += blockDim.x) {
-      const uint32_t col = i % kept_cols;
-      const uint32_t row = work.x_row(set, min(first + col, work.n - 1));
-      const ActivationBlock& from = set.x.q8[size_t{row} * x_stride + i / kept_cols];
-      StagedStep& to = staged_rows[i];
-      const auto* q = reinterpret_cast<const uint32_t*>(from.q);
-#pragma unroll
-      for (int k = 0; k < 8; ++k) to.q[k] = q[k];
-      to.scale = from.scale;
-      to.sums[0] = from.sums[0];
-      to.sums[1] = from.sums[1];
-    }
-    __syncthreads();
-    float acc[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    BlockSums sums[4];
-    for (uint32_t begin = 0; begin < n_steps; begin += kAhead) {
-#pragma unroll
-      for (uint32_t k = 0; k < kAhead; ++k) {
-        const uint32_t step = begin + k;
-        const Ahead now = ahead[k];
-        load(step + kAhead, ahead[k]);
-        if (step >= n_steps) continue;
-        const StagedStep* rows = staged_rows + step * kept_cols;
-        StepActivations x;
-        const StagedStep& mine = rows[kept_cols == 1 ? 0 : g];
-        x.b0 = mine.q[t];
-        x.b1 = mine.q[t + 4];
-#pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          const StagedStep& row = rows[kept_cols == 1 ? 0 : 2 * t + j];
-          x.scale[j] = row.scale;
-          x.sums[j][0] = row.sums[0];
-          x.sums[j][1] = row.sums[1];
-        }
-        int p[4];
-        int m[4];
-        multiply_step<type>(now.w, x, t, p, m);
-        const bool block_ends = layout.n_steps == 1 || (step + 1) % layout.n_steps == 0;
-#pragma unroll
-        for (int e = 0; e < 4; e += kept_cols == 1 ? 2 : 1) {
-          sums[e].template add_step<type>(p[e], m[e], x.scale[e % 2]);
-          if (block_ends) {
-            acc[e] = sums[e].template add_to<type>(acc[e], now.d[e / 2], now.minimum[e / 2]);
-            sums[e] = BlockSums();
-          }
-        }
-      }
-    }
-#pragma unroll
-    for (int e = 0; e < 4; e += kept_cols == 1 ? 2 : 1) {
-      if (kept_cols == 1 && t != 0) continue;
-      const uint32_t i = first + (kept_cols == 1 ? 0 : 2 * t + e % 2);
-      const uint32_t row = tile * kTileRows + g + 8 * (e / 2);
-      if (i < work.n && row < matrix.n_rows) work.write(i, row, acc[e]);
-    }
-  }
-}
-
 inline constexpr uint32_t kManyWarps = 4;
 inline constexpr uint32_t kManyTiles = 4;  // of 8 activation rows
 inline constexpr uint32_t kManyCols = kManyTiles * kTileCols;
@@ -571,30 +462,13 @@ __global__ void __launch_bounds__(32 * kManyWarps)
 inline constexpr uint32_t kFewRows = 16;
 inline constexpr uint32_t kFewExpertRows = 32;
 
-// Tiles of 16 output rows from which on each is left to one warp.
-inline constexpr uint32_t kStreamTiles = 700;
-inline constexpr uint32_t kMostStreamShared = 96 << 10;
-
-// Of formats with one step in a block: the others keep too much of a step in registers.
-template <QuantType type, uint32_t kept_cols>
-void launch_stream(cudaStream_t stream, ProductSet& set, uint32_t most_steps) {
-  static const cudaError_t allowed = cudaFuncSetAttribute(
-      stream_rows<type, kept_cols>, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostStreamShared);
-  (void)allowed;  // a failure shows at the launch
-  constexpr uint32_t kRowsPerBlock = kTileRows * kStreamWarps;
-  uint32_t n_blocks = 0;
-  for (uint32_t i = 0; i < set.n; ++i) {
-    n_blocks += (set.product[i].matrix.n_rows + kRowsPerBlock - 1) / kRowsPerBlock;
-    set.tile_end[i] = n_blocks;
-  }
-  start(stream, stream_rows<type, kept_cols>, dim3(n_blocks, set.rows.n_planes), 32 * kStreamWarps,
-        most_steps * kept_cols * sizeof(StagedStep), set);
+inline bool has_few_rows(const PlaneRows& rows) {
+  return rows.n <= (rows.kind == PlaneRows::Kind::experts ? kFewExpertRows : kFewRows);
 }
 
 template <QuantType type>
 void launch_blocks(cudaStream_t stream, ProductSet& set) {
-  const bool few =
-      set.rows.n <= (set.rows.kind == PlaneRows::Kind::experts ? kFewExpertRows : kFewRows);
+  const bool few = has_few_rows(set.rows);
   const uint32_t rows_per_block = few ? kTileRows : kTileRows * kManyWarps;
   uint32_t n_tiles = 0;
   uint32_t most_blocks = 0;
@@ -605,14 +479,6 @@ void launch_blocks(cudaStream_t stream, ProductSet& set) {
     const uint32_t block_cols = kPacked<type>.n_steps * kStepCols;
     most_blocks =
         matrix.n_cols / block_cols > most_blocks ? matrix.n_cols / block_cols : most_blocks;
-  }
-  if constexpr (kPacked<type>.n_steps == 1) {
-    const uint32_t kept = set.rows.n == 1 ? 1 : kTileCols;
-    if (few && n_tiles * set.rows.n_planes >= kStreamTiles &&
-        most_blocks * kept * sizeof(StagedStep) <= kMostStreamShared) {
-      if (kept == 1) return launch_stream<type, 1>(stream, set, most_blocks);
-      return launch_stream<type, kTileCols>(stream, set, most_blocks);
-    }
   }
   if (few) {
     // Where there are few blocks of threads, more warps share out K.
@@ -635,5 +501,8 @@ void launch_blocks(cudaStream_t stream, ProductSet& set) {
 void launch_small(cudaStream_t stream, QuantType type, ProductSet& set);
 void launch_k(cudaStream_t stream, QuantType type, ProductSet& set);
 void launch_plain(cudaStream_t stream, QuantType type, ProductSet& set);
+// Of two products of few rows. False: not this format, or nothing that bulk copies can bring.
+bool launch_small_gated(cudaStream_t stream, QuantType type, ProductSet& set, const GatedRows& out);
+bool launch_k_gated(cudaStream_t stream, QuantType type, ProductSet& set, const GatedRows& out);
 
 }  // namespace floe::cuda

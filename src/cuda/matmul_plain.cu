@@ -61,8 +61,20 @@ __global__ void __launch_bounds__(32 * kPlainWarps)
   const uint32_t chain = lane / 8;
   const uint32_t n_x_rows = min(set.rows.n, kPlainWarps);
   const uint32_t one_stage = stage_bytes(kElementBytes, n_x_rows);
+  const auto fetch_weights = [&](uint32_t s) {
+    uint8_t* stage = stages + s % kStages * one_stage;
+    const uint32_t n = min(kStageCols, n_cols - s * kStageCols);
+    const uint32_t n_bytes = n * kElementBytes * kRowsPerGroup;
+    for (uint32_t at = threadIdx.x * 16; at < n_bytes; at += blockDim.x * 16) {
+      copy_16(stage + at, group + size_t{s} * kWeightBytes + at);
+    }
+  };
+  // The first stages' weights are on their way before the kernel before has ended, and the others
+  // come from the second-level cache.
+  uint32_t n_fetched = 0;
   if (set.rows.kind == PlaneRows::Kind::single) {
     if (threadIdx.x == 0) prefetch_bytes(group, matrix.group_bytes);
+    for (; n_fetched + 1 < kStages && n_fetched < n_stages; ++n_fetched) fetch_weights(n_fetched);
     wait_for_previous();
   }
 
@@ -75,9 +87,10 @@ __global__ void __launch_bounds__(32 * kPlainWarps)
       if (s < n_stages) {
         uint8_t* stage = stages + s % kStages * one_stage;
         const uint32_t n = min(kStageCols, n_cols - s * kStageCols);
-        const uint32_t n_bytes = n * kElementBytes * kRowsPerGroup;
-        for (uint32_t at = threadIdx.x * 16; at < n_bytes; at += blockDim.x * 16) {
-          copy_16(stage + at, group + size_t{s} * kWeightBytes + at);
+        if (n_fetched == 0) {
+          fetch_weights(s);
+        } else {
+          --n_fetched;  // they are on their way
         }
         if (active) {
           // The row's columns past n_cols are zeros up to a multiple of 32.
@@ -186,6 +199,25 @@ void matmul(cudaStream_t stream, const Product* products, uint32_t n_products,
         launch_small(stream, type, set);
     }
   }
+}
+
+void matmul_gated(cudaStream_t stream, const Product& gate, const Product& up,
+                  const ActivationRows& x, const PlaneRows& rows, uint32_t n_out_rows,
+                  const GatedRows& out) {
+  const Product products[] = {gate, up};
+  const QuantType type = gate.matrix.type;
+  if (up.matrix.type == type) {
+    ProductSet set;
+    set.x = x;
+    set.rows = rows;
+    set.n = 2;
+    std::copy(products, products + 2, set.product);
+    if (launch_small_gated(stream, type, set, out) || launch_k_gated(stream, type, set, out))
+      return;
+  }
+  matmul(stream, products, 2, x, rows);
+  activate_rows(stream, gate.out, up.out, gate.matrix.n_rows, out.stride, out.clamped, out.q8,
+                n_out_rows);
 }
 
 }  // namespace floe::cuda

@@ -37,6 +37,19 @@ __device__ void softmax(float* x, uint32_t n, uint32_t lane) {
   __syncwarp();
 }
 
+// One warp: weights[n_active] of the experts whose probabilities are picked[n_active].
+__device__ void weigh(const Routing& p, float* picked, float* weights, uint32_t lane) {
+  if (p.gating == kSoftmaxSelected) softmax(picked, p.n_active, lane);
+  if (lane != 0) return;
+  if (p.normalise) {
+    float sum = 0.0f;
+    for (uint32_t j = 0; j < p.n_active; ++j) sum += picked[j];
+    sum += 1e-20f;
+    for (uint32_t j = 0; j < p.n_active; ++j) picked[j] = picked[j] / sum;
+  }
+  for (uint32_t j = 0; j < p.n_active; ++j) weights[j] = picked[j] * p.scale;
+}
+
 // blockIdx.x: row.
 __global__ void choose_experts(const __grid_constant__ Routing p) {
   let_next_start();
@@ -108,23 +121,11 @@ __global__ void choose_experts(const __grid_constant__ Routing p) {
   }
   __syncthreads();
   if (threadIdx.x >= 32) return;
-  if (p.gating == kSoftmaxSelected) softmax(picked, p.n_active, lane);
-  if (lane != 0) return;
-  if (p.normalise) {
-    float sum = 0.0f;
-    for (uint32_t j = 0; j < p.n_active; ++j) sum += picked[j];
-    sum += 1e-20f;
-    for (uint32_t j = 0; j < p.n_active; ++j) picked[j] = picked[j] / sum;
-  }
-  for (uint32_t j = 0; j < p.n_active; ++j) weights[j] = picked[j] * p.scale;
+  weigh(p, picked, weights, lane);
 }
 
-// One block of threads. Rows ascend within an expert.
-__global__ void __launch_bounds__(kSortThreads)
-    sort_pairs(const __grid_constant__ Routing p, uint32_t n_pairs) {
-  let_next_start();
-  wait_for_previous();
-  extern __shared__ uint32_t counts[];  // [n_experts]
+// All kSortThreads of a block; counts u32 [n_experts]. Rows ascend within an expert.
+__device__ void sort_by_expert(const Routing& p, uint32_t n_pairs, uint32_t* counts) {
   const uint32_t warp = threadIdx.x / 32;
   const uint32_t lane = threadIdx.x % 32;
   for (uint32_t e = threadIdx.x; e < p.n_experts; e += kSortThreads) counts[e] = 0;
@@ -154,6 +155,7 @@ __global__ void __launch_bounds__(kSortThreads)
     if (lane == 0) {
       p.begin[p.n_experts] = total;
       *p.n_used = n_used;
+      *p.n_used_result = n_used;
     }
   }
   __syncthreads();
@@ -174,9 +176,91 @@ __global__ void __launch_bounds__(kSortThreads)
   }
 }
 
+// One block of threads.
+__global__ void __launch_bounds__(kSortThreads)
+    sort_pairs(const __grid_constant__ Routing p, uint32_t n_pairs) {
+  let_next_start();
+  wait_for_previous();
+  extern __shared__ uint32_t counts[];
+  sort_by_expert(p, n_pairs, counts);
+}
+
+// Few rows of one group of experts, and the sorting at once: one block, a warp for each row.
+constexpr uint32_t kFewRows = kSortThreads / 32;
+constexpr uint32_t kFewExperts = 512;
+
+// Larger for what comes first: the higher score, then the lower index.
+__device__ uint64_t rank_of(float score, uint32_t index) {
+  if (score == 0.0f) score = 0.0f;  // not -0
+  const uint32_t bits = __float_as_uint(score);
+  const uint32_t ascending = (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
+  return uint64_t{ascending} << 32 | ~index;
+}
+
+__global__ void __launch_bounds__(kSortThreads)
+    route_few(const __grid_constant__ Routing p, uint32_t n_rows) {
+  let_next_start();
+  wait_for_previous();
+  extern __shared__ float memory[];  // [n_rows][n_experts + n_active], then the counts
+  const uint32_t n = p.n_experts;
+  const uint32_t row = threadIdx.x / 32;
+  const uint32_t lane = threadIdx.x % 32;
+  if (row < n_rows) {
+    float* probabilities = memory + row * (n + p.n_active);
+    float* picked = probabilities + n;  // what the chosen weigh
+    for (uint32_t i = lane; i < n; i += 32) {
+      const float logit = p.logits[size_t{row} * n + i];
+      probabilities[i] = p.gating == kSigmoid ? sigmoid(logit) : logit;
+    }
+    __syncwarp();
+    if (p.gating == kSoftmax) softmax(probabilities, n, lane);
+    constexpr uint32_t kOwn = kFewExperts / 32;
+    uint64_t ranks[kOwn];  // 0: no such expert, or chosen already
+#pragma unroll
+    for (uint32_t k = 0; k < kOwn; ++k) {
+      const uint32_t i = lane + k * 32;
+      ranks[k] = 0;
+      if (i >= n) continue;
+      float score = probabilities[i];
+      if (p.correction_bias != nullptr) score = score + p.correction_bias[i];
+      ranks[k] = rank_of(ordered(score), i);
+    }
+    uint32_t* chosen = p.chosen + size_t{row} * p.n_active;
+    for (uint32_t j = 0; j < p.n_active; ++j) {
+      uint64_t best = 0;
+#pragma unroll
+      for (uint32_t k = 0; k < kOwn; ++k) best = ranks[k] > best ? ranks[k] : best;
+#pragma unroll
+      for (int k = 16; k > 0; k /= 2) {
+        const uint64_t other = __shfl_xor_sync(kAllLanes, best, k);
+        best = other > best ? other : best;
+      }
+#pragma unroll
+      for (uint32_t k = 0; k < kOwn; ++k) ranks[k] = ranks[k] == best ? 0 : ranks[k];
+      if (lane == 0) {
+        const uint32_t expert = ~static_cast<uint32_t>(best);
+        chosen[j] = expert;
+        picked[j] = probabilities[expert];
+      }
+    }
+    __syncwarp();
+    weigh(p, picked, p.weights + size_t{row} * p.n_active, lane);
+  }
+  __syncthreads();
+  auto* counts = reinterpret_cast<uint32_t*>(memory + n_rows * (n + p.n_active));
+  sort_by_expert(p, n_rows * p.n_active, counts);
+}
+
 }  // namespace
 
 void route(cudaStream_t stream, const Routing& what, uint32_t n_rows) {
+  if (n_rows <= kFewRows && what.n_experts <= kFewExperts && what.n_groups <= 1) {
+    static const cudaError_t allowed =
+        cudaFuncSetAttribute(route_few, cudaFuncAttributeMaxDynamicSharedMemorySize, 128 << 10);
+    (void)allowed;  // a failure shows at the launch
+    const uint32_t n_floats = n_rows * (what.n_experts + what.n_active) + what.n_experts;
+    return start(stream, route_few, 1, kSortThreads, n_floats * sizeof(float), what, n_rows);
+  }
   const uint32_t n_last = what.n_groups > what.n_active ? what.n_groups : what.n_active;
   start(stream, choose_experts, n_rows, kThreads, (2 * what.n_experts + n_last) * sizeof(float),
         what);

@@ -51,6 +51,10 @@ __global__ void embed_kernel(Matrix embedding, const RowInfo* rows, uint32_t* sl
 constexpr uint32_t kFinishThreads = 512;
 constexpr uint32_t kMostActive = 64;  // experts of a row whose outputs are loaded side by side
 
+// Columns of a thread whose loads are on their way together, and experts of a column.
+constexpr uint32_t kColsTogether = 4;
+constexpr uint32_t kExpertsTogether = 8;
+
 __global__ void __launch_bounds__(kFinishThreads)
     finish_kernel(const __grid_constant__ FinishRow p) {
   extern __shared__ float x[];
@@ -58,46 +62,79 @@ __global__ void __launch_bounds__(kFinishThreads)
   __shared__ const float* outputs[kMostActive];
   __shared__ float weights[kMostActive];
   let_next_start();
-  wait_for_previous();
   const uint32_t row = blockIdx.x;
   const uint32_t n = p.n;
   const uint32_t lane = threadIdx.x % 32;
+  float* norm = x + n;  // no kernel writes it: it is on its way before the kernel before has ended
+  if (p.norm != nullptr) {
+    for (uint32_t c = threadIdx.x; c < n; c += kFinishThreads) norm[c] = p.norm[c];
+  }
+  wait_for_previous();
   float* hidden = p.hidden + size_t{row} * n;
   const bool adds = p.branch != nullptr || p.pair_outputs != nullptr;
+  const uint32_t n_listed = min(p.n_active, kMostActive);
   if (p.pair_outputs != nullptr) {
-    if (threadIdx.x < p.n_active && threadIdx.x < kMostActive) {
+    if (threadIdx.x < n_listed) {
       const uint32_t at = row * p.n_active + threadIdx.x;
       weights[threadIdx.x] = p.weights[at];
       outputs[threadIdx.x] = p.pair_outputs + size_t{p.pair_of[at]} * n;
     }
     __syncthreads();
   }
-  for (uint32_t c = threadIdx.x; c < n; c += kFinishThreads) {
-    float value = hidden[c];
-    if (p.branch != nullptr) value = value + p.branch[size_t{row} * n + c];
+  for (uint32_t first = threadIdx.x; first < n; first += kFinishThreads * kColsTogether) {
+    float value[kColsTogether];
+    float branch[kColsTogether];
+    float shared[kColsTogether];
+    float sum[kColsTogether];
+    uint32_t col[kColsTogether];
+#pragma unroll
+    for (uint32_t i = 0; i < kColsTogether; ++i) {
+      // Columns past the end are the last one once more: they load and store nothing else.
+      col[i] = min(first + i * kFinishThreads, n - 1);
+      value[i] = hidden[col[i]];
+      branch[i] = p.branch != nullptr ? p.branch[size_t{row} * n + col[i]] : 0.0f;
+      shared[i] = p.shared != nullptr ? p.shared[size_t{row} * n + col[i]] : 0.0f;
+      sum[i] = 0.0f;
+    }
     if (p.pair_outputs != nullptr) {
-      const float shared = p.shared != nullptr ? p.shared[size_t{row} * n + c] : 0.0f;
-      float sum = 0.0f;
       uint32_t j = 0;
-      constexpr uint32_t kTogether = 8;
-      for (; j + kTogether <= min(p.n_active, kMostActive); j += kTogether) {
-        float loaded[kTogether];
+      for (; j + kExpertsTogether <= n_listed; j += kExpertsTogether) {
+        float loaded[kExpertsTogether][kColsTogether];
 #pragma unroll
-        for (uint32_t k = 0; k < kTogether; ++k) loaded[k] = outputs[j + k][c];
+        for (uint32_t k = 0; k < kExpertsTogether; ++k) {
 #pragma unroll
-        for (uint32_t k = 0; k < kTogether; ++k) sum = fmaf(weights[j + k], loaded[k], sum);
+          for (uint32_t i = 0; i < kColsTogether; ++i) loaded[k][i] = outputs[j + k][col[i]];
+        }
+#pragma unroll
+        for (uint32_t k = 0; k < kExpertsTogether; ++k) {
+#pragma unroll
+          for (uint32_t i = 0; i < kColsTogether; ++i) {
+            sum[i] = fmaf(weights[j + k], loaded[k][i], sum[i]);
+          }
+        }
       }
       for (; j < p.n_active; ++j) {
         const uint32_t at = row * p.n_active + j;
-        sum = fmaf(p.weights[at], p.pair_outputs[size_t{p.pair_of[at]} * n + c], sum);
+        const float weight = p.weights[at];
+        const float* output = p.pair_outputs + size_t{p.pair_of[at]} * n;
+#pragma unroll
+        for (uint32_t i = 0; i < kColsTogether; ++i) sum[i] = fmaf(weight, output[col[i]], sum[i]);
       }
-      if (p.shared != nullptr) sum = sum + shared;
-      value = value + sum;
     }
-    if (adds) hidden[c] = value;
-    for (uint32_t k = 0; k < p.n_taps; ++k) p.tap[k][row * p.tap_stride + c] = value;
-    if (p.copy != nullptr && !p.copy_normed) p.copy[size_t{row} * n + c] = value;
-    x[c] = value;
+#pragma unroll
+    for (uint32_t i = 0; i < kColsTogether; ++i) {
+      if (first + i * kFinishThreads >= n) break;
+      const uint32_t c = col[i];
+      if (p.branch != nullptr) value[i] = value[i] + branch[i];
+      if (p.pair_outputs != nullptr) {
+        if (p.shared != nullptr) sum[i] = sum[i] + shared[i];
+        value[i] = value[i] + sum[i];
+      }
+      if (adds) hidden[c] = value[i];
+      for (uint32_t k = 0; k < p.n_taps; ++k) p.tap[k][row * p.tap_stride + c] = value[i];
+      if (p.copy != nullptr && !p.copy_normed) p.copy[size_t{row} * n + c] = value[i];
+      x[c] = value[i];
+    }
   }
   if (p.norm == nullptr) return;
   __syncthreads();
@@ -111,7 +148,7 @@ __global__ void __launch_bounds__(kFinishThreads)
     const bool inside = c < n;
     float value = 0.0f;
     if (inside) {
-      value = x[c] * scale * p.norm[c];
+      value = x[c] * scale * norm[c];
       out[c] = value;
       if (p.copy != nullptr && p.copy_normed) p.copy[size_t{row} * n + c] = value;
     }
@@ -182,11 +219,12 @@ void embed_rows(cudaStream_t stream, const Matrix& embedding, const RowInfo* row
 }
 
 void finish_rows(cudaStream_t stream, const FinishRow& what, uint32_t n_rows) {
-  // The row waits in shared memory, of which more than 48 KB have to be asked for.
-  static const cudaError_t allowed = cudaFuncSetAttribute(
-      finish_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMaxHiddenDim * sizeof(float));
+  // The row and its norm wait in shared memory, of which more than 48 KB have to be asked for.
+  static const cudaError_t allowed =
+      cudaFuncSetAttribute(finish_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           2 * kMaxHiddenDim * sizeof(float));
   (void)allowed;  // a failure shows at the launch
-  start(stream, finish_kernel, n_rows, kFinishThreads, what.n * sizeof(float), what);
+  start(stream, finish_kernel, n_rows, kFinishThreads, 2 * what.n * sizeof(float), what);
 }
 
 void activate_rows(cudaStream_t stream, float* gate, const float* up, uint32_t n, size_t stride,

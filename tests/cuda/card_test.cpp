@@ -87,7 +87,8 @@ TEST_P(CardMatmul, OneMatrix) {
   SKIP_WITHOUT_CARD();
   std::mt19937 rng(1);
   for (const MatmulShape shape :
-       {MatmulShape{2048, 768}, {768, 2048}, {256, 21}, {4608, 40}, {256, 11300}}) {
+       {MatmulShape{2048, 768}, {768, 2048}, {256, 21}, {4608, 40}, {1088, 40}, {256, 11300}}) {
+    if (shape.n_cols % format_traits(GetParam()).block_elems != 0) continue;
     const TestMatrix matrix(rng, GetParam(), shape.n_cols, shape.n_rows);
     const OnCard<std::byte> data(std::span(matrix.shape.data, matrix.shape.size_bytes()));
     const std::vector<float> bias = random_values(rng, shape.n_rows);
@@ -161,6 +162,86 @@ TEST_P(CardMatmul, Experts) {
     rows.row_of_pair = card_pairs.data();
     cuda::matmul(nullptr, &product, 1, {x.n_cols, x.stride, values.data(), q8.data()}, rows);
     EXPECT_TRUE(same_bits(out.read(), expected)) << n_rows << " rows";
+  }
+}
+
+// Gate and up of experts (and, with one plane, of a network for all rows), activated.
+TEST_P(CardMatmul, Gated) {
+  SKIP_WITHOUT_CARD();
+  std::mt19937 rng(7);
+  constexpr uint32_t kExperts = 3;
+  constexpr uint32_t kCols = 512;
+  constexpr uint32_t kWidth = 72;
+  constexpr uint32_t kStride = 96;
+  const TestMatrix gate(rng, GetParam(), kCols, kWidth, kExperts);
+  const TestMatrix up(rng, GetParam(), kCols, kWidth, kExperts);
+  const OnCard<std::byte> gate_data(std::span(gate.shape.data, gate.shape.size_bytes()));
+  const OnCard<std::byte> up_data(std::span(up.shape.data, up.shape.size_bytes()));
+  const std::vector<float> bias = random_values(rng, kExperts * kWidth);
+  const auto card_bias = upload(bias);
+  for (const uint32_t n_rows : {1u, 6u, 20u, 40u}) {
+    for (const bool experts : {false, true}) {
+      const Rows x(rng, n_rows, kCols);
+      const auto values = upload(x.values);
+      const auto q8 = upload(x.q8);
+      // Expert 1 has nobody, expert 2 everybody.
+      const std::vector<uint32_t> begin =
+          experts ? std::vector<uint32_t>{0, 1, 1, 1 + n_rows} : std::vector<uint32_t>{0, n_rows};
+      std::vector<uint32_t> row_of_pair;
+      if (experts) row_of_pair.push_back(n_rows - 1);
+      for (uint32_t i = 0; i < n_rows; ++i) row_of_pair.push_back(i);
+      const size_t n_pairs = row_of_pair.size();
+      const bool clamped = experts;
+      std::vector<float> gates(n_pairs * kStride);
+      std::vector<float> ups(n_pairs * kStride);
+      for (uint32_t e = 0; e + 1 < begin.size(); ++e) {
+        for (const auto& [matrix, out] : {std::pair(&gate, &gates), std::pair(&up, &ups)}) {
+          reference_kernels().matmul(matrix->shape, e, 0, matrix->shape.n_groups, x.view(),
+                                     row_of_pair.data() + begin[e], begin[e + 1] - begin[e],
+                                     out->data() + size_t{begin[e]} * kStride, kStride);
+        }
+        for (uint32_t i = begin[e]; i < begin[e + 1]; ++i) {
+          reference_kernels().add(bias.data() + e * kWidth, gates.data() + i * kStride, kWidth);
+        }
+      }
+      const auto activate =
+          clamped ? reference_kernels().swiglu_clamped : reference_kernels().swiglu;
+      std::vector<ActivationBlock> expected(n_pairs * kStride / 32);
+      for (size_t i = 0; i < n_pairs; ++i) {
+        float* row = gates.data() + i * kStride;
+        activate(row, ups.data() + i * kStride, row, kWidth);
+        std::fill(row + kWidth, row + kStride, 0.0f);
+        reference_kernels().quantize_row(row, kStride, expected.data() + i * kStride / 32);
+      }
+      const auto card_begin = upload(begin);
+      const auto card_used = upload(std::vector<uint32_t>{0, 2});
+      const auto card_pairs = upload(row_of_pair);
+      const auto n_used = upload(std::vector<uint32_t>{2});
+      cuda::PlaneRows rows;
+      rows.n = n_rows;
+      if (experts) {
+        rows.kind = cuda::PlaneRows::Kind::experts;
+        rows.n_planes = kExperts;
+        rows.used = card_used.data();
+        rows.n_used = n_used.data();
+        rows.begin = card_begin.data();
+        rows.row_of_pair = card_pairs.data();
+      }
+      const auto card_gates = upload(std::vector<float>(n_pairs * kStride));
+      const auto card_ups = upload(std::vector<float>(n_pairs * kStride));
+      const OnCard<ActivationBlock> card_q8(expected.size());
+      const cuda::Product gate_product{on_card(gate.shape, gate_data), card_gates.data(), kStride,
+                                       card_bias.data()};
+      const cuda::Product up_product{on_card(up.shape, up_data), card_ups.data(), kStride};
+      const cuda::GatedRows out{card_gates.data(), card_q8.data(), kStride, clamped};
+      cuda::matmul_gated(nullptr, gate_product, up_product,
+                         {x.n_cols, x.stride, values.data(), q8.data()}, rows,
+                         static_cast<uint32_t>(n_pairs), out);
+      const std::vector<ActivationBlock> found = card_q8.read();
+      for (size_t i = 0; i < expected.size(); ++i) {
+        EXPECT_TRUE(same_block(found[i], expected[i])) << n_rows << " rows, block " << i;
+      }
+    }
   }
 }
 
@@ -314,72 +395,77 @@ TEST(CardRouter, ChoosesAndSortsAsTheProcessor) {
   std::mt19937 rng(6);
   constexpr uint32_t kExperts = 48;
   constexpr uint32_t kActive = 5;
-  constexpr uint32_t kRows = 40;
   const std::vector<float> bias = random_values(rng, kExperts, 0.1f);
-  for (const Gating gating : {Gating::softmax, Gating::sigmoid, Gating::softmax_selected}) {
-    for (const uint32_t n_groups : {1u, 4u}) {
-      for (const bool corrected : {false, true}) {
-        std::vector<float> logits = random_values(rng, kRows * kExperts);
-        for (uint32_t i = 0; i < kExperts; ++i) logits[kExperts + i] = 0.5f;  // all ties
-        logits[2 * kExperts + 3] = NAN;
-        RouterRules rules;
-        rules.n_experts = kExperts;
-        rules.n_active = kActive;
-        rules.gating = gating;
-        rules.correction_bias = corrected ? bias.data() : nullptr;
-        rules.n_groups = n_groups;
-        rules.n_active_groups = n_groups == 1 ? 1 : 2;
-        rules.normalise = corrected;
-        rules.scale = 2.5f;
-        std::vector<uint32_t> chosen(kRows * kActive);
-        std::vector<float> weights(kRows * kActive);
-        std::vector<float> scratch(3 * kExperts);
-        for (uint32_t r = 0; r < kRows; ++r) {
-          choose_experts(reference_kernels(), rules, logits.data() + r * kExperts,
-                         chosen.data() + r * kActive, weights.data() + r * kActive, scratch.data());
+  for (const uint32_t n_rows : {7u, 40u}) {
+    for (const Gating gating : {Gating::softmax, Gating::sigmoid, Gating::softmax_selected}) {
+      for (const uint32_t n_groups : {1u, 4u}) {
+        for (const bool corrected : {false, true}) {
+          std::vector<float> logits = random_values(rng, n_rows * kExperts);
+          for (uint32_t i = 0; i < kExperts; ++i) logits[kExperts + i] = 0.5f;  // all ties
+          logits[2 * kExperts + 3] = NAN;
+          RouterRules rules;
+          rules.n_experts = kExperts;
+          rules.n_active = kActive;
+          rules.gating = gating;
+          rules.correction_bias = corrected ? bias.data() : nullptr;
+          rules.n_groups = n_groups;
+          rules.n_active_groups = n_groups == 1 ? 1 : 2;
+          rules.normalise = corrected;
+          rules.scale = 2.5f;
+          std::vector<uint32_t> chosen(n_rows * kActive);
+          std::vector<float> weights(n_rows * kActive);
+          std::vector<float> scratch(3 * kExperts);
+          for (uint32_t r = 0; r < n_rows; ++r) {
+            choose_experts(reference_kernels(), rules, logits.data() + r * kExperts,
+                           chosen.data() + r * kActive, weights.data() + r * kActive,
+                           scratch.data());
+          }
+          const auto card_logits = upload(logits);
+          const auto card_bias = upload(bias);
+          const OnCard<uint32_t> card_chosen(chosen.size());
+          const OnCard<float> card_weights(weights.size());
+          const OnCard<uint32_t> pair_of(chosen.size());
+          const OnCard<uint32_t> row_of_pair(chosen.size());
+          const OnCard<uint32_t> begin(kExperts + 1);
+          const OnCard<uint32_t> used(kExperts);
+          const OnCard<uint32_t> n_used(1);
+          cuda::Routing what{};
+          what.n_experts = kExperts;
+          what.n_active = kActive;
+          what.gating = static_cast<uint8_t>(gating);
+          what.correction_bias = corrected ? card_bias.data() : nullptr;
+          what.n_groups = rules.n_groups;
+          what.n_active_groups = rules.n_active_groups;
+          what.normalise = rules.normalise;
+          what.scale = rules.scale;
+          what.logits = card_logits.data();
+          what.chosen = card_chosen.data();
+          what.weights = card_weights.data();
+          what.pair_of = pair_of.data();
+          what.row_of_pair = row_of_pair.data();
+          what.begin = begin.data();
+          what.used = used.data();
+          const OnCard<uint32_t> n_used_result(1);
+          what.n_used = n_used.data();
+          what.n_used_result = n_used_result.data();
+          cuda::route(nullptr, what, n_rows);
+          EXPECT_EQ(card_chosen.read(), chosen);
+          EXPECT_TRUE(same_bits(card_weights.read(), weights));
+          // Sorted by expert, rows ascending: a stable sort.
+          std::vector<uint32_t> order(chosen.size());
+          for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
+          std::stable_sort(order.begin(), order.end(),
+                           [&](uint32_t a, uint32_t b) { return chosen[a] < chosen[b]; });
+          const std::vector<uint32_t> places = pair_of.read();
+          const std::vector<uint32_t> rows = row_of_pair.read();
+          for (uint32_t i = 0; i < order.size(); ++i) {
+            EXPECT_EQ(places[order[i]], i);
+            EXPECT_EQ(rows[i], order[i] / kActive);
+          }
+          const std::set<uint32_t> distinct(chosen.begin(), chosen.end());
+          EXPECT_EQ(n_used.read()[0], distinct.size());
+          EXPECT_EQ(n_used_result.read(), n_used.read());
         }
-        const auto card_logits = upload(logits);
-        const auto card_bias = upload(bias);
-        const OnCard<uint32_t> card_chosen(chosen.size());
-        const OnCard<float> card_weights(weights.size());
-        const OnCard<uint32_t> pair_of(chosen.size());
-        const OnCard<uint32_t> row_of_pair(chosen.size());
-        const OnCard<uint32_t> begin(kExperts + 1);
-        const OnCard<uint32_t> used(kExperts);
-        const OnCard<uint32_t> n_used(1);
-        cuda::Routing what{};
-        what.n_experts = kExperts;
-        what.n_active = kActive;
-        what.gating = static_cast<uint8_t>(gating);
-        what.correction_bias = corrected ? card_bias.data() : nullptr;
-        what.n_groups = rules.n_groups;
-        what.n_active_groups = rules.n_active_groups;
-        what.normalise = rules.normalise;
-        what.scale = rules.scale;
-        what.logits = card_logits.data();
-        what.chosen = card_chosen.data();
-        what.weights = card_weights.data();
-        what.pair_of = pair_of.data();
-        what.row_of_pair = row_of_pair.data();
-        what.begin = begin.data();
-        what.used = used.data();
-        what.n_used = n_used.data();
-        cuda::route(nullptr, what, kRows);
-        EXPECT_EQ(card_chosen.read(), chosen);
-        EXPECT_TRUE(same_bits(card_weights.read(), weights));
-        // Sorted by expert, rows ascending: a stable sort.
-        std::vector<uint32_t> order(chosen.size());
-        for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-        std::stable_sort(order.begin(), order.end(),
-                         [&](uint32_t a, uint32_t b) { return chosen[a] < chosen[b]; });
-        const std::vector<uint32_t> places = pair_of.read();
-        const std::vector<uint32_t> rows = row_of_pair.read();
-        for (uint32_t i = 0; i < order.size(); ++i) {
-          EXPECT_EQ(places[order[i]], i);
-          EXPECT_EQ(rows[i], order[i] / kActive);
-        }
-        const std::set<uint32_t> distinct(chosen.begin(), chosen.end());
-        EXPECT_EQ(n_used.read()[0], distinct.size());
       }
     }
   }
