@@ -4,39 +4,14 @@
     python3 export.py --checkpoint out/last.pt --out ../models/floe-nano.gguf
 """
 import argparse
+import os
 
 import gguf
 from gguf import ARRAY, BOOL, F32, FLOAT, I32, Q4_0, Q8_0, STRING, U32
 
-CHAT_TEMPLATE = (
-    "{%- if tools %}"
-    "{%- set ns = namespace(lines='') %}"
-    "{%- for tool in tools %}{%- set ns.lines = ns.lines + '\\n' + ((tool.function if tool.function is defined else tool) | tojson) %}{%- endfor %}"
-    "{%- if messages and messages[0].role == 'system' %}"
-    "{{- '<|system|>' + messages[0].content + '\\nTools:' + ns.lines + '<|end|>' }}"
-    "{%- else %}"
-    "{{- '<|system|>Tools:' + ns.lines + '<|end|>' }}"
-    "{%- endif %}"
-    "{%- elif messages and messages[0].role == 'system' %}"
-    "{{- '<|system|>' + messages[0].content + '<|end|>' }}"
-    "{%- endif %}"
-    "{%- for message in messages %}"
-    "{%- if message.role == 'user' %}"
-    "{{- '<|user|>' + message.content + '<|end|>' }}"
-    "{%- elif message.role == 'tool' %}"
-    "{{- '<|user|><tool_response>' + message.content + '</tool_response><|end|>' }}"
-    "{%- elif message.role == 'assistant' %}"
-    "{{- '<|assistant|><think>' + (message.reasoning_content if message.reasoning_content else '') + '</think>' + (message.content if message.content else '') }}"
-    "{%- if message.tool_calls %}{%- for call in message.tool_calls %}"
-    "{%- set f = call.function if call.function is defined else call %}"
-    "{{- '<tool_call>{\"name\": ' + (f.name | tojson) + ', \"arguments\": ' + (f.arguments if f.arguments is string else (f.arguments | tojson)) + '}</tool_call>' }}"
-    "{%- endfor %}{%- endif %}"
-    "{{- '<|end|>' }}"
-    "{%- endif %}"
-    "{%- endfor %}"
-    "{%- if add_generation_prompt %}"
-    "{{- '<|assistant|><think>' if enable_thinking is defined and enable_thinking else '<|assistant|><think></think>' }}"
-    "{%- endif %}")
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../src/chat/templates/floe-nano.jinja"),
+          encoding="utf-8") as file:
+    CHAT_TEMPLATE = file.read()
 
 
 def model_keys(cfg, tok, description):

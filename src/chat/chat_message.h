@@ -35,9 +35,6 @@ struct ChatOptions {
   ChatTools tools;                      // null: none
   // Further variables of the template, an object. Null: none.
   std::shared_ptr<const Json> template_kwargs;
-  // Keep the reasoning of all past assistant turns instead of only those after the last user turn:
-  // the prompt then extends the previous one and the prefix cache holds.
-  bool preserve_reasoning = false;
   // The last message stays open and the answer goes on with its text, whatever
   // add_generation_prompt says: with the content where it has one, else inside the reasoning. It is
   // the assistant's and has no tool calls. A message without any text begins anew.

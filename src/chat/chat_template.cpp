@@ -39,6 +39,23 @@ Result<void> check_roles(std::span<const ChatMessage> messages) {
   return {};
 }
 
+// The request's variables over those of every conversation.
+ChatOptions with_kwargs(const ChatOptions& request, const std::shared_ptr<const Json>& kwargs) {
+  ChatOptions options = request;
+  if (kwargs == nullptr) return options;
+  Json all = *kwargs;
+  if (!options.reasoning_effort.empty()) all.erase("reasoning_effort");
+  if (request.template_kwargs != nullptr) {
+    for (const auto& [name, value] : request.template_kwargs->items()) all[name] = value;
+  }
+  for (const char* name : {"thinking", "enable_thinking"}) {
+    if (request.enable_thinking || !kwargs->contains(name)) continue;
+    options.enable_thinking = kwargs->at(name).get<bool>();
+  }
+  options.template_kwargs = std::make_shared<const Json>(std::move(all));
+  return options;
+}
+
 }  // namespace
 
 struct ChatTemplate::Loaded {
@@ -85,15 +102,19 @@ Result<ChatTemplate> ChatTemplate::create(ChatTemplateSource source, const Token
 }
 
 Result<ChatTemplate> ChatTemplate::load(const ChatTemplateChoice& choice,
-                                        const GgufMetadata& metadata, const Tokenizer& tokenizer) {
-  FLOE_TRY(ChatTemplateSource source, find_chat_template(choice, metadata, tokenizer));
-  return create(std::move(source), tokenizer);
+                                        const Tokenizer& tokenizer, const GgufMetadata* metadata) {
+  FLOE_TRY(ChatTemplateSource source, find_chat_template(choice, tokenizer, metadata));
+  auto made = create(std::move(source), tokenizer);
+  // Whoever chose a template wants that one.
+  if (!made.ok() && choice.is_made()) return usage_error("{}", made.error().message);
+  return made;
 }
 
 Result<ChatTemplate::Prompt> ChatTemplate::make(std::span<const ChatMessage> messages,
-                                                const ChatOptions& options,
+                                                const ChatOptions& request,
                                                 const std::function<bool()>& cancelled) const {
   FLOE_TRY_VOID(check_roles(messages));
+  const ChatOptions options = with_kwargs(request, loaded_->source.kwargs);
   const Loaded::Variant& variant = loaded_->variant(options);
   const TemplateShapes& shapes = variant.traits.shapes;
   if (options.tools != nullptr && !options.tools->empty() && variant.traits.fault.empty() &&
@@ -111,7 +132,7 @@ Result<ChatTemplate::Prompt> ChatTemplate::make(std::span<const ChatMessage> mes
     if (!text.ok()) return shortened(text.error());
     prompt.text = std::move(*text);
     prompt.inside_reasoning = ends_with_marker(prompt.text, loaded_->reasoning_open);
-    return prompt;
+    return std::move(prompt);
   };
   if (!options.continue_final_message) return finish(options);
   const ChatMessage& last = messages.back();
@@ -127,10 +148,10 @@ Result<ChatTemplate::Prompt> ChatTemplate::make(std::span<const ChatMessage> mes
     auto open = render_open(variant.program, template_variables(messages, options, shapes),
                             reasoning ? shapes.reasoning_field : "content", rendering);
     if (!open.ok()) return shortened(open.error());
-    prompt.continues = true;
     if (*open) {
       prompt.text = std::move(**open);
       prompt.inside_reasoning = reasoning;
+      prompt.continues = true;
       return prompt;
     }
     if (!reasoning) {
@@ -195,6 +216,11 @@ const ChatTemplateSource& ChatTemplate::source() const {
 
 const TemplateTraits& ChatTemplate::traits() const {
   return loaded_->plain.traits;
+}
+
+bool ChatTemplate::thinks(const ChatOptions& request) const {
+  const ChatOptions options = with_kwargs(request, loaded_->source.kwargs);
+  return options.enable_thinking.value_or(loaded_->variant(options).traits.thinks_by_default);
 }
 
 bool ChatTemplate::supports_tools() const {

@@ -127,18 +127,6 @@ class SchemaReader {
   size_t left_ = kMaxSchemaWork;
 };
 
-Json short_form(const Json& name, const Json* parameters) {
-  Json types = Json::object();
-  const Json* properties = parameters == nullptr ? nullptr : member(*parameters, "properties");
-  if (properties != nullptr && properties->is_object()) {
-    for (const auto& [key, schema] : properties->items()) {
-      const Json* type = schema.is_object() ? member(schema, "type") : nullptr;
-      types[key] = type != nullptr && type->is_string() ? *type : Json("string");
-    }
-  }
-  return {{"name", name}, {"parameters", std::move(types)}};
-}
-
 Result<ChatTool> make_tool(const Json& definition, SchemaReader& reader) {
   if (!definition.is_object()) return usage_error("expected an object");
   const Json* function = member(definition, "function");
@@ -151,8 +139,8 @@ Result<ChatTool> make_tool(const Json& definition, SchemaReader& reader) {
   if (parameters != nullptr && !parameters->is_object()) parameters = nullptr;
   ChatTool tool;
   tool.name = name->get<std::string>();
-  tool.definition = python_json(definition);
-  tool.short_form = python_json(short_form(*name, parameters));
+  tool.definition = std::make_shared<const Json>(
+      function == &definition ? Json{{"type", "function"}, {"function", definition}} : definition);
   if (parameters == nullptr) return tool;
   const Json& root = *parameters;
   reader.for_alternatives(root, root, [&](const Json& schema) {

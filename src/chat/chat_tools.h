@@ -36,8 +36,7 @@ class ArgumentType {
 
 struct ChatTool {
   std::string name;
-  std::string definition;  // the whole object, as python_json() spells it
-  std::string short_form;  // {"name": ..., "parameters": {argument: type}}, likewise
+  std::shared_ptr<const Json> definition;  // {"type": "function", "function": {...}}, keys in order
 
   // Of an argument that the schema does not name: what it says of all others.
   const ArgumentType& argument(std::string_view argument_name) const;

@@ -13,12 +13,15 @@
 #include <vector>
 
 #include "chat/answer_format.h"
-#include "chat/chat_format.h"
+#include "chat/chat_message.h"
 #include "text/tokenizer.h"
 
 namespace floe {
 
 class ToolCallReader;
+
+// How a model writes its tool calls.
+enum class ToolCallSyntax : uint8_t { none, json, glm_arguments };
 
 // How the text of a call came to its end.
 enum class ToolCallEnd : uint8_t {

@@ -67,7 +67,12 @@ Result<std::optional<jinja::MarkedText>> render_open(const jinja::Template& prog
                                                      const std::string& field,
                                                      const TemplateRendering& rendering) {
   variables["add_generation_prompt"] = false;
-  std::string* const place = text_of(variables["messages"].back()[field]);
+  Json& messages = variables["messages"];
+  if (!messages.is_array() || messages.empty() || !messages.back().is_object()) {
+    return usage_error("messages: expected objects");
+  }
+  const auto member = messages.back().find(field);
+  std::string* const place = member == messages.back().end() ? nullptr : text_of(*member);
   if (place == nullptr) return std::optional<jinja::MarkedText>();
   const std::string text = std::move(*place);
   // Another word where the conversation happens to hold this one.

@@ -119,7 +119,7 @@ Json template_variables(std::span<const ChatMessage> messages, const ChatOptions
   variables["messages"] = std::move(written);
   if (options.tools != nullptr && !options.tools->empty()) {
     Json tools = Json::array();
-    for (const ChatTool& tool : *options.tools) tools.push_back(*parse_json(tool.definition));
+    for (const ChatTool& tool : *options.tools) tools.push_back(*tool.definition);
     variables["tools"] = std::move(tools);
   }
   variables["add_generation_prompt"] = options.add_generation_prompt;

@@ -8,7 +8,6 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "base/terminal_text.h"
-#include "chat/chat_format.h"
 
 namespace floe {
 
@@ -72,7 +71,7 @@ class Line {
     if (!json_["text"].is_string()) return wrong("text", "a string");
     return tokenizer.encode(json_["text"].get<std::string>(), true, false);
   }
-  Result<std::vector<int32_t>> chat_tokens(const Tokenizer& tokenizer) const;
+  Result<std::vector<int32_t>> chat_tokens(const Result<ChatTemplate>& chat) const;
 
  private:
   Result<ChatMessage> message(const Json& json) const;
@@ -106,7 +105,7 @@ Result<ChatMessage> Line::message(const Json& json) const {
   return message;
 }
 
-Result<std::vector<int32_t>> Line::chat_tokens(const Tokenizer& tokenizer) const {
+Result<std::vector<int32_t>> Line::chat_tokens(const Result<ChatTemplate>& chat) const {
   if (!json_["messages"].is_array()) return wrong("messages", "an array");
   std::vector<ChatMessage> messages;
   for (const Json& json : json_["messages"]) {
@@ -125,13 +124,14 @@ Result<std::vector<int32_t>> Line::chat_tokens(const Tokenizer& tokenizer) const
     if (!tools.ok()) return usage_error("{}: {}", place_, tools.error().message);
     options.tools = std::move(tools).value();
   }
-  FLOE_TRY(const ChatFormat format, ChatFormat::detect(tokenizer));
-  auto prompt = format.format(tokenizer, messages, options);
+  if (!chat.ok()) return chat.error();
+  auto prompt = chat->prompt(messages, options);
   if (!prompt.ok()) return usage_error("{}: {}", place_, prompt.error().message);
   return std::move(prompt->ids);
 }
 
-Result<SpecPrompt> parse_line(const Line& line, const Tokenizer& tokenizer) {
+Result<SpecPrompt> parse_line(const Line& line, const Tokenizer& tokenizer,
+                              const Result<ChatTemplate>& chat) {
   SpecPrompt prompt;
   FLOE_TRY(const int64_t n, line.integer("n", prompt.max_tokens, 2, kMaxTokens));
   FLOE_TRY(const double temperature, line.number("temperature", 0, 0, 100));
@@ -143,7 +143,7 @@ Result<SpecPrompt> parse_line(const Line& line, const Tokenizer& tokenizer) {
   if (n_kinds != 1) return line.wrong("a prompt", "exactly one of messages, text and random");
   if (line.has("messages")) {
     FLOE_TRY_VOID(line.only({"messages", "tools", "think", "n", "temperature", "seed"}));
-    FLOE_TRY(prompt.tokens, line.chat_tokens(tokenizer));
+    FLOE_TRY(prompt.tokens, line.chat_tokens(chat));
   } else if (line.has("text")) {
     FLOE_TRY_VOID(line.only({"text", "n", "temperature", "seed"}));
     FLOE_TRY(prompt.tokens, line.text_tokens(tokenizer));
@@ -158,7 +158,8 @@ Result<SpecPrompt> parse_line(const Line& line, const Tokenizer& tokenizer) {
 }  // namespace
 
 Result<SpecClass> parse_spec_prompts(const std::string& text, const std::string& class_name,
-                                     const std::string& source, const Tokenizer& tokenizer) {
+                                     const std::string& source, const Tokenizer& tokenizer,
+                                     const Result<ChatTemplate>& chat) {
   SpecClass result;
   result.name = class_name;
   size_t n_lines = 0;
@@ -174,7 +175,7 @@ Result<SpecClass> parse_spec_prompts(const std::string& text, const std::string&
     const auto json = parse_json(line);
     if (!json.ok()) return usage_error("{}: {}", place, json.error().message);
     if (!json->is_object()) return usage_error("{}: expected a JSON object", place);
-    FLOE_TRY(SpecPrompt prompt, parse_line(Line(*json, place), tokenizer));
+    FLOE_TRY(SpecPrompt prompt, parse_line(Line(*json, place), tokenizer, chat));
     prompt.name = fmt::format("{} {}", class_name, n_lines);
     result.prompts.push_back(std::move(prompt));
   }

@@ -32,7 +32,7 @@ constexpr std::string_view kNoBudget =
 constexpr std::string_view kNoMedia = "only text goes in and comes out";
 constexpr std::string_view kNoSearch = "the server looks nothing up";
 constexpr std::string_view kOneModel = "one model is served as it was loaded";
-constexpr std::string_view kOneTemplate = "prompts are made by the model's own chat format";
+constexpr std::string_view kOneTemplate = "prompts are made by the model's own chat template";
 constexpr std::string_view kNoTruncation = "prompts are not shortened";
 constexpr std::string_view kNoDetails = "answers do not carry that";
 constexpr std::string_view kStopsLeftOut = "stop strings and stop tokens are always left out";
@@ -101,13 +101,13 @@ constexpr KnownField kKnown[] = {
     {"tool_choice", kText, refused, kEmpty, "auto none", kChatOnly},
     {"parallel_tool_calls", kChat, done, 0, "", "false: the answer ends behind the first call"},
     {"parallel_tool_calls", kText | kPrompt, harmless, 0, ""},
-    {"reasoning_effort", kChat | kPrompt, done, 0, "", "none: no reasoning; any other: reasoning"},
+    {"reasoning_effort", kChat | kPrompt, done, 0, "", "none: no reasoning; any other: reasoning, and the template is told which"},
     {"reasoning", kChat | kPrompt, done, 0, "", "effort and enabled, as OpenRouter has them"},
     {"enable_thinking", kChat | kPrompt, done, 0, "", "reasoning on or off"},
     {"think", kChat | kPrompt, done, 0, "", "the same"},
     {"thinking", kChat | kPrompt, done, 0, "", "the same, or an object with a type"},
     {"chat_template_kwargs", kChat | kPrompt, done, 0, "",
-     "enable_thinking, thinking, reasoning_effort, preserve_thinking, clear_thinking"},
+     "variables of the chat template, such as enable_thinking"},
     {"reasoning_effort", kText, refused, kEmpty, "auto default none", kChatOnly},
     {"reasoning", kText, refused, kEmpty, "", kChatOnly},
     {"enable_thinking", kText, refused, kFalse, "", kChatOnly},

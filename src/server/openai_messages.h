@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "chat/chat_format.h"
+#include "chat/chat_message.h"
 #include "server/api_error.h"
 
 namespace floe {

@@ -6,6 +6,8 @@
 #include <array>
 #include <utility>
 
+#include "base/json.h"
+#include "chat/chat_template.h"
 #include "server/known_fields.h"
 #include "server/openai_json.h"
 #include "server/openai_messages.h"
@@ -104,9 +106,8 @@ std::optional<ApiError> read_common(const Json& body, const RequestContext& cont
 constexpr std::array<std::string_view, 7> kEfforts = {"none", "minimal", "low", "medium",
                                                       "high", "xhigh",   "max"};
 
-// How hard to think, as a word: all that can be done with it is to think or not.
-std::optional<ApiError> read_effort(const Json* value, const char* param,
-                                    std::optional<bool>& thinking) {
+// How hard to think, as a word: whether to think at all, and what some templates tell the model.
+std::optional<ApiError> read_effort(const Json* value, const char* param, ChatOptions& options) {
   if (value == nullptr || *value == "" || *value == "auto" || *value == "default") {
     return std::nullopt;
   }
@@ -116,7 +117,8 @@ std::optional<ApiError> read_effort(const Json* value, const char* param,
     return ApiError::invalid(
         param, fmt::format("{} must be none, minimal, low, medium, high, xhigh or max", param));
   }
-  thinking = *value != "none";
+  options.enable_thinking = *value != "none";
+  options.reasoning_effort = *value == "none" ? "" : value->get<std::string>();
   return std::nullopt;
 }
 
@@ -130,7 +132,7 @@ std::optional<ApiError> read_flag(const Json* value, const char* param, std::opt
 }
 
 // OpenRouter's object.
-std::optional<ApiError> read_reasoning(const Json& body, std::optional<bool>& thinking) {
+std::optional<ApiError> read_reasoning(const Json& body, ChatOptions& options) {
   const Json* reasoning = find_member(body, "reasoning");
   if (reasoning == nullptr) return std::nullopt;
   if (!reasoning->is_object()) {
@@ -143,48 +145,37 @@ std::optional<ApiError> read_reasoning(const Json& body, std::optional<bool>& th
                              "reasoning can be switched on and off; max_tokens and exclude are not "
                              "supported");
   }
-  if (auto fault = read_flag(find_member(*reasoning, "enabled"), "reasoning.enabled", thinking)) {
+  if (auto fault = read_flag(find_member(*reasoning, "enabled"), "reasoning.enabled",
+                             options.enable_thinking)) {
     return fault;
   }
-  return read_effort(find_member(*reasoning, "effort"), "reasoning.effort", thinking);
+  return read_effort(find_member(*reasoning, "effort"), "reasoning.effort", options);
 }
 
-// Variables of chat templates that the formats written by hand here have as well.
+// Variables of the chat template. Nulls ask for nothing.
 std::optional<ApiError> read_template_kwargs(const Json& body, ChatOptions& options) {
   const Json* kwargs = find_member(body, "chat_template_kwargs");
   if (kwargs == nullptr) return std::nullopt;
-  if (!kwargs->is_object()) {
-    return ApiError::invalid("chat_template_kwargs", "chat_template_kwargs must be an object");
+  Json given = *kwargs;
+  if (given.is_object()) {
+    for (const auto& [name, value] : kwargs->items()) {
+      if (value.is_null()) given.erase(name);
+    }
   }
-  std::optional<bool> preserve;
-  std::optional<bool> clear;
-  const std::pair<const char*, std::optional<bool>*> flags[] = {
-      {"thinking", &options.enable_thinking},
-      {"enable_thinking", &options.enable_thinking},
-      {"preserve_thinking", &preserve},
-      {"clear_thinking", &clear}};
-  size_t n_known = 0;
-  for (const auto& [name, out] : flags) {
-    const std::string param = fmt::format("chat_template_kwargs.{}", name);
-    n_known += kwargs->contains(name) ? 1 : 0;
-    if (auto fault = read_flag(find_member(*kwargs, name), param.c_str(), *out)) return fault;
-  }
-  n_known += kwargs->contains("reasoning_effort") ? 1 : 0;
-  if (auto fault = read_effort(find_member(*kwargs, "reasoning_effort"),
-                               "chat_template_kwargs.reasoning_effort", options.enable_thinking)) {
-    return fault;
-  }
-  if (preserve || clear) options.preserve_reasoning = preserve.value_or(!clear.value_or(true));
-  if (n_known == kwargs->size()) return std::nullopt;
-  for (const auto& [name, value] : kwargs->items()) {
-    const bool known = name == "reasoning_effort" ||
-                       std::any_of(std::begin(flags), std::end(flags),
-                                   [&](const auto& flag) { return flag.first == name; });
-    if (known || value.is_null()) continue;
+  if (const auto checked = check_template_kwargs(given); !checked.ok()) {
     return ApiError::invalid("chat_template_kwargs",
-                             "chat_template_kwargs may hold enable_thinking, thinking, "
-                             "reasoning_effort, preserve_thinking and clear_thinking");
+                             "chat_template_kwargs: " + checked.error().message);
   }
+  for (const char* name : {"thinking", "enable_thinking"}) {
+    if (const Json* value = find_member(given, name)) options.enable_thinking = value->get<bool>();
+  }
+  // Templates have words of their own for this; those of the APIs mean what they mean there.
+  if (const Json* effort = find_member(given, "reasoning_effort")) {
+    const auto& word = effort->get_ref<const std::string&>();
+    const bool known = std::find(kEfforts.begin(), kEfforts.end(), word) != kEfforts.end();
+    if (known) options.enable_thinking = word != "none";
+  }
+  if (!given.empty()) options.template_kwargs = std::make_shared<const Json>(std::move(given));
   return std::nullopt;
 }
 
@@ -217,10 +208,10 @@ std::optional<ApiError> read_thinking_object(const Json& body, std::optional<boo
 std::optional<ApiError> read_thinking(const Json& body, ChatOptions& options) {
   std::optional<bool>& thinking = options.enable_thinking;
   if (auto fault =
-          read_effort(find_member(body, "reasoning_effort"), "reasoning_effort", thinking)) {
+          read_effort(find_member(body, "reasoning_effort"), "reasoning_effort", options)) {
     return fault;
   }
-  if (auto fault = read_reasoning(body, thinking)) return fault;
+  if (auto fault = read_reasoning(body, options)) return fault;
   if (auto fault = read_template_kwargs(body, options)) return fault;
   if (auto fault = read_thinking_object(body, thinking)) return fault;
   if (auto fault = read_flag(find_member(body, "enable_thinking"), "enable_thinking", thinking)) {
@@ -228,7 +219,7 @@ std::optional<ApiError> read_thinking(const Json& body, ChatOptions& options) {
   }
   const Json* think = find_member(body, "think");
   // Ollama also takes a level.
-  if (think != nullptr && think->is_string()) return read_effort(think, "think", thinking);
+  if (think != nullptr && think->is_string()) return read_effort(think, "think", options);
   return read_flag(think, "think", thinking);
 }
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/json_fwd.h"
-#include "chat/chat_format.h"
+#include "chat/chat_message.h"
 #include "engine/request.h"
 #include "server/api_error.h"
 

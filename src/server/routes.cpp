@@ -361,9 +361,26 @@ void Service::get_model(const HttpRequest& request, const Exchange& exchange) {
   exchange->respond(json_response(200, model_object()));
 }
 
+namespace {
+
+// What the template does; what the model learned to do with it is another matter.
+Json chat_caps(const ChatTemplate* chat, const AnswerFormat& answers) {
+  if (chat == nullptr) return {{"supports_tools", false}};
+  const TemplateTraits& traits = chat->traits();
+  return {{"supports_tools", chat->supports_tools() && answers.calls.exists()},
+          {"supports_system_role", traits.supports_system},
+          {"supports_enable_thinking", traits.can_switch_thinking},
+          {"thinks_by_default", traits.thinks_by_default},
+          {"requires_object_arguments", traits.shapes.arguments_as_objects},
+          {"requires_typed_content", traits.shapes.content_as_parts}};
+}
+
+}  // namespace
+
 void Service::get_props(const HttpRequest&, const Exchange& exchange) {
   const Loaded& l = loaded();
   const SamplingParams& s = options_.default_sampling;
+  const ChatTemplate* chat = l.model.chat_template ? &*l.model.chat_template : nullptr;
   const Json object = {
       {"default_generation_settings",
        {{"n_ctx", l.services.engine->limits().n_context()},
@@ -380,11 +397,13 @@ void Service::get_props(const HttpRequest&, const Exchange& exchange) {
       {"speculation", l.model.speculation},
       {"model_alias", l.model.name},
       {"model_path", l.model.file_name},
-      {"chat_template", l.model.tokenizer->chat_template()},
-      {"chat_format", l.model.chat_format ? Json(l.model.chat_format->name()) : Json(nullptr)},
+      {"chat_template", chat ? chat->source().text : l.model.tokenizer->chat_template()},
+      {"chat_template_tool_use", chat ? chat->source().tool_use : ""},
+      {"chat_format", chat ? Json(chat->source().name) : Json(nullptr)},
       {"tool_parser", l.model.answer_format.name},
-      {"chat_template_caps",
-       {{"supports_tools", l.model.chat_format && l.model.answer_format.calls.exists()}}},
+      {"chat_template_caps", chat_caps(chat, l.model.answer_format)},
+      {"prefix_stable", chat && chat->traits().prefix_breaks.empty()},
+      {"prefix_breaks", chat ? Json(chat->traits().prefix_breaks) : Json::array()},
       {"modalities", {{"vision", false}, {"audio", false}}},
       {"build_info", options_.build_info},
       {"is_sleeping", false}};

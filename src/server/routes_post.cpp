@@ -63,6 +63,19 @@ std::optional<ApiError> check_prompt_logprobs(const GenerationRequest& request,
                   n_entries, kMaxPromptLogprobs));
 }
 
+ApiError no_chat(const ServedModel& model) {
+  ApiError error =
+      ApiError::of(400, "This model cannot chat: " + model.chat_off + "; /v1/completions works");
+  error.code = "template_unsupported";
+  return error;
+}
+
+// The message names the field, or is what the template itself says of the conversation.
+ApiError refused_by_template(const Error& error) {
+  const bool tools = error.message.starts_with("tools:");
+  return ApiError::invalid(tools ? "tools" : "messages", error.message);
+}
+
 }  // namespace
 
 RequestContext Service::request_context() const {
@@ -98,14 +111,10 @@ std::optional<ApiError> Service::too_long(Encoded::End end, size_t n_tokens_at_l
 ApiResult<ChatPrompt> Service::format_chat(const GenerationRequest& request,
                                            const EncodeLimits& limits) const {
   const ServedModel& model = loaded().model;
-  if (!model.chat_format) {
-    return ApiError::of(400,
-                        "This model has no chat format that is known here; use /v1/completions");
-  }
+  if (!model.chat_template) return no_chat(model);
   Result<ChatPrompt> prompt =
-      model.chat_format->format(*model.tokenizer, request.messages, request.chat_options, limits);
-  // The message names the field and holds nothing of its value.
-  if (!prompt.ok()) return ApiError::invalid("messages", prompt.error().message);
+      model.chat_template->prompt(request.messages, request.chat_options, limits);
+  if (!prompt.ok()) return refused_by_template(prompt.error());
   return std::move(*prompt);
 }
 
@@ -136,8 +145,7 @@ void Service::post_chat(HttpRequest& http, const Exchange& exchange) {
   if (const auto error = too_long(prompt->end, prompt->n_tokens_at_least)) {
     return answer(exchange, *error);
   }
-  const bool thinking = request->chat_options.enable_thinking.value_or(
-      loaded().model.chat_format->thinks_by_default());
+  const bool thinking = loaded().model.chat_template->thinks(request->chat_options);
   std::vector<GenerationPrompt> prompts(1);
   prompts[0].parser = parser_options(loaded().model.answer_format, *loaded().model.tokenizer,
                                      *prompt, request->chat_options.tools);
@@ -251,10 +259,10 @@ void Service::post_apply_template(HttpRequest& http, const Exchange& exchange) {
   ApiResult<GenerationRequest> request = parse_template_request(body.value());
   if (!request.ok()) return answer(exchange, request.error());
   const ServedModel& model = loaded().model;
-  if (!model.chat_format) return answer(exchange, format_chat(*request, {}).error());
-  const Result<std::string> text =
-      model.chat_format->render(request->messages, request->chat_options);
-  if (!text.ok()) return answer(exchange, ApiError::invalid("messages", text.error().message));
+  if (!model.chat_template) return answer(exchange, no_chat(model));
+  const Result<std::string> text = model.chat_template->render(
+      request->messages, request->chat_options, [&exchange] { return exchange->closed(); });
+  if (!text.ok()) return answer(exchange, refused_by_template(text.error()));
   std::string out = "{\"prompt\":\"";
   append_json_escaped(*text, out);
   out += "\"}";

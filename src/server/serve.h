@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "chat/answer_format.h"
-#include "chat/chat_format.h"
+#include "chat/chat_template.h"
 #include "engine/engine_thread.h"
 #include "model/model.h"
 #include "server/http.h"
@@ -51,8 +51,9 @@ struct ServedModel {
   std::string file_name;  // without its folders
   ModelInfo info;
   std::unique_ptr<const Tokenizer> tokenizer;
-  // Absent: chat requests are refused, completions work.
-  std::optional<ChatFormat> chat_format;
+  // Absent: chat requests are refused, and told why; completions work.
+  std::optional<ChatTemplate> chat_template;
+  std::string chat_off;             // why
   AnswerFormat answer_format;       // how to read the answers of chats
   uint32_t n_slots = 1;             // sequences that run at the same time
   std::string speculation = "off";  // the setting, for /props

@@ -38,9 +38,7 @@ constexpr const char* kNoDialogue =
 constexpr const char* kMatches =
     "the lengths of matches and guesses follow measured costs and "
     "acceptance: --spec and --spec-draft-n-max bound them";
-constexpr const char* kTemplate =
-    "the model's Jinja template is not run: formats written by hand "
-    "are, which --chat-template names";
+constexpr const char* kTemplate = "prompts are always made by a Jinja template";
 constexpr const char* kCors = "allowed methods and fields are fixed: --cors-origins says for whom";
 constexpr const char* kThinkingField =
     "a request says it (chat_template_kwargs.enable_thinking), and run has --think";
@@ -192,7 +190,9 @@ constexpr ForeignOption kOptions[] = {
     {"--cors-origins", "LIST", kSame, "serve"},
     {"--ui,--webui,--no-ui,--no-webui", "", kSame, "serve"},
     {"--sse-ping-interval", "S", kSame, "serve"},
-    {"--chat-template", "NAME", kSame, "serve"},
+    {"--chat-template", "NAME|TEXT", kSame, "serve, run"},
+    {"--chat-template-file", "FILE", kSame, "serve, run"},
+    {"--chat-template-kwargs", "JSON", kSame, "serve, run"},
     {"-lcs,--lookup-cache-static", "FILE", kRefused, "prompt lookup keeps no file"},
     {"-lcd,--lookup-cache-dynamic", "FILE", kRefused, "prompt lookup keeps no file"},
     {"--kv-unified-per-slot", "N", kRefused,
@@ -253,9 +253,8 @@ constexpr ForeignOption kOptions[] = {
     {"-no-ag,--no-agent", "", kIgnored, kNoTools},
     {"--ssl-key-file", "FILE", kRefused, kNoTls},
     {"--ssl-cert-file", "FILE", kRefused, kNoTls},
-    {"--chat-template-kwargs", "JSON", kRefused, "requests carry it (chat_template_kwargs)"},
-    {"--chat-template-file", "FILE", kRefused, kTemplate},
-    {"--jinja,--no-jinja", "", kIgnored, kTemplate},
+    {"--jinja", "", kIgnored, kTemplate},
+    {"--no-jinja", "", kRefused, kTemplate},
     {"--skip-chat-parsing", "", kRefused, "/v1/completions gives the text as the model wrote it"},
     {"--no-skip-chat-parsing", "", kIgnored, "answers to chats are always parsed"},
     {"--prefill-assistant", "", kIgnored,
@@ -268,7 +267,7 @@ constexpr ForeignOption kOptions[] = {
     {"--reasoning-budget", "N", kRefused, "thinking has no budget of its own", "-1"},
     {"--reasoning-budget-message", "TEXT", kRefused, "thinking has no budget of its own"},
     {"--reasoning-preserve,--no-reasoning-preserve", "", kIgnored,
-     "the model's chat format says which thinking stays in the prompt"},
+     "the model's chat template says which thinking stays in the prompt"},
     {"-to,--timeout", "S", kIgnored, "deadlines are fixed (docs/serving.md, Limits)"},
     {"--threads-http", "N", kIgnored, "the number of threads for requests is fixed"},
     {"--metrics", "", kIgnored, "/metrics is always there"},

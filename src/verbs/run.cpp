@@ -3,13 +3,13 @@
 
 #include "base/clock.h"
 #include "base/json.h"
-#include "chat/chat_format.h"
 #include "chat/response_stream.h"
 #include "engine/engine.h"
 #include "engine/forward_limits.h"
 #include "server/openai_response.h"
 #include "store/gguf.h"
 #include "text/tokenizer.h"
+#include "verbs/chat_flags.h"
 #include "verbs/model_flags.h"
 #include "verbs/sampling_flags.h"
 #include "verbs/spec_flags.h"
@@ -33,6 +33,7 @@ struct RunFlags {
   int64_t seed = -1;
   SamplingFlags sampling;
   SpecFlags spec;
+  ChatFlags chat_template;
   bool ignore_eos = false;
   bool json = false;
 
@@ -41,7 +42,8 @@ struct RunFlags {
     table.add("-p,--prompt", "TEXT", &prompt,
               "text to continue, or with --chat the user's message");
     table.add("-f,--file", "FILE", &file, "file that holds the prompt");
-    table.add("--chat", &chat, "put the prompt into the model's chat format as a user's message");
+    table.add("--chat", &chat,
+              "make the prompt a user's message, through the model's chat template");
     table.add("-sys,--system-prompt", "TEXT", &system, "system message, with --chat");
     table.add("-sysf,--system-prompt-file", "FILE", &system_file,
               "file that holds the system message, with --chat");
@@ -55,6 +57,7 @@ struct RunFlags {
     table.add("--ignore-eos", &ignore_eos, "go on where the model ends its answer");
     sampling.add_to(table);
     spec.add_to(table);
+    chat_template.add_to(table);
     table.add("--json", &json, "print one JSON object at the end instead of streaming the text");
   }
 };
@@ -82,24 +85,25 @@ Json output_json(const Output& output, bool thinking) {
   return json;
 }
 
-Result<ChatPrompt> make_prompt(const RunFlags& flags, const Tokenizer& tokenizer) {
+Result<ChatPrompt> make_prompt(const RunFlags& flags, const Tokenizer& tokenizer,
+                               const GgufMetadata& metadata) {
   if (!flags.chat) return ChatPrompt{.ids = tokenizer.encode(flags.prompt, true, true)};
-  FLOE_TRY(const ChatFormat format, ChatFormat::detect(tokenizer));
+  FLOE_TRY(const ChatTemplate chat,
+           ChatTemplate::load(flags.chat_template.choice, tokenizer, &metadata));
   std::vector<ChatMessage> messages;
-  if (!flags.system.empty())
-    messages.push_back({.role = "system",
-                        .content = flags.system,
-                        .reasoning_content = {},
-                        .tool_calls = {},
-                        .tool_call_id = {}});
-  messages.push_back({.role = "user",
-                      .content = flags.prompt,
-                      .reasoning_content = {},
-                      .tool_calls = {},
-                      .tool_call_id = {}});
+  const auto say = [&](const char* role, const std::string& content) {
+    ChatMessage& message = messages.emplace_back();
+    message.role = role;
+    message.content = content;
+  };
+  if (!flags.system.empty()) say("system", flags.system);
+  say("user", flags.prompt);
   ChatOptions options;
-  options.enable_thinking = flags.think;
-  return format.format(tokenizer, messages, options);
+  const auto& kwargs = chat.source().kwargs;
+  const bool said =
+      kwargs != nullptr && (kwargs->contains("enable_thinking") || kwargs->contains("thinking"));
+  if (flags.think || !said) options.enable_thinking = flags.think;
+  return chat.prompt(messages, options);
 }
 
 // Steps the engine until the one request has ended; text goes out as it comes.
@@ -155,8 +159,9 @@ Result<int> run_run(std::span<const std::string> arguments) {
   if (table.given("-f")) {
     FLOE_TRY(flags.prompt, read_text_file(flags.file));
   }
-  if (!flags.chat && (flags.think || table.given("-sys") || table.given("-sysf"))) {
-    return usage_error("--think, --system-prompt and --system-prompt-file go with --chat");
+  for (const char* name : {"--think", "--system-prompt", "--system-prompt-file", "--chat-template",
+                           "--chat-template-file", "--chat-template-kwargs"}) {
+    if (!flags.chat && table.given(name)) return usage_error("{}: goes with --chat", name);
   }
   if (table.given("-sysf")) {
     if (table.given("-sys")) return usage_error("expected at most one of -sys and -sysf");
@@ -165,11 +170,12 @@ Result<int> run_run(std::span<const std::string> arguments) {
   if (flags.model.model_path.empty()) return usage_error("-m: expected a model file");
 
   std::unique_ptr<const Tokenizer> tokenizer;
+  ChatPrompt prompt;
   {
     FLOE_TRY(const GgufFile gguf, open_model_file(flags.model.model_path));
     FLOE_TRY(tokenizer, Tokenizer::load(gguf));
+    FLOE_TRY(prompt, make_prompt(flags, *tokenizer, gguf));
   }
-  FLOE_TRY(ChatPrompt prompt, make_prompt(flags, *tokenizer));
   if (prompt.ids.empty()) return usage_error("the prompt is empty");
   // The raw markers stay in the stream: a person at a terminal sees the thinking.
   FLOE_TRY(ResponseStream stream, ResponseStream::create(*tokenizer, plain_text_options(), {}));

@@ -4,10 +4,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/terminal_text.h"
 #include "base/version.h"
 #include "engine/forward_limits.h"
 #include "lab/floor.h"
 #include "store/gguf.h"
+#include "verbs/chat_flags.h"
 #include "verbs/model_flags.h"
 #include "verbs/sampling_flags.h"
 #include "verbs/spec_flags.h"
@@ -40,7 +42,7 @@ struct ServeFlags {
   int64_t n_waiting = 64;
   int64_t n_predict = -1;
   int64_t step_rows = 512;
-  std::string chat_format = "auto";
+  ChatFlags chat;
   std::string tool_parser = "auto";
   std::string api_key;
   std::string api_key_file;
@@ -73,8 +75,7 @@ struct ServeFlags {
     table.add("-n,--n-predict,--predict", "N", &n_predict, -1, INT32_MAX,
               "tokens to generate when a request does not say; -1: until the context is full");
     table.add("-ub,--ubatch-size", "N", &step_rows, 1, 8192, "rows of one forward");
-    table.add_choice("--chat-template", {"auto", "floe-nano", "chatml", "glm", "glm-compact"},
-                     &chat_format, "chat format; auto: by the vocabulary's special tokens");
+    chat.add_to(table);
     std::vector<std::string> parsers = {"auto"};
     for (const std::string_view name : answer_format_names()) parsers.emplace_back(name);
     table.add_choice("--tool-parser,--tool-call-parser", parsers, &tool_parser,
@@ -123,30 +124,49 @@ struct Resources {
   Speculating speculating;
 };
 
-// chat_off: why the model cannot chat, or empty.
-Result<ServedModel> load_served(const ServeFlags& flags, std::string& chat_off) {
+// What there is to say about chat once the server is ready.
+struct ChatNotes {
+  std::string off;       // why the model cannot chat, or empty
+  std::string fault;     // why not even a plain question has a prompt, or empty
+  std::string prefixes;  // whether a conversation's prompts extend each other
+};
+
+// A template that cannot be used takes chat away, unless the user asked for it.
+Result<void> load_chat(const ServeFlags& flags, const GgufMetadata& metadata, ServedModel& served,
+                       ChatNotes& notes) {
+  auto chat = ChatTemplate::load(flags.chat.choice, *served.tokenizer, &metadata);
+  std::string source = served.tokenizer->chat_template();
+  if (chat.ok()) {
+    const TemplateTraits& traits = chat->traits();
+    notes.fault = escape_for_terminal(traits.fault, 512);
+    notes.prefixes = traits.prefix_breaks.empty()
+                         ? "each prompt of a conversation begins with the one before"
+                         : fmt::format("less of a conversation is found in the cache, since {}",
+                                       fmt::join(traits.prefix_breaks, "; "));
+    source = chat->source().text;
+    served.chat_template = std::move(*chat);
+  } else if (chat.error().kind == ErrorKind::usage) {
+    return chat.error();
+  } else {
+    served.chat_off = chat.error().message;
+    notes.off = escape_for_terminal(served.chat_off, 512);
+  }
+  if (flags.tool_parser == "auto") {
+    served.answer_format = detect_answer_format(source, *served.tokenizer);
+  } else {
+    FLOE_TRY(served.answer_format,
+             answer_format_by_name(flags.tool_parser, source, *served.tokenizer));
+  }
+  return {};
+}
+
+Result<ServedModel> load_served(const ServeFlags& flags, ChatNotes& notes) {
   ServedModel served;
   {
     // Only the metadata is used here, and that is a copy: no tensor is read.
     FLOE_TRY(const GgufFile gguf, open_model_file(flags.model.model_path));
     FLOE_TRY(served.tokenizer, Tokenizer::load(gguf));
-  }
-  if (flags.chat_format == "auto") {
-    auto format = ChatFormat::detect(*served.tokenizer);
-    if (format.ok()) {
-      served.chat_format = *format;
-    } else {
-      chat_off = format.error().message;
-    }
-  } else {
-    FLOE_TRY(served.chat_format, ChatFormat::by_name(*served.tokenizer, flags.chat_format));
-  }
-  const std::string& chat_template = served.tokenizer->chat_template();
-  if (flags.tool_parser == "auto") {
-    served.answer_format = detect_answer_format(chat_template, *served.tokenizer);
-  } else {
-    FLOE_TRY(served.answer_format,
-             answer_format_by_name(flags.tool_parser, chat_template, *served.tokenizer));
+    FLOE_TRY_VOID(load_chat(flags, gguf, served, notes));
   }
   auto resources = std::make_shared<Resources>();
   EngineOptions options;
@@ -227,20 +247,24 @@ Result<int> run_serve(std::span<const std::string> arguments) {
   if (flags.n_predict > 0) options.default_max_tokens = static_cast<uint32_t>(flags.n_predict);
   options.build_info = fmt::format("floe {} ({})", kVersion, kBuildCommit);
   std::string address;
-  std::string chat_off;  // written before on_ready is called
+  ChatNotes notes;  // written before on_ready is called
   options.on_listening = [&](const std::vector<std::string>& addresses) {
     address = addresses.front();
   };
   options.on_ready = [&] {
     fmt::print("floe is ready: http://{}/\n", address);
-    if (chat_off.empty()) {
+    if (!notes.fault.empty()) {
+      spdlog::warn("chat template: a plain question has no prompt: {}", notes.fault);
+    }
+    if (!notes.prefixes.empty()) spdlog::info("chat template: {}", notes.prefixes);
+    if (notes.off.empty()) {
       fmt::print(
           "curl http://{}/v1/chat/completions -H 'Content-Type: application/json' -d "
           "'{{\"messages\":[{{\"role\":"
           "\"user\",\"content\":\"Hello!\"}}]}}'\n",
           address);
     } else {
-      fmt::print("chat is off because {}\n", chat_off);
+      fmt::print("chat is off because {}\n", notes.off);
       fmt::print(
           "curl http://{}/v1/completions -H 'Content-Type: application/json' -d "
           "'{{\"prompt\":\"Once upon a time\",\"max_tokens\":32}}'\n",
@@ -248,7 +272,7 @@ Result<int> run_serve(std::span<const std::string> arguments) {
     }
     std::fflush(stdout);
   };
-  return run_server(options, [&] { return load_served(flags, chat_off); });
+  return run_server(options, [&] { return load_served(flags, notes); });
 }
 
 }  // namespace floe

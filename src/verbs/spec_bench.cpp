@@ -31,7 +31,8 @@ Result<std::vector<SpecPolicy>> parse_arms(const std::string& list) {
 }
 
 // A class for the file, or for every .jsonl file of the folder.
-Result<std::vector<SpecClass>> read_classes(const std::string& path, const Tokenizer& tokenizer) {
+Result<std::vector<SpecClass>> read_classes(const std::string& path, const Tokenizer& tokenizer,
+                                            const Result<ChatTemplate>& chat) {
   namespace fs = std::filesystem;
   std::vector<fs::path> files;
   std::error_code error;
@@ -51,7 +52,7 @@ Result<std::vector<SpecClass>> read_classes(const std::string& path, const Token
   for (const fs::path& file : files) {
     FLOE_TRY(const std::string text, read_text_file(file.string()));
     FLOE_TRY(SpecClass prompts,
-             parse_spec_prompts(text, file.stem().string(), file.string(), tokenizer));
+             parse_spec_prompts(text, file.stem().string(), file.string(), tokenizer, chat));
     classes.push_back(std::move(prompts));
   }
   return classes;
@@ -97,7 +98,8 @@ Result<int> run_spec_bench_verb(std::span<const std::string> arguments) {
   {
     FLOE_TRY(const GgufFile gguf, open_model_file(flags.model_path));
     FLOE_TRY(const auto tokenizer, Tokenizer::load(gguf));
-    FLOE_TRY(options.classes, read_classes(prompts, *tokenizer));
+    FLOE_TRY(options.classes,
+             read_classes(prompts, *tokenizer, ChatTemplate::load({}, *tokenizer, &gguf)));
     options.stop_tokens = tokenizer->end_of_generation_ids();
   }
   options.batch_sizes.assign(n_sequences.begin(), n_sequences.end());

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
-
 #include "base/json.h"
+#include "chat/chat_template.h"
+#include "chat/template_rendering.h"
 #include "store/gguf.h"
 #include "text/tokenizer.h"
 #include "verbs/model_flags.h"
@@ -15,15 +15,8 @@ namespace floe {
 
 namespace {
 
-// Roles that chat bodies have; templates may spell them into markers.
-const std::vector<std::string> kRoles = {"system",    "developer", "user",
-                                         "assistant", "tool",      "function"};
-
-std::string token_text(const Tokenizer& tokenizer, int32_t id) {
-  return id < 0 ? "" : std::string(tokenizer.token_bytes(id));
-}
-
-// What a chat body becomes for the template: its members, and those of chat_template_kwargs.
+// What a chat body becomes for the template: its members as they stand, and those of
+// chat_template_kwargs.
 Json variables_of(const Json& body) {
   Json variables = body;
   if (const auto kwargs = body.find("chat_template_kwargs");
@@ -31,19 +24,14 @@ Json variables_of(const Json& body) {
     variables.erase("chat_template_kwargs");
     for (const auto& [name, value] : kwargs->items()) variables[name] = value;
   }
+  variables.erase("continue_final_message");
   if (!variables.contains("add_generation_prompt")) variables["add_generation_prompt"] = true;
   return variables;
 }
 
-std::vector<TextPart> parts_of(const jinja::MarkedText& text) {
-  std::vector<TextPart> parts;
-  size_t begin = 0;
-  for (const jinja::MarkedText::Run& run : text.runs()) {
-    parts.push_back(
-        {text.bytes().substr(begin, run.end - begin), run.origin == jinja::Origin::author});
-    begin = run.end;
-  }
-  return parts;
+bool continues(const Json& body) {
+  const auto found = body.find("continue_final_message");
+  return found != body.end() && *found == true && !body["messages"].empty();
 }
 
 }  // namespace
@@ -76,22 +64,20 @@ Result<int> run_template(std::span<const std::string> arguments) {
   if (format != "text" && format != "json") {
     return usage_error("-o: expected text or json, found '{}'", format);
   }
-  std::string source;
+  ChatTemplateSource source;
   std::unique_ptr<const Tokenizer> tokenizer;
   Json constants = Json::object();
   if (!model_path.empty()) {
     FLOE_TRY(const GgufFile gguf, GgufFile::open(model_path, NoTensors::allow));
     FLOE_TRY(tokenizer, Tokenizer::load(gguf));
-    source = tokenizer->chat_template();
-    constants["bos_token"] = token_text(*tokenizer, tokenizer->bos_id());
-    constants["eos_token"] = token_text(*tokenizer, tokenizer->eos_id());
+    constants = template_constants(*tokenizer);
+    if (template_path.empty()) {
+      FLOE_TRY(source, find_chat_template({}, *tokenizer, &gguf));
+    }
   }
   if (!template_path.empty()) {
-    FLOE_TRY(source, read_text_file(template_path));
-  } else if (source.empty()) {
-    return model_error("{}: tokenizer.chat_template: expected a template, found none", model_path);
+    FLOE_TRY(source.text, read_text_file(template_path));
   }
-  FLOE_TRY(const auto chat_template, jinja::Template::parse(source));
   FLOE_TRY(const std::string body_text, read_text_file(messages_path));
   auto body = parse_json(body_text);
   if (!body.ok()) return usage_error("{}: {}", messages_path, body.error().message);
@@ -99,14 +85,23 @@ Result<int> run_template(std::span<const std::string> arguments) {
     return usage_error("{}: expected an object with an array \"messages\"", messages_path);
   }
   const Json variables = variables_of(*body);
-  jinja::TemplateInput input;
-  input.variables = &variables;
-  input.constants = &constants;
-  input.roles = kRoles;
-  input.now_unix_seconds = std::chrono::duration_cast<std::chrono::seconds>(
-                               std::chrono::system_clock::now().time_since_epoch())
-                               .count();
-  FLOE_TRY(const jinja::MarkedText prompt, chat_template.render(input));
+  const auto tools = variables.find("tools");
+  const bool with_tools = tools != variables.end() && !tools->empty() && !source.tool_use.empty();
+  FLOE_TRY(const auto program, jinja::Template::parse(with_tools ? source.tool_use : source.text));
+  TemplateRendering rendering;
+  rendering.constants = &constants;
+  rendering.now_unix_seconds = unix_seconds_now();
+  jinja::MarkedText prompt;
+  if (continues(*body)) {
+    FLOE_TRY(auto open, render_open(program, variables, "content", rendering));
+    if (!open) {
+      return usage_error("{}: messages: the template leaves out the content that is to go on",
+                         messages_path);
+    }
+    prompt = std::move(*open);
+  } else {
+    FLOE_TRY(prompt, render_template(program, variables, rendering));
+  }
   if (format == "text") {
     std::fwrite(prompt.bytes().data(), 1, prompt.size(), stdout);
     return 0;

@@ -141,10 +141,12 @@ TEST(ChatTools, Spelling) {
   const ChatTool& tool = (**tools)[0];
   EXPECT_EQ(tool.name, "add");
   EXPECT_EQ(
-      tool.definition,
+      python_json(*tool.definition),
       R"({"type": "function", "function": {"name": "add", "parameters": {"properties": {"b": )"
       R"({"type": "integer"}, "a": {}}}}})");
-  EXPECT_EQ(tool.short_form, R"({"name": "add", "parameters": {"b": "integer", "a": "string"}})");
+  // A bare function gets its wrapping.
+  EXPECT_EQ(python_json(*(**make_chat_tools(Json::parse(R"([{"name":"f"}])")))[0].definition),
+            R"({"type": "function", "function": {"name": "f"}})");
   EXPECT_EQ(
       python_json(Json::parse(R"({"b":[1,2.5,"x,:y"],"a":{"é":"\u00e9\n\"\\"},"e":{},"n":null})")),
       R"({"b": [1, 2.5, "x,:y"], "a": {"é": "é\n\"\\"}, "e": {}, "n": null})");

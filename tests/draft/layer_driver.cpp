@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "chat/chat_format.h"
+#include "chat/chat_template.h"
 #include "fuzz/allocation_count.h"
 #include "repo_path.h"
 #include "store/gguf.h"
@@ -26,7 +26,7 @@ std::vector<std::vector<int32_t>> LayerDriver::prompts() {
   FLOE_CHECK(file.ok());
   auto tokenizer = Tokenizer::load(*file);
   FLOE_CHECK(tokenizer.ok());
-  auto format = ChatFormat::detect(**tokenizer);
+  auto format = ChatTemplate::load({}, **tokenizer);
   FLOE_CHECK(format.ok());
   std::vector<std::vector<int32_t>> prompts;
   for (const char* question : questions) {
@@ -35,7 +35,7 @@ std::vector<std::vector<int32_t>> LayerDriver::prompts() {
     messages[0].content = question;
     ChatOptions options;
     options.enable_thinking = false;
-    auto prompt = format->format(**tokenizer, messages, options);
+    auto prompt = format->prompt(messages, options);
     FLOE_CHECK(prompt.ok());
     prompts.push_back(prompt->ids);
   }

@@ -63,7 +63,7 @@ class LosslessTest : public ::testing::Test {
       std::ifstream file(entry.path());
       const std::string text{std::istreambuf_iterator<char>(file), {}};
       auto parsed = parse_spec_prompts(text, entry.path().stem().string(), entry.path().string(),
-                                       **tokenizer);
+                                       **tokenizer, ChatTemplate::load({}, **tokenizer));
       ASSERT_TRUE(parsed.ok()) << parsed.error().message;
       for (SpecPrompt& prompt : parsed->prompts) prompts_.push_back(std::move(prompt.tokens));
     }

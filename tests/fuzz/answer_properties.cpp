@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/json.h"
+#include "chat/chat_template.h"
 #include "chat/response_stream.h"
 #include "server/openai_request.h"
 #include "server/openai_response.h"
@@ -15,7 +16,7 @@ namespace {
 
 struct Served {
   std::unique_ptr<const Tokenizer> tokenizer;
-  std::optional<ChatFormat> format;
+  std::optional<ChatTemplate> chat;
   AnswerFormat answers;
   std::vector<int32_t> specials;
 };
@@ -25,7 +26,7 @@ Served make_served(const char* format, std::initializer_list<const char*> specia
   for (const char* text : specials) tokens.emplace_back(text, TokenType::control);
   Served served;
   served.tokenizer = std::move(Tokenizer::build(testing::small_byte_vocabulary(tokens))).value();
-  served.format = ChatFormat::by_name(*served.tokenizer, format).value();
+  served.chat = ChatTemplate::create(*builtin_chat_template(format), *served.tokenizer).value();
   served.answers = detect_answer_format({}, *served.tokenizer);
   for (const char* text : specials) {
     served.specials.push_back(*served.tokenizer->find_special(text));
@@ -39,8 +40,8 @@ const std::array<Served, 5>& all_served() {
       make_served("floe-nano", {"<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>",
                                 "<|end|>", "<think>", "</think>", "<tool_call>", "</tool_call>",
                                 "<tool_response>", "</tool_response>"}),
-      make_served("chatml", {"<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>",
-                             "</tool_call>"}),
+      make_served("qwen3", {"<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>",
+                            "</tool_call>"}),
       make_served("chatml", {"<|im_start|>", "<|im_end|>"}),
       make_served("glm", {"[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>",
                           "<|observation|>", "<think>", "</think>", "<tool_call>", "</tool_call>",
@@ -168,8 +169,7 @@ std::string check_history(const Served& served, const Json& message, bool with_t
     if (!sent.ok()) return "a history is no JSON: " + sent.error().message;
     const auto request = parse_chat_request(*sent, context);
     if (!request.ok()) return "a history is refused: " + request.error().message;
-    const auto prompt = served.format->format(*served.tokenizer, request.value().messages,
-                                              request.value().chat_options);
+    const auto prompt = served.chat->prompt(request.value().messages, request.value().chat_options);
     if (!prompt.ok()) return "a history has no prompt: " + prompt.error().message;
     ++counts.n_histories;
   }
@@ -199,7 +199,7 @@ std::string check_answer_properties(std::span<const uint8_t> bytes, AnswerCounts
     question[1].content = "so far";
     chat.continue_final_message = true;
   }
-  const auto prompt = served.format->format(tokenizer, question, chat);
+  const auto prompt = served.chat->prompt(question, chat);
   if (!prompt.ok()) return "there is no prompt";
   const OutputParser::Options options =
       parser_options(served.answers, tokenizer, *prompt, chat.tools);

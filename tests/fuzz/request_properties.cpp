@@ -68,7 +68,7 @@ std::string check_accepted(const GenerationRequest& r) {
     if (const ChatTools& tools = r.chat_options.tools) {
       if (tools->empty() || tools->size() > kMaxTools) return "the tools are out of range";
       for (const ChatTool& tool : *tools) {
-        if (tool.name.empty() || !parse_json(tool.definition).ok()) return "a tool is no JSON";
+        if (tool.name.empty() || !tool.definition->is_object()) return "a tool is no object";
       }
     }
     for (const ChatMessage& message : r.messages) {
@@ -94,10 +94,9 @@ std::string check_accepted(const GenerationRequest& r) {
 
 bool same_tools(const ChatTools& a, const ChatTools& b) {
   if (a == nullptr || b == nullptr) return a == b;
-  return std::equal(a->begin(), a->end(), b->begin(), b->end(),
-                    [](const ChatTool& x, const ChatTool& y) {
-                      return x.definition == y.definition && x.short_form == y.short_form;
-                    });
+  return std::equal(
+      a->begin(), a->end(), b->begin(), b->end(),
+      [](const ChatTool& x, const ChatTool& y) { return *x.definition == *y.definition; });
 }
 
 bool same(const GenerationRequest& a, const GenerationRequest& b) {

@@ -160,7 +160,8 @@ class SpecBench : public testing::Test {
   }
 
   Result<SpecClass> parse(const std::string& lines) {
-    return parse_spec_prompts(lines, "kind", "kind.jsonl", *tokenizer_);
+    return parse_spec_prompts(lines, "kind", "kind.jsonl", *tokenizer_,
+                              ChatTemplate::load({}, *tokenizer_));
   }
   void expect_refused(const std::string& lines, const std::string& part) {
     const auto result = parse(lines);

@@ -433,7 +433,7 @@ scripted('a model without a chat format: the page says that chat is off, and why
   try {
     const { page, box, close } = await visit();
     await page.getByRole('heading', { name: 'Chat is off' }).waitFor();
-    await page.getByText('no chat format that floe knows').waitFor();
+    await page.getByText('no chat template that floe can use').waitFor();
     assert.equal(await box.isDisabled(), true);
     assert.equal(await page.getByRole('button', { name: 'Send' }).isDisabled(), true);
     await close();

@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
         served.name = "fake";
         served.file_name = "fake.gguf";
         served.tokenizer = floe::testing::make_byte_tokenizer(true);
-        FLOE_TRY(served.chat_format, floe::ChatFormat::detect(*served.tokenizer));
+        FLOE_TRY(served.chat_template, floe::ChatTemplate::load({}, *served.tokenizer));
         served.answer_format = floe::detect_answer_format({}, *served.tokenizer);
         auto resources = std::make_shared<Resources>();
         floe::FakeModelOptions model;

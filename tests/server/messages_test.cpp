@@ -153,7 +153,7 @@ TEST(Messages, ToolsAndTheirChoice) {
     EXPECT_EQ(out == nullptr ? 0 : out->size(), row.n_tools) << row.members;
     if (out == nullptr) continue;
     // Key order reaches the prompt.
-    const std::string& definition = out->front().definition;
+    const std::string definition = dump_json(*out->front().definition);
     EXPECT_LT(definition.find("zeta"), definition.find("alpha"));
   }
 }

@@ -307,7 +307,7 @@ TEST(OutOfMemory, AFaultAtEveryAllocationOfLoading) {
       g_until_fault = n;
       ServedModel served;
       served.tokenizer = make_byte_tokenizer(true);
-      FLOE_TRY(served.chat_format, ChatFormat::detect(*served.tokenizer));
+      FLOE_TRY(served.chat_template, ChatTemplate::load({}, *served.tokenizer));
       served.answer_format = detect_answer_format({}, *served.tokenizer);
       g_until_fault = 0;
       whole = true;

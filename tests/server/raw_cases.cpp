@@ -428,7 +428,8 @@ std::vector<RawCase> field_cases() {
   chat(hi + ",\"reasoning_effort\":\"huge\"");
   chat(hi + ",\"reasoning_effort\":\"none\"", 200);
   chat(hi + ",\"chat_template_kwargs\":{\"enable_thinking\":\"no\"}");
-  chat(hi + ",\"chat_template_kwargs\":{\"enable_thinking\":false,\"tokenize\":true}");
+  chat(hi + ",\"chat_template_kwargs\":{\"enable_thinking\":false,\"tokenize\":true}", 200);
+  chat(hi + ",\"chat_template_kwargs\":{\"messages\":[]}");
   chat(hi + ",\"thinking\":{\"type\":\"disabled\"}", 200);
   chat(hi + ",\"thinking\":true", 200);
   chat(hi + ",\"thinking\":1");

@@ -206,13 +206,23 @@ TEST(RequestSchema, Aliases) {
     EXPECT_EQ(with(on).chat_options.enable_thinking, true) << on;
   }
   EXPECT_EQ(with("{}").chat_options.enable_thinking, std::nullopt);
-  EXPECT_FALSE(with("{}").chat_options.preserve_reasoning);
-  EXPECT_TRUE(with(R"({"chat_template_kwargs":{"preserve_thinking":true}})")
-                  .chat_options.preserve_reasoning);
-  EXPECT_TRUE(
-      with(R"({"chat_template_kwargs":{"clear_thinking":false}})").chat_options.preserve_reasoning);
-  EXPECT_FALSE(
-      with(R"({"chat_template_kwargs":{"clear_thinking":true}})").chat_options.preserve_reasoning);
+  EXPECT_EQ(with("{}").chat_options.template_kwargs, nullptr);
+  // Variables of the template pass through; what asks for nothing does not.
+  EXPECT_EQ(*with(R"({"chat_template_kwargs":{"preserve_thinking":true,"x":[1],"y":null}})")
+                 .chat_options.template_kwargs,
+            Json::parse(R"({"preserve_thinking":true,"x":[1]})"));
+  for (const char* refused :
+       {R"([])", R"({"messages":[]})", R"({"tools":[]})", R"({"add_generation_prompt":false})",
+        R"({"bos_token":"x"})", R"({"enable_thinking":"no"})", R"({"clear_thinking":1})",
+        R"({"reasoning_effort":3})"}) {
+    Json body = chat_body();
+    body["chat_template_kwargs"] = Json::parse(refused);
+    const auto result = parse(true, body);
+    ASSERT_FALSE(result.ok()) << refused;
+    EXPECT_EQ(result.error().param, "chat_template_kwargs") << refused;
+  }
+  EXPECT_EQ(with(R"({"reasoning_effort":"low"})").chat_options.reasoning_effort, "low");
+  EXPECT_EQ(with(R"({"reasoning_effort":"none"})").chat_options.reasoning_effort, "");
 }
 
 // Everything that the rest of the server reads of a request.
@@ -224,7 +234,7 @@ Json summary(const GenerationRequest& r) {
   }
   Json tools = Json::array();
   if (r.chat_options.tools != nullptr) {
-    for (const ChatTool& tool : *r.chat_options.tools) tools.push_back(tool.definition);
+    for (const ChatTool& tool : *r.chat_options.tools) tools.push_back(*tool.definition);
   }
   return {{"model", r.model},
           {"messages", messages},
@@ -232,7 +242,8 @@ Json summary(const GenerationRequest& r) {
           {"tools", tools},
           {"thinking",
            r.chat_options.enable_thinking ? Json(*r.chat_options.enable_thinking) : Json(nullptr)},
-          {"preserve", r.chat_options.preserve_reasoning},
+          {"effort", r.chat_options.reasoning_effort},
+          {"kwargs", r.chat_options.template_kwargs ? *r.chat_options.template_kwargs : Json()},
           {"generation", r.chat_options.add_generation_prompt},
           {"continued", r.chat_options.continue_final_message},
           {"echo", r.echo},

@@ -240,10 +240,12 @@ void TestServer::load() {
   model_ = std::make_unique<FakeModel>(options_.model);
   served.info = model_->info();
   served.n_slots = options_.engine.max_sequences;
-  if (Result<ChatFormat> format = ChatFormat::detect(*served.tokenizer); format.ok()) {
-    served.chat_format = *format;
+  if (auto chat = ChatTemplate::load({}, *served.tokenizer); chat.ok()) {
+    served.chat_template = *chat;
+  } else {
+    served.chat_off = chat.error().message;
   }
-  EXPECT_EQ(served.chat_format.has_value(), options_.chat);
+  EXPECT_EQ(served.chat_template.has_value(), options_.chat);
   served.answer_format = detect_answer_format({}, *served.tokenizer);
   auto engine = Engine::create(options_.engine, *model_, clock_);
   ASSERT_TRUE(engine.ok()) << engine.error().message;

@@ -9,7 +9,7 @@
 #include <fstream>
 #include <random>
 
-#include "chat/chat_format.h"
+#include "chat/chat_template.h"
 #include "model/eagle3_head.h"
 #include "model/harness.h"
 #include "repo_path.h"
@@ -204,7 +204,7 @@ class InflateNano : public Inflate {
   }
 
   std::vector<int32_t> prompt(const std::string& message) const {
-    const auto format = ChatFormat::detect(*tokenizer_);
+    const auto format = ChatTemplate::load({}, *tokenizer_);
     EXPECT_TRUE(format.ok()) << format.error().message;
     if (!format.ok()) return {};
     ChatMessage user;
@@ -212,7 +212,7 @@ class InflateNano : public Inflate {
     user.content = message;
     ChatOptions options;
     options.enable_thinking = false;
-    auto formatted = format->format(*tokenizer_, std::vector<ChatMessage>{user}, options);
+    auto formatted = format->prompt(std::vector<ChatMessage>{user}, options);
     EXPECT_TRUE(formatted.ok()) << formatted.error().message;
     return formatted.ok() ? std::move(formatted->ids) : std::vector<int32_t>();
   }

@@ -118,7 +118,7 @@ export async function readModel(api_key: string): Promise<{ name: string } | 'ke
   }
 }
 
-/** Whether the server says that its model has no chat format. Not known counts as no. */
+/** Whether the server says that its model has no chat template. Not known counts as no. */
 export async function readChatOff(api_key: string): Promise<boolean> {
   try {
     const response = await fetch('/props', {

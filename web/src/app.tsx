@@ -104,7 +104,7 @@ function ChatOff() {
       <Mark />
       <h2>Chat is off</h2>
       <p>
-        because this model has no chat format that floe knows. Programs can have it continue a text: POST
+        because this model has no chat template that floe can use. Programs can have it continue a text: POST
         /v1/completions.
       </p>
     </section>

@@ -37,7 +37,7 @@ export const failure = signal<Failure | null>(null);
 export const health = signal<Health | 'unknown'>('unknown');
 export const model = signal<string | null>(null);
 export const needs_key = signal(false);
-/** The model has no chat format: nothing can be asked here. */
+/** The model has no chat template: nothing can be asked here. */
 export const chat_off = signal(false);
 /** A sentence for screen readers: what just happened. */
 export const announcement = signal('');

@@ -1,4 +1,4 @@
-#include "chat/chat_format.h"
+#include "chat/chat_template.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -47,21 +47,35 @@ std::unique_ptr<const Tokenizer> make_tokenizer(const std::vector<std::string>& 
   return std::move(tokenizer).value();
 }
 
-ChatFormat detect(const Tokenizer& tokenizer) {
-  const auto format = ChatFormat::detect(tokenizer);
-  EXPECT_TRUE(format.ok()) << format.error().message;
-  return *format;
+ChatTemplate builtin(const Tokenizer& tokenizer, const char* name) {
+  auto source = builtin_chat_template(name);
+  EXPECT_TRUE(source.has_value()) << name;
+  auto made = ChatTemplate::create(std::move(*source), tokenizer);
+  EXPECT_TRUE(made.ok()) << made.error().message;
+  return *made;
+}
+
+ChatTemplate detect(const Tokenizer& tokenizer) {
+  auto made = ChatTemplate::load({}, tokenizer);
+  EXPECT_TRUE(made.ok()) << made.error().message;
+  return *made;
 }
 
 // Renders, and checks that the ids say the same bytes and hold no marker of the users' making.
-std::string rendered(const Tokenizer& tokenizer, const ChatFormat& format,
+std::string rendered(const Tokenizer& tokenizer, const ChatTemplate& chat,
                      const std::vector<ChatMessage>& messages, const ChatOptions& options) {
-  const auto text = format.render(messages, options);
+  const auto text = chat.render(messages, options);
   EXPECT_TRUE(text.ok()) << text.error().message;
-  const auto prompt = format.format(tokenizer, messages, options);
+  const auto prompt = chat.prompt(messages, options);
   EXPECT_TRUE(prompt.ok());
   EXPECT_EQ(tokenizer.decode(prompt->ids, true), *text);
   return *text;
+}
+
+ChatOptions with_kwargs(const char* json) {
+  ChatOptions options;
+  options.template_kwargs = std::make_shared<const Json>(Json::parse(json));
+  return options;
 }
 
 ChatTools tools_of(const std::string& json) {
@@ -77,34 +91,34 @@ ChatMessage message(const std::string& role, const std::string& content) {
   return out;
 }
 
-TEST(ChatFormat, FloeNano) {
+TEST(ChatTemplate, FloeNano) {
   const auto tokenizer = make_tokenizer(kFloeTokens);
-  const ChatFormat format = detect(*tokenizer);
-  EXPECT_EQ(format.kind(), ChatFormatKind::floe_nano);
-  EXPECT_FALSE(format.thinks_by_default());
+  const ChatTemplate chat = detect(*tokenizer);
+  EXPECT_EQ(chat.source().name, "floe-nano");
+  EXPECT_FALSE(chat.traits().thinks_by_default);
   std::vector<ChatMessage> messages = {message("system", "Be brief."), message("user", "Hi"),
                                        message("assistant", "Hello."), message("user", "2+2?")};
   const std::string head =
       "<|system|>Be brief.<|end|><|user|>Hi<|end|><|assistant|><think></think>Hello.<|end|>"
       "<|user|>2+2?<|end|>";
-  EXPECT_EQ(rendered(*tokenizer, format, messages, {}), head + "<|assistant|><think></think>");
+  EXPECT_EQ(rendered(*tokenizer, chat, messages, {}), head + "<|assistant|><think></think>");
   ChatOptions thinking;
   thinking.enable_thinking = true;
-  EXPECT_EQ(rendered(*tokenizer, format, messages, thinking), head + "<|assistant|><think>");
-  EXPECT_TRUE(format.format(*tokenizer, messages, thinking)->inside_reasoning);
-  EXPECT_FALSE(format.format(*tokenizer, messages, {})->inside_reasoning);
+  EXPECT_EQ(rendered(*tokenizer, chat, messages, thinking), head + "<|assistant|><think>");
+  EXPECT_TRUE(chat.prompt(messages, thinking)->inside_reasoning);
+  EXPECT_FALSE(chat.prompt(messages, {})->inside_reasoning);
   messages[2].reasoning_content = "a greeting";
   ChatOptions open;
   open.add_generation_prompt = false;
   EXPECT_EQ(
-      rendered(*tokenizer, format, messages, open),
+      rendered(*tokenizer, chat, messages, open),
       "<|system|>Be brief.<|end|><|user|>Hi<|end|><|assistant|><think>a greeting</think>Hello."
       "<|end|><|user|>2+2?<|end|>");
 }
 
-TEST(ChatFormat, FloeNanoTools) {
+TEST(ChatTemplate, FloeNanoTools) {
   const auto tokenizer = make_tokenizer(kFloeTokens);
-  const ChatFormat format = detect(*tokenizer);
+  const ChatTemplate chat = detect(*tokenizer);
   ChatOptions options;
   options.tools = tools_of(
       R"([{"type":"function","function":{"name":"add","description":"x","parameters":{"type":"object","properties":{"a":{"type":"integer"},"note":{}}}}}])");
@@ -112,7 +126,7 @@ TEST(ChatFormat, FloeNanoTools) {
                                        message("tool", "3"), message("tool", "4")};
   messages[1].tool_calls = {{"id", "add", R"({"a": 1})"}, {"id2", "no", ""}};
   EXPECT_EQ(
-      rendered(*tokenizer, format, messages, options),
+      rendered(*tokenizer, chat, messages, options),
       "<|system|>You have these tools:\n{\"name\": \"add\", \"parameters\": {\"a\": \"integer\", "
       "\"note\": \"string\"}}<|end|><|user|>1+2?<|end|><|assistant|><think></think><tool_call>"
       "{\"name\": \"add\", \"arguments\": {\"a\": 1}}</tool_call><tool_call>{\"name\": \"no\", "
@@ -122,27 +136,27 @@ TEST(ChatFormat, FloeNanoTools) {
 }
 
 // The next turn's prompt extends this one and its answer: what the prefix cache lives from.
-TEST(ChatFormat, FloeNanoPromptsExtendTheOnesBefore) {
+TEST(ChatTemplate, FloeNanoPromptsExtendTheOnesBefore) {
   const auto tokenizer = make_tokenizer(kFloeTokens);
-  const ChatFormat format = detect(*tokenizer);
+  const ChatTemplate chat = detect(*tokenizer);
   for (const bool thinking : {false, true}) {
     ChatOptions options;
     options.enable_thinking = thinking;
     std::vector<ChatMessage> messages = {message("user", "Hi")};
-    const std::string before = rendered(*tokenizer, format, messages, options);
+    const std::string before = rendered(*tokenizer, chat, messages, options);
     messages.push_back(message("assistant", "Hello."));
     if (thinking) messages.back().reasoning_content = "hm";
     messages.push_back(message("user", "More"));
-    const std::string after = rendered(*tokenizer, format, messages, options);
+    const std::string after = rendered(*tokenizer, chat, messages, options);
     const std::string said = before + (thinking ? "hm</think>" : "") + "Hello.<|end|>";
     EXPECT_EQ(after.substr(0, said.size()), said);
   }
 }
 
-TEST(ChatFormat, Qwen3Thinking) {
+TEST(ChatTemplate, Qwen3Thinking) {
   const auto tokenizer = make_tokenizer(kQwen3Tokens);
-  const ChatFormat format = detect(*tokenizer);
-  EXPECT_TRUE(format.thinks_by_default());
+  const ChatTemplate chat = detect(*tokenizer);
+  EXPECT_TRUE(chat.traits().thinks_by_default);
   std::vector<ChatMessage> messages = {message("user", "a"), message("assistant", "b"),
                                        message("user", "c")};
   messages[1].reasoning_content = "\nr\n";
@@ -150,22 +164,20 @@ TEST(ChatFormat, Qwen3Thinking) {
       "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nc<|im_"
       "end|>\n"
       "<|im_start|>assistant\n";
-  EXPECT_EQ(rendered(*tokenizer, format, messages, {}), head);
+  EXPECT_EQ(rendered(*tokenizer, chat, messages, {}), head);
   ChatOptions off;
   off.enable_thinking = false;
-  EXPECT_EQ(rendered(*tokenizer, format, messages, off), head + "<think>\n\n</think>\n\n");
-  ChatOptions keep;
-  keep.preserve_reasoning = true;
+  EXPECT_EQ(rendered(*tokenizer, chat, messages, off), head + "<think>\n\n</think>\n\n");
+  const ChatOptions keep = with_kwargs(R"({"preserve_thinking": true})");
   EXPECT_EQ(
-      rendered(*tokenizer, format, messages, keep),
+      rendered(*tokenizer, chat, messages, keep),
       "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n<think>\nr\n</think>\n\nb<|im_end|>\n"
       "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n");
 }
 
-TEST(ChatFormat, GlmCompactFollowsTheNewerTemplate) {
-  const auto tokenizer = make_tokenizer(kGlmTokens, "...<|user|>{{ visible_text(m.content) }}...");
-  const ChatFormat format = detect(*tokenizer);
-  EXPECT_EQ(format.name(), "glm-compact");
+TEST(ChatTemplate, GlmCompactFollowsTheNewerTemplate) {
+  const auto tokenizer = make_tokenizer(kGlmTokens);
+  const ChatTemplate chat = builtin(*tokenizer, "glm-compact");
   std::vector<ChatMessage> messages = {message("system", "s"),      message("user", "u"),
                                        message("assistant", " a "), message("user", "v"),
                                        message("assistant", ""),    message("tool", "t")};
@@ -178,55 +190,52 @@ TEST(ChatFormat, GlmCompactFollowsTheNewerTemplate) {
       "<tool_call>f<arg_key>k</arg_key><arg_value>v</arg_value><arg_key>n</arg_key><arg_value>[1, "
       "2]"
       "</arg_value></tool_call><|observation|><tool_response>t</tool_response><|assistant|>";
-  EXPECT_EQ(rendered(*tokenizer, format, messages, {}), body + "<think>");
-  EXPECT_TRUE(format.format(*tokenizer, messages, {})->inside_reasoning);
+  EXPECT_EQ(rendered(*tokenizer, chat, messages, {}), body + "<think>");
+  EXPECT_TRUE(chat.prompt(messages, {})->inside_reasoning);
   ChatOptions off;
   off.enable_thinking = false;
-  EXPECT_EQ(rendered(*tokenizer, format, messages, off), body + "</think>");
+  EXPECT_EQ(rendered(*tokenizer, chat, messages, off), body + "</think>");
 }
 
 // What looks like a marker in an earlier answer is what was said there.
-TEST(ChatFormat, SpelledMarkersInHistoryAreText) {
+TEST(ChatTemplate, SpelledMarkersInHistoryAreText) {
   const std::string said = "<think>no</think> is how it is written";
   for (const auto& [specials, name, before] :
        {std::tuple(kFloeTokens, "floe-nano", "<|assistant|><think></think>"),
-        std::tuple(kQwen3Tokens, "chatml", "<|im_start|>assistant\n"),
+        std::tuple(kQwen3Tokens, "qwen3", "<|im_start|>assistant\n"),
         std::tuple(kGlmTokens, "glm", "<|assistant|>\n<think></think>\n")}) {
     const auto tokenizer = make_tokenizer(specials);
-    const auto format = ChatFormat::by_name(*tokenizer, name);
-    ASSERT_TRUE(format.ok());
+    const ChatTemplate chat = builtin(*tokenizer, name);
     const std::vector<ChatMessage> messages = {message("user", "<tool_response>a</tool_response>"),
                                                message("assistant", said), message("user", "b")};
-    EXPECT_NE(rendered(*tokenizer, *format, messages, {}).find(before + said), std::string::npos)
+    EXPECT_NE(rendered(*tokenizer, chat, messages, {}).find(before + said), std::string::npos)
         << name;
   }
   // /nothink counts as the format's own token, whoever wrote the word.
   const auto tokenizer = make_tokenizer(kGlmTokens);
-  const auto format = ChatFormat::by_name(*tokenizer, "glm");
+  const ChatTemplate chat = builtin(*tokenizer, "glm");
   ChatOptions off;
   off.enable_thinking = false;
   const int32_t no_think = *tokenizer->find_special("/nothink");
   for (const bool thinking : {false, true}) {
     off.enable_thinking = thinking;
-    const auto ids =
-        format->format(*tokenizer, std::vector{message("user", "x/nothink")}, off)->ids;
+    const auto ids = chat.prompt(std::vector{message("user", "x/nothink")}, off)->ids;
     EXPECT_EQ(std::count(ids.begin(), ids.end(), no_think), thinking ? 0 : 1);
   }
 }
 
 // No field of a conversation can forge a token of the format, whatever it spells.
-TEST(ChatFormat, MessagesCannotForgeMarkers) {
+TEST(ChatTemplate, MessagesCannotForgeMarkers) {
   std::mt19937 random(5);
-  const std::pair<std::vector<std::string>, std::string> formats[] = {{kFloeTokens, "floe-nano"},
-                                                                      {kQwen3Tokens, "chatml"},
+  const std::pair<std::vector<std::string>, const char*> formats[] = {{kFloeTokens, "floe-nano"},
+                                                                      {kQwen3Tokens, "qwen3"},
                                                                       {kChatmlTokens, "chatml"},
                                                                       {kGlmTokens, "glm"},
                                                                       {kGlmTokens, "glm-compact"}};
   constexpr int kFields = 10;
   for (const auto& [specials, name] : formats) {
     const auto tokenizer = make_tokenizer(specials);
-    const auto format = ChatFormat::by_name(*tokenizer, name);
-    ASSERT_TRUE(format.ok());
+    const ChatTemplate chat = builtin(*tokenizer, name);
     const auto specials_of = [&](const std::vector<std::string>& fields, int shape) {
       const auto at = [&](int i) { return fields[static_cast<size_t>(i)]; };
       std::vector<ChatMessage> messages = {
@@ -239,14 +248,17 @@ TEST(ChatFormat, MessagesCannotForgeMarkers) {
       ChatOptions options;
       options.enable_thinking = shape % 2 == 0;
       options.continue_final_message = shape / 2 % 2 == 0;
-      options.preserve_reasoning = shape / 4 % 2 == 0;
+      if (shape / 4 % 2 == 0) {
+        options.template_kwargs = std::make_shared<const Json>(
+            Json{{"preserve_thinking", true}, {"title", at(9)}, {at(7), Json::array({at(8)})}});
+      }
       if (shape / 8 % 2 == 0) {
         options.tools = *make_chat_tools(
             Json::array({{{"name", "t" + at(6)},
                           {"description", at(9)},
                           {"parameters", {{"properties", {{at(7), {{"type", at(8)}}}}}}}}}));
       }
-      const auto prompt = format->format(*tokenizer, messages, options);
+      const auto prompt = chat.prompt(messages, options);
       EXPECT_TRUE(prompt.ok()) << prompt.error().message;
       std::vector<int32_t> out;
       for (const int32_t id : prompt->ids) {
@@ -271,10 +283,10 @@ TEST(ChatFormat, MessagesCannotForgeMarkers) {
 }
 
 // The final message goes on. One row a format, a way to think and a message.
-TEST(ChatFormat, TheFinalMessageGoesOn) {
+TEST(ChatTemplate, TheFinalMessageGoesOn) {
   const struct {
     std::vector<std::string> specials;
-    const char* format;
+    const char* name;
     std::optional<bool> thinking;
     const char* reasoning;  // nullptr: none
     const char* content;
@@ -315,7 +327,7 @@ TEST(ChatFormat, TheFinalMessageGoesOn) {
        false,
        true},
       {kQwen3Tokens,
-       "chatml",
+       "qwen3",
        {},
        nullptr,
        "\nOne ",
@@ -323,7 +335,7 @@ TEST(ChatFormat, TheFinalMessageGoesOn) {
        false,
        true},
       {kQwen3Tokens,
-       "chatml",
+       "qwen3",
        {},
        "so",
        "One",
@@ -331,7 +343,7 @@ TEST(ChatFormat, TheFinalMessageGoesOn) {
        false,
        true},
       {kQwen3Tokens,
-       "chatml",
+       "qwen3",
        {},
        "so\n",
        "",
@@ -339,7 +351,7 @@ TEST(ChatFormat, TheFinalMessageGoesOn) {
        true,
        true},
       {kQwen3Tokens,
-       "chatml",
+       "qwen3",
        {},
        nullptr,
        "",
@@ -383,8 +395,7 @@ TEST(ChatFormat, TheFinalMessageGoesOn) {
   };
   for (const auto& row : rows) {
     const auto tokenizer = make_tokenizer(row.specials);
-    const auto format = ChatFormat::by_name(*tokenizer, row.format);
-    ASSERT_TRUE(format.ok());
+    const ChatTemplate chat = builtin(*tokenizer, row.name);
     std::vector<ChatMessage> messages = {message("user", "q"), message("assistant", row.content)};
     if (row.reasoning != nullptr) messages[1].reasoning_content = row.reasoning;
     ChatOptions options;
@@ -392,23 +403,23 @@ TEST(ChatFormat, TheFinalMessageGoesOn) {
     options.continue_final_message = true;
     for (const bool add : {false, true}) {
       options.add_generation_prompt = add;
-      EXPECT_EQ(rendered(*tokenizer, *format, messages, options), row.expected) << row.format;
+      EXPECT_EQ(rendered(*tokenizer, chat, messages, options), row.expected) << row.name;
     }
-    const auto prompt = format->format(*tokenizer, messages, options);
+    const auto prompt = chat.prompt(messages, options);
     EXPECT_EQ(prompt->inside_reasoning, row.inside_reasoning) << row.expected;
     EXPECT_EQ(prompt->continues, row.continues) << row.expected;
     // Alone, without a question, as well.
     messages.erase(messages.begin());
-    EXPECT_TRUE(format->render(messages, options).ok());
+    EXPECT_TRUE(chat.render(messages, options).ok());
     messages[0].tool_calls = {{"", "f", "{}"}};
-    EXPECT_EQ(format->render(messages, options).error().kind, ErrorKind::usage);
+    EXPECT_EQ(chat.render(messages, options).error().kind, ErrorKind::usage);
     messages = {message("user", "q")};
-    EXPECT_EQ(format->render(messages, options).error().kind, ErrorKind::usage);
+    EXPECT_EQ(chat.render(messages, options).error().kind, ErrorKind::usage);
   }
 }
 
 // Calls of earlier answers, whatever some model wrote.
-TEST(ChatFormat, CallsAreReplayedAsTheyStand) {
+TEST(ChatTemplate, CallsAreReplayedAsTheyStand) {
   const struct {
     const char* arguments;
     const char* json;
@@ -423,37 +434,155 @@ TEST(ChatFormat, CallsAreReplayedAsTheyStand) {
   };
   const auto nano = make_tokenizer(kFloeTokens);
   const auto glm = make_tokenizer(kGlmTokens);
-  const auto nano_format = ChatFormat::by_name(*nano, "floe-nano");
-  const auto glm_format = ChatFormat::by_name(*glm, "glm-compact");
+  const ChatTemplate nano_chat = builtin(*nano, "floe-nano");
+  const ChatTemplate glm_chat = builtin(*glm, "glm-compact");
   for (const auto& row : rows) {
     std::vector<ChatMessage> messages = {message("assistant", ""), message("user", "q")};
     messages[0].tool_calls = {{"", "get weather", row.arguments}};
-    EXPECT_NE(rendered(*nano, *nano_format, messages, {})
+    EXPECT_NE(rendered(*nano, nano_chat, messages, {})
                   .find("<tool_call>{\"name\": \"get weather\", \"arguments\": " +
                         std::string(row.json) + "}</tool_call>"),
               std::string::npos)
         << row.arguments;
-    EXPECT_NE(rendered(*glm, *glm_format, messages, {})
+    EXPECT_NE(rendered(*glm, glm_chat, messages, {})
                   .find("<tool_call>get weather" + std::string(row.glm) + "</tool_call>"),
               std::string::npos)
         << row.arguments;
   }
 }
 
-TEST(ChatFormat, RefusesWhatItCannotFormat) {
+TEST(ChatTemplate, RefusesWhatItCannotFormat) {
   const auto none = make_tokenizer({"<|other|>"});
-  const auto unknown = ChatFormat::detect(*none);
+  const auto unknown = ChatTemplate::load({}, *none);
   ASSERT_FALSE(unknown.ok());
   EXPECT_EQ(unknown.error().kind, ErrorKind::model);
   EXPECT_NE(unknown.error().message.find("<|im_start|>"), std::string::npos);
-  EXPECT_EQ(ChatFormat::by_name(*none, "chatml").error().kind, ErrorKind::model);
-  EXPECT_EQ(ChatFormat::by_name(*none, "alpaca").error().kind, ErrorKind::usage);
+  const auto broken = make_tokenizer(kChatmlTokens, "a\n{% include 'x' %}");
+  const auto refused = ChatTemplate::load({}, *broken);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().kind, ErrorKind::model);
+  EXPECT_NE(refused.error().message.find("tokenizer.chat_template: chat template, line 2"),
+            std::string::npos)
+      << refused.error().message;
   const auto tokenizer = make_tokenizer(kChatmlTokens);
-  const ChatFormat format = detect(*tokenizer);
-  EXPECT_EQ(format.render({}, {}).error().kind, ErrorKind::usage);
+  const ChatTemplate chat = detect(*tokenizer);
+  EXPECT_EQ(chat.render({}, {}).error().kind, ErrorKind::usage);
   std::vector<ChatMessage> messages = {message("user", "x"), message("wizard", "y")};
-  EXPECT_NE(format.render(messages, {}).error().message.find("messages[1].role"),
+  EXPECT_NE(chat.render(messages, {}).error().message.find("messages[1].role"), std::string::npos);
+}
+
+// What a user may say about the template. One row a choice.
+TEST(ChatTemplate, IsChosen) {
+  const struct {
+    ChatTemplateChoice choice;
+    const char* prompt;  // of "hi"; nullptr: refused
+    const char* said;    // in the refusal
+  } rows[] = {
+      {{"", "", ""}, "own hi", nullptr},
+      {{"auto", "", ""}, "own hi", nullptr},
+      {{"chatml", "", ""}, "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n", nullptr},
+      {{"{{ messages[0].content }}!", "", ""}, "hi!", nullptr},
+      {{"{{ x }} {{ messages[0].content }}", "", R"({"x": "y"})"}, "y hi", nullptr},
+      {{"alpaca", "", ""}, nullptr, "--chat-template: expected qwen3, chatml"},
+      {{"qwen3", "", ""}, nullptr, "expected the special tokens <think>, </think>"},
+      {{"{{", "", ""}, nullptr, "--chat-template: chat template, line 1"},
+      {{"chatml", "/nowhere", ""}, nullptr, "found both"},
+      {{"", "/nowhere.jinja", ""}, nullptr, "/nowhere.jinja"},
+      {{"", "", "["}, nullptr, "--chat-template-kwargs"},
+      {{"", "", "[]"}, nullptr, "--chat-template-kwargs: expected a JSON object"},
+      {{"", "", R"({"messages": []})"}, nullptr, "messages"},
+      {{"", "", R"({"enable_thinking": 1})"}, nullptr, "enable_thinking: expected true or false"},
+  };
+  const auto tokenizer = make_tokenizer(kChatmlTokens, "own {{ messages[0].content }}");
+  for (const auto& row : rows) {
+    const auto chat = ChatTemplate::load(row.choice, *tokenizer);
+    if (row.prompt == nullptr) {
+      ASSERT_FALSE(chat.ok()) << row.said;
+      EXPECT_NE(chat.error().message.find(row.said), std::string::npos) << chat.error().message;
+      EXPECT_EQ(chat.error().kind, ErrorKind::usage) << row.said;
+      continue;
+    }
+    ASSERT_TRUE(chat.ok()) << chat.error().message;
+    EXPECT_EQ(*chat->render(std::vector{message("user", "hi")}, {}), row.prompt);
+  }
+}
+
+// Which variables win, and under which names they come.
+TEST(ChatTemplate, VariablesOfTheRequestWin) {
+  const struct {
+    const char* defaults;
+    const char* kwargs;  // of the request; nullptr: none
+    std::optional<bool> thinking;
+    const char* effort;
+    const char* expected;  // enable_thinking, thinking, reasoning_effort, x
+  } rows[] = {
+      {"", nullptr, {}, "", "---|-"},
+      {"", nullptr, true, "high", "True,True,high|-"},
+      {"", R"({"x": 1})", false, "", "False,False,-|1"},
+      {R"({"x": 1})", nullptr, {}, "", "---|1"},
+      {R"({"x": 1})", R"({"x": 2})", {}, "", "---|2"},
+      {R"({"enable_thinking": true})", nullptr, {}, "", "True,True,-|-"},
+      {R"({"enable_thinking": true})", nullptr, false, "", "False,False,-|-"},
+      {R"({"reasoning_effort": "low"})", nullptr, {}, "", "--low|-"},
+      {R"({"reasoning_effort": "low"})", nullptr, true, "high", "True,True,high|-"},
+      {"", R"({"reasoning_effort": "no_think"})", {}, "low", "--no_think|-"},
+  };
+  const auto tokenizer = make_tokenizer(kChatmlTokens);
+  for (const auto& row : rows) {
+    ChatTemplateChoice choice;
+    choice.name_or_text =
+        "{{ enable_thinking ~ ',' if enable_thinking is defined else '-' }}"
+        "{{ thinking ~ ',' if thinking is defined else '-' }}"
+        "{{ reasoning_effort | default('-') }}|{{ x | default('-') }}";
+    choice.kwargs = row.defaults;
+    const auto chat = ChatTemplate::load(choice, *tokenizer);
+    ASSERT_TRUE(chat.ok()) << chat.error().message;
+    ChatOptions options = row.kwargs == nullptr ? ChatOptions() : with_kwargs(row.kwargs);
+    options.enable_thinking = row.thinking;
+    options.reasoning_effort = row.effort;
+    EXPECT_EQ(*chat->render(std::vector{message("user", "hi")}, options), row.expected);
+  }
+}
+
+// The template's own words come back, cut to a length that fits an error.
+TEST(ChatTemplate, RefusesWithTheTemplatesWords) {
+  const auto tokenizer = make_tokenizer(kChatmlTokens);
+  ChatTemplateChoice choice;
+  choice.name_or_text =
+      "{% if messages[0].role == 'system' %}{{ raise_exception('No system, ' ~ "
+      "messages[0].content) "
+      "}}{% endif %}{{ messages[0].content }}";
+  const auto chat = ChatTemplate::load(choice, *tokenizer);
+  ASSERT_TRUE(chat.ok());
+  EXPECT_FALSE(chat->supports_tools());
+  EXPECT_FALSE(chat->traits().supports_system);
+  const auto refused = chat->render(std::vector{message("system", std::string(10000, 'x'))}, {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().kind, ErrorKind::usage);
+  EXPECT_NE(refused.error().message.find("No system, xxx"), std::string::npos);
+  EXPECT_LT(refused.error().message.size(), 600u);
+  ChatOptions options;
+  options.tools = tools_of(R"([{"name": "f"}])");
+  EXPECT_NE(chat->render(std::vector{message("user", "x")}, options).error().message.find("tools:"),
             std::string::npos);
+}
+
+TEST(ChatTemplate, EndsWithItsClient) {
+  const auto tokenizer = make_tokenizer(kChatmlTokens);
+  ChatTemplateChoice choice;
+  choice.name_or_text =
+      "{% for i in range(1000) %}{% for j in range(10000) %}{% set k = j %}{% endfor %}{% endfor "
+      "%}";
+  const auto chat = ChatTemplate::load(choice, *tokenizer);
+  ASSERT_TRUE(chat.ok());
+  size_t n_asked = 0;
+  EncodeLimits limits;
+  limits.cancelled = [&] { return ++n_asked > 3; };
+  const auto prompt = chat->prompt(std::vector{message("user", "x")}, {}, limits);
+  ASSERT_TRUE(prompt.ok());
+  EXPECT_EQ(prompt->end, Encoded::End::cancelled);
+  // Alone it ends all the same, at the limits of the template room.
+  EXPECT_FALSE(chat->prompt(std::vector{message("user", "x")}, {}).ok());
 }
 
 // ---- Against the published templates, rendered with Jinja2.
@@ -487,7 +616,7 @@ Json to_json(const OracleCase& current, bool arguments_as_objects) {
   }
   if (current.options.tools != nullptr) {
     for (const ChatTool& tool : *current.options.tools) {
-      variables["tools"].push_back(*parse_json(tool.definition));
+      variables["tools"].push_back(*tool.definition);
     }
   }
   return {{"template", testing::shared_dir() + "/templates/" + current.expected_by},
@@ -561,35 +690,41 @@ OracleCase random_case(std::mt19937& random, const std::string& file, bool plain
   return out;
 }
 
-void compare_with_jinja(const std::vector<OracleCase>& cases, const Tokenizer& tokenizer) {
+void compare_with_jinja(const std::vector<OracleCase>& cases, const Tokenizer& tokenizer,
+                        const std::vector<ChatTemplate>& chats) {
   const auto expected = render_with_jinja(cases);
   if (!expected) GTEST_SKIP() << "templates or Jinja2 not at hand";
-  const ChatFormat format = detect(tokenizer);
-  for (size_t i = 0; i < cases.size(); ++i) {
-    ASSERT_EQ(rendered(tokenizer, format, cases[i].messages, cases[i].options), (*expected)[i])
-        << to_json(cases[i], true).dump(1);
+  for (const ChatTemplate& chat : chats) {
+    for (size_t i = 0; i < cases.size(); ++i) {
+      ASSERT_EQ(rendered(tokenizer, chat, cases[i].messages, cases[i].options), (*expected)[i])
+          << chat.source().name << to_json(cases[i], true).dump(1);
+    }
   }
 }
 
-TEST(ChatFormatOracle, Glm46) {
+TEST(ChatTemplateOracle, Glm46) {
   std::mt19937 random(46);
   std::vector<OracleCase> cases;
   for (int i = 0; i < 200; ++i) cases.push_back(random_case(random, "GLM-4.6.jinja", false, i % 2));
   const std::string source = testing::read_file(testing::shared_dir() + "/templates/GLM-4.6.jinja");
-  compare_with_jinja(cases, *make_tokenizer(kGlmTokens, source));
+  const auto tokenizer = make_tokenizer(kGlmTokens, source);
+  compare_with_jinja(cases, *tokenizer, {detect(*tokenizer), builtin(*tokenizer, "glm")});
 }
 
-TEST(ChatFormatOracle, Qwen25) {
+TEST(ChatTemplateOracle, Qwen25) {
   std::mt19937 random(25);
   std::vector<OracleCase> cases;
   for (int i = 0; i < 200; ++i) {
     cases.push_back(random_case(random, "Qwen-Qwen2.5-7B-Instruct.jinja", false, true));
     for (ChatMessage& m : cases.back().messages) m.reasoning_content.reset();
   }
-  compare_with_jinja(cases, *make_tokenizer(kChatmlTokens));
+  const std::string source =
+      testing::read_file(testing::shared_dir() + "/templates/Qwen-Qwen2.5-7B-Instruct.jinja");
+  const auto tokenizer = make_tokenizer(kChatmlTokens, source);
+  compare_with_jinja(cases, *tokenizer, {detect(*tokenizer), builtin(*tokenizer, "chatml")});
 }
 
-TEST(ChatFormatOracle, Qwen35WithoutTools) {
+TEST(ChatTemplateOracle, Qwen35WithoutTools) {
   std::mt19937 random(35);
   std::vector<OracleCase> cases;
   for (int i = 0; i < 200; ++i) {
@@ -597,7 +732,8 @@ TEST(ChatFormatOracle, Qwen35WithoutTools) {
   }
   const std::string source =
       testing::read_file(testing::shared_dir() + "/templates/Qwen3.5-4B.jinja");
-  compare_with_jinja(cases, *make_tokenizer(kQwen3Tokens, source));
+  const auto tokenizer = make_tokenizer(kQwen3Tokens, source);
+  compare_with_jinja(cases, *tokenizer, {detect(*tokenizer)});
 }
 
 }  // namespace
