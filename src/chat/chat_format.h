@@ -26,9 +26,6 @@ enum class ChatFormatKind : uint8_t {
   glm_compact,  // GLM-4.7 and 5: none
 };
 
-// How a model writes its tool calls.
-enum class ToolCallSyntax : uint8_t { none, json, glm_arguments };
-
 class PromptBuilder;
 
 class ChatFormat {

@@ -42,6 +42,7 @@ struct ServeFlags {
   int64_t step_rows = 512;
   std::string chat_format = "auto";
   std::string tool_parser = "auto";
+  std::string reasoning_field = "reasoning_content";
   std::string api_key;
   std::string api_key_file;
   bool insecure = false;
@@ -80,6 +81,8 @@ struct ServeFlags {
     table.add_choice("--tool-parser,--tool-call-parser", parsers, &tool_parser,
                      "how answers write reasoning and tool calls; auto: by the model's template "
                      "and vocabulary");
+    table.add_choice("--reasoning-field", {"reasoning_content", "reasoning", "both"},
+                     &reasoning_field, "the field in which messages carry reasoning");
     sampling.add_to(table);
     spec.add_to(table);
     table.add("--api-key", "LIST", &api_key, "keys that requests must carry, separated by commas");
@@ -225,6 +228,10 @@ Result<int> run_serve(std::span<const std::string> arguments) {
   options.page = flags.page;
   options.default_sampling = flags.sampling.params();
   if (flags.n_predict > 0) options.default_max_tokens = static_cast<uint32_t>(flags.n_predict);
+  options.reasoning_field = flags.reasoning_field == "both" ? ReasoningField::both
+                            : flags.reasoning_field == "reasoning"
+                                ? ReasoningField::reasoning
+                                : ReasoningField::reasoning_content;
   options.build_info = fmt::format("floe {} ({})", kVersion, kBuildCommit);
   std::string address;
   std::string chat_off;  // written before on_ready is called
