@@ -11,6 +11,8 @@ struct Row {
   // in the vocabulary. Empty: never found that way.
   std::vector<std::string_view> template_marks;
   std::vector<std::string_view> tokens;
+  // A template with this in it writes calls in another way, for which there is no row.
+  std::string_view template_lacks = {};
 };
 
 CallSyntax json_calls(std::string begin, std::string between, std::string end) {
@@ -31,6 +33,7 @@ Row hermes() {
   row.format.calls = json_calls("<tool_call>\n", "", "\n</tool_call>");
   row.template_marks = {"<tool_call>"};
   row.tokens = {"<tool_call>"};
+  row.template_lacks = "]<]minimax[>[";  // MiniMax M3
   return row;
 }
 
@@ -341,6 +344,15 @@ Row command_r() {
   return row;
 }
 
+Row gigachat() {
+  Row row;
+  row.format.name = "gigachat";
+  row.format.calls = json_calls("<|function_call|>", "", "");
+  row.template_marks = {"<|function_call|>"};
+  row.tokens = {"<|function_call|>"};
+  return row;
+}
+
 Row functionary() {
   Row row;
   row.format.name = "functionary_v31";
@@ -350,6 +362,12 @@ Row functionary() {
   calls.after_name = ">";
   calls.after_arguments = "</function>";
   row.template_marks = {"{start_tag}={function_name}>{parameters}{end_tag}"};
+  return row;
+}
+
+Row none() {
+  Row row;
+  row.format.name = "none";
   return row;
 }
 
@@ -372,6 +390,7 @@ const std::vector<Row>& rows() {
       command_r(),
       lfm2(),
       gemma3(),
+      gigachat(),
       functionary(),
       qwen3_coder(),
       glm(),
@@ -379,7 +398,7 @@ const std::vector<Row>& rows() {
       minimax_m1(),
       hermes(),
       llama3(),
-      Row{.format = {.name = "none"}},
+      none(),
   };
   return table;
 }
@@ -397,6 +416,7 @@ const std::vector<ReasoningSyntax>& reasonings() {
       {"<think:opensource>", "</think:opensource>"},
       {"<|channel>thought\n", "<channel|>"},
       {"<|START_THINKING|>", "<|END_THINKING|>"},
+      {"Here are my reasoning steps:\n", "[BEGIN FINAL RESPONSE]"},
       {"<think>", "</think>"},
   };
   return table;
@@ -404,7 +424,9 @@ const std::vector<ReasoningSyntax>& reasonings() {
 
 ReasoningSyntax detect_reasoning(std::string_view template_source, const Tokenizer& tokenizer) {
   for (const ReasoningSyntax& one : reasonings()) {
-    if (contains(template_source, one.open) && contains(template_source, one.close)) return one;
+    // A template spells the line break at its end as \n.
+    const std::string_view open = std::string_view(one.open).substr(0, one.open.find('\n'));
+    if (contains(template_source, open) && contains(template_source, one.close)) return one;
   }
   for (const ReasoningSyntax& one : reasonings()) {
     if (tokenizer.find_special(one.open) && tokenizer.find_special(one.close)) return one;
@@ -482,6 +504,7 @@ std::span<const std::string_view> answer_format_names() {
 AnswerFormat detect_answer_format(std::string_view template_source, const Tokenizer& tokenizer) {
   for (const Row& row : rows()) {
     const auto& marks = row.template_marks;
+    if (!row.template_lacks.empty() && contains(template_source, row.template_lacks)) continue;
     if (!marks.empty() && std::all_of(marks.begin(), marks.end(), [&](std::string_view mark) {
           return contains(template_source, mark);
         })) {
@@ -490,6 +513,7 @@ AnswerFormat detect_answer_format(std::string_view template_source, const Tokeni
   }
   for (const Row& row : rows()) {
     const auto& tokens = row.tokens;
+    if (!row.template_lacks.empty() && contains(template_source, row.template_lacks)) continue;
     if (!tokens.empty() && std::all_of(tokens.begin(), tokens.end(), [&](std::string_view token) {
           return tokenizer.find_special(token).has_value();
         })) {
@@ -551,6 +575,26 @@ bool prompt_opens_reasoning(const AnswerFormat& format, const Tokenizer& tokeniz
     behind.resize(std::min(behind.size(), std::max(open.size(), close.size())));
   }
   return false;
+}
+
+std::string tool_call_id(CallIdShape shape, std::string_view answer, uint32_t choice,
+                         uint32_t call) {
+  std::string id;
+  if (shape == CallIdShape::any) {
+    id = "call_";
+    id += answer;
+    return id + "_" + std::to_string(choice) + "_" + std::to_string(call);
+  }
+  // Five of the answer, one of the choice (there are at most 8), three of the call.
+  constexpr std::string_view kDigits = "0123456789abcdefghijklmnopqrstuvwxyz";
+  id = answer.substr(0, 5);
+  id.resize(5, '0');
+  id += kDigits[choice % kDigits.size()];
+  std::string number(3, '0');
+  for (size_t i = 3, rest = call; i > 0; rest /= kDigits.size()) {
+    number[--i] = kDigits[rest % kDigits.size()];
+  }
+  return id + number;
 }
 
 bool is_answer_markup(std::string_view text) {

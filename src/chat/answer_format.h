@@ -116,6 +116,11 @@ Result<AnswerFormat> answer_format_by_name(std::string_view name, std::string_vi
 bool prompt_opens_reasoning(const AnswerFormat& format, const Tokenizer& tokenizer,
                             std::span<const int32_t> prompt);
 
+// The id of a call: the same whenever it is asked for, and no other's among the calls of the answer
+// of this name (letters and digits).
+std::string tool_call_id(CallIdShape shape, std::string_view answer, uint32_t choice,
+                         uint32_t call);
+
 // Whether this text is, or is part of, what some known format writes as structure: a control token
 // of these bytes is shown where an answer is not taken apart.
 bool is_answer_markup(std::string_view text);

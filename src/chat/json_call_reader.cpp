@@ -1,259 +1,188 @@
-#include "base/json.h"
+// Calls as JSON objects with a name and arguments, alone, several in a row or in an array. The
+// members may come in any order. The arguments are given as the model wrote them, blanks and all:
+// sent back, they give the same tokens again.
+#include "chat/json_text.h"
 #include "chat/tool_call_reader.h"
-#include "text/unicode.h"
 
 namespace floe {
 namespace {
 
-bool is_blank(char c) {
-  return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-// The inside of a JSON string to the text it stands for, one byte at a time.
-class StringDecoder {
- public:
-  // Behind the opening quote. True: `c` was the closing one.
-  bool push(char c, std::string& out) {
-    switch (state_) {
-      case State::plain:
-        if (c == '"') {
-          flush(out);
-          return true;
-        }
-        if (c == '\\') {
-          state_ = State::escape;
-        } else {
-          flush(out);
-          out += c;
-        }
-        return false;
-      case State::escape:
-        state_ = State::plain;
-        if (c == 'u') {
-          state_ = State::unicode;
-          n_digits_ = 0;
-          code_ = 0;
-        } else {
-          flush(out);
-          out += unescape(c);
-        }
-        return false;
-      case State::unicode:
-        break;
-    }
-    const int digit = hex_digit(c);
-    if (digit < 0) {
-      // Not JSON. What is left of the escape has no meaning, but the text goes on.
-      state_ = State::plain;
-      flush(out);
-      append_utf8(out, 0xFFFD);
-      return push(c, out);
-    }
-    code_ = code_ * 16 + static_cast<uint32_t>(digit);
-    if (++n_digits_ < 4) return false;
-    state_ = State::plain;
-    if (code_ >= 0xDC00 && code_ < 0xE000 && high_ != 0) {
-      append_utf8(out, 0x10000 + ((high_ - 0xD800) << 10) + (code_ - 0xDC00));
-      high_ = 0;
-      return false;
-    }
-    flush(out);
-    if (code_ >= 0xD800 && code_ < 0xDC00) {
-      high_ = code_;
-    } else {
-      append_utf8(out, code_ >= 0xDC00 && code_ < 0xE000 ? 0xFFFD : code_);
-    }
-    return false;
-  }
-
- private:
-  enum class State : uint8_t { plain, escape, unicode };
-
-  // The first half of a pair whose second half did not come.
-  void flush(std::string& out) {
-    if (high_ != 0) append_utf8(out, 0xFFFD);
-    high_ = 0;
-  }
-  static char unescape(char c) {
-    switch (c) {
-      case 'n':
-        return '\n';
-      case 't':
-        return '\t';
-      case 'r':
-        return '\r';
-      case 'b':
-        return '\b';
-      case 'f':
-        return '\f';
-      default:
-        return c;  // \" \\ \/, and what JSON does not know
-    }
-  }
-  static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-  }
-
-  State state_ = State::plain;
-  int n_digits_ = 0;
-  uint32_t code_ = 0;
-  uint32_t high_ = 0;
-};
-
-// Finds the end of a JSON value without asking whether it is one: depth is a number, so nothing
-// recurses.
-class ValueScanner {
- public:
-  // A string, object or array: true when `c` is its last byte. For other values, which end before
-  // the byte behind them, see ends_before().
-  bool push(char c) {
-    if (in_string_) {
-      if (escaped_) {
-        escaped_ = false;
-      } else if (c == '\\') {
-        escaped_ = true;
-      } else if (c == '"') {
-        in_string_ = false;
-        return depth_ == 0;
-      }
-      return false;
-    }
-    if (c == '"') in_string_ = true;
-    if (c == '{' || c == '[') ++depth_;
-    if (c == '}' || c == ']') return depth_ > 0 && --depth_ == 0;
-    return false;
-  }
-  bool ends_before(char c) const {
-    return !in_string_ && depth_ == 0 && (c == ',' || c == '}' || is_blank(c));
-  }
-  bool in_string() const { return in_string_; }
-
- private:
-  uint64_t depth_ = 0;
-  bool in_string_ = false;
-  bool escaped_ = false;
-};
-
 class JsonCallReader final : public ToolCallReader {
  public:
-  explicit JsonCallReader(ChatTools tools) : ToolCallReader(std::move(tools)) {}
-
-  void push(std::string_view text, std::string& arguments) override {
-    for (const char c : text) {
-      if (state_ == State::done || status_ == Status::text) break;
-      step(c);
-    }
-    give(arguments);
-  }
-
-  void push_marker(OutputParser::Marker, std::string&) override {}
-
-  void finish(ToolCallEnd end, std::string& arguments) override {
-    // A name that is whole says which call was begun, even if its arguments were still to come.
-    if (status_ == Status::undecided && end == ToolCallEnd::cut && named_) status_ = Status::call;
-    if (status_ == Status::undecided && end != ToolCallEnd::cut) status_ = Status::text;
-    give(arguments);
-  }
-
-  bool is_text_here(OutputParser::Marker) const override {
-    return state_ == State::key || state_ == State::name || state_ == State::quoted_arguments ||
-           ((state_ == State::arguments || state_ == State::other) && scanner_.in_string());
+  JsonCallReader(const CallTexts& texts, ChatTools tools, std::string opening, AnswerWriter& out)
+      : ToolCallReader(texts, std::move(tools), std::move(opening), out) {
+    look_for({&texts_.end});
   }
 
  private:
   enum class State : uint8_t {
-    begin,             // before the object
+    before_object,     // or in front of the bracket of an array
     before_key,        // behind { or ,
     key,               // inside a key
     before_colon,      //
     before_value,      //
-    name,              // inside the string of "name"
-    arguments,         // inside the object of "arguments"
-    quoted_arguments,  // inside a string of "arguments" that holds the object
+    name,              // inside the string of the name
+    arguments,         // inside the object of the arguments
+    quoted_arguments,  // inside a string that holds the object
     null_arguments,    //
     other,             // inside a value that nobody asks for
     behind_value,      //
-    done,              // behind the object
+    behind_object,     //
+    dropped,           // of a call that did not go on as one
   };
 
-  // Not JSON as a call has it. Where the call is certain already, what is left is dropped.
-  void give_up() {
-    if (status_ == Status::undecided) status_ = Status::text;
-    state_ = State::done;
+  bool is_raw() const override {
+    return state_ == State::key || state_ == State::name || state_ == State::quoted_arguments ||
+           ((state_ == State::arguments || state_ == State::other) && scanner_.in_string());
   }
 
-  void step(char c) {
+  Took take(Symbol symbol) override {
+    if (!is_marker(symbol)) return step(static_cast<char>(symbol));
+    // A token that means nothing here says what it spells.
+    if (state_ == State::behind_object && texts_.end.empty()) return Took::nothing;
+    std::string text;
+    texts_.append(symbol, text);
+    for (const char c : text) {
+      if (step(c) == Took::last) return Took::last;
+      if (is_text()) break;
+    }
+    return Took::it;
+  }
+
+  Took matched(const Symbols& text) override {
+    if (in_call()) end_block(CallsEnd::marked, {});
+    return has_calls() && !is_inside_object() ? Took::last : give_up(text);
+  }
+
+  void end_block(CallsEnd end, const Symbols&) override {
+    // A name that is whole says which call was begun, even if its arguments were still to come.
+    if (end == CallsEnd::cut && named_ && !in_call() && is_inside_object()) begin_call(name_);
+    if (!in_call()) return;
+    give();
+    if (arguments_ended_) end_call();
+  }
+
+  bool is_inside_object() const {
+    return state_ != State::before_object && state_ != State::behind_object &&
+           state_ != State::dropped && !in_call();
+  }
+
+  // Not JSON as a call has it. Where the call is certain already, what is left is dropped.
+  Took fail() {
+    if (!in_call() && state_ != State::dropped) return give_up();
+    if (in_call()) {
+      give();
+      if (arguments_ended_) end_call();
+    }
+    state_ = State::dropped;
+    return texts_.end.empty() ? Took::last : Took::it;
+  }
+
+  Took step(char c) {
+    const Took took = step_state(c);
+    if (in_call()) give();
+    return took;
+  }
+
+  Took step_state(char c) {
     switch (state_) {
-      case State::begin:
-        if (is_blank(c)) return;
-        if (c != '{') return give_up();
+      case State::before_object:
+        if (is_blank(static_cast<unsigned char>(c))) return Took::it;
+        if (c == '[' && !in_array_) {
+          in_array_ = true;
+          return Took::it;
+        }
+        if (c == ']' && in_array_) return end_array();
+        if (c != '{') return fail();
         state_ = State::before_key;
-        return;
+        named_ = has_arguments_ = arguments_ended_ = false;
+        held_.clear();
+        return Took::it;
       case State::before_key:
-        if (is_blank(c)) return;
+        if (is_blank(static_cast<unsigned char>(c))) return Took::it;
         if (c == '}') return end_object();
-        if (c != '"') return give_up();
+        if (c != '"') return fail();
         begin_string(State::key, key_);
-        return;
+        return Took::it;
       case State::key:
         if (decoder_.push(c, key_)) state_ = State::before_colon;
-        return;
+        return Took::it;
       case State::before_colon:
-        if (is_blank(c)) return;
-        if (c != ':') return give_up();
+        if (is_blank(static_cast<unsigned char>(c))) return Took::it;
+        if (c != ':') return fail();
         state_ = State::before_value;
-        return;
+        return Took::it;
       case State::before_value:
-        if (!is_blank(c)) begin_value(c);
-        return;
+        return is_blank(static_cast<unsigned char>(c)) ? Took::it : begin_value(c);
       case State::name:
-        if (!decoder_.push(c, name_)) return;
+        if (!decoder_.push(c, name_)) return Took::it;
         named_ = true;
-        if (find_tool(tools_, name_) == nullptr) return give_up();
-        if (has_arguments_) status_ = Status::call;
+        if (find_tool(tools_, name_) == nullptr) return fail();
+        if (has_arguments_) begin_call(name_);
         state_ = State::behind_value;
-        return;
+        return Took::it;
       case State::arguments:
         held_ += c;
         if (scanner_.push(c)) end_arguments();
-        return;
+        return Took::it;
       case State::quoted_arguments:
-        step_quoted(c);
-        return;
+        return step_quoted(c);
       case State::null_arguments:
         if (!scanner_.ends_before(c)) {
           word_ += c;
-          if (std::string_view("null").substr(0, word_.size()) != word_) give_up();
-          return;
+          return std::string_view("null").starts_with(word_) ? Took::it : fail();
         }
-        if (word_ != "null") return give_up();
+        if (word_ != "null") return fail();
         held_ = "{}";
-        has_arguments_ = true;
+        begin_arguments();
         end_arguments();
-        return step(c);
+        return step_state(c);
       case State::other:
         if (scanner_.ends_before(c)) {
           state_ = State::behind_value;
-          return step(c);
+          return step_state(c);
         }
         if (scanner_.push(c)) state_ = State::behind_value;
-        return;
+        return Took::it;
       case State::behind_value:
-        if (is_blank(c)) return;
+        if (is_blank(static_cast<unsigned char>(c))) return Took::it;
         if (c == ',') {
           state_ = State::before_key;
-        } else if (c == '}') {
-          end_object();
-        } else {
-          give_up();
+          return Took::it;
         }
-        return;
-      case State::done:
-        return;
+        return c == '}' ? end_object() : fail();
+      case State::behind_object:
+        return step_behind(c);
+      case State::dropped:
+        forget();
+        return Took::it;
     }
+    return Took::it;
+  }
+
+  // Between calls, and behind the last.
+  Took step_behind(char c) {
+    if (is_blank(static_cast<unsigned char>(c)) || c == ',' || c == ';') return Took::it;
+    if (c == '{') {
+      forget();
+      state_ = State::before_object;
+      return step_state(c);
+    }
+    if (c == ']' && in_array_) return end_array();
+    if (texts_.end.empty()) {
+      // No end was agreed on: this is what the answer goes on with.
+      return Took::nothing;
+    }
+    forget();
+    return Took::it;
+  }
+
+  Took end_array() {
+    in_array_ = false;
+    if (!has_calls()) return fail();
+    forget();
+    state_ = State::behind_object;
+    return texts_.end.empty() ? Took::last : Took::it;
   }
 
   void begin_string(State state, std::string& out) {
@@ -262,13 +191,16 @@ class JsonCallReader final : public ToolCallReader {
     out.clear();
   }
 
-  void begin_value(char c) {
+  Took begin_value(char c) {
     scanner_ = {};
-    if (key_ == "name" && !named_) {
-      if (c != '"') return give_up();
-      return begin_string(State::name, name_);
+    if (key_ == texts_.format.calls.name_key && !named_) {
+      if (c != '"') return fail();
+      begin_string(State::name, name_);
+      return Took::it;
     }
-    if ((key_ == "arguments" || key_ == "parameters") && !has_arguments_) {
+    const bool is_arguments =
+        key_ == texts_.format.calls.arguments_key || key_ == "arguments" || key_ == "parameters";
+    if (is_arguments && !has_arguments_) {
       if (c == '{') {
         begin_arguments();
         state_ = State::arguments;
@@ -280,71 +212,75 @@ class JsonCallReader final : public ToolCallReader {
         state_ = State::null_arguments;
         word_ = c;
       } else {
-        give_up();
+        return fail();
       }
-      return;
+      return Took::it;
     }
     state_ = State::other;
-    if (c == ',' || c == '}') return give_up();
+    if (c == ',' || c == '}') return fail();
     scanner_.push(c);
+    return Took::it;
   }
 
   void begin_arguments() {
     has_arguments_ = true;
-    if (named_) status_ = Status::call;
+    if (named_ && !in_call()) begin_call(name_);
   }
+
   void end_arguments() {
-    complete_ = true;
-    if (named_) status_ = Status::call;
+    arguments_ended_ = true;
     state_ = State::behind_value;
   }
 
-  // An object written as a string. It counts once its first byte shows that it is one.
-  void step_quoted(char c) {
+  // A string that holds the object, or nothing. It counts once its first byte shows that it does.
+  Took step_quoted(char c) {
     const bool ended = decoder_.push(c, held_);
     if (!has_arguments_) {
       const size_t first = held_.find_first_not_of(" \t\r\n");
-      if (first != std::string::npos && held_[first] != '{') return give_up();
-      if (first != std::string::npos) begin_arguments();
-      if (first == std::string::npos && ended) {
-        held_ = "{}";
-        begin_arguments();
-      }
+      if (first != std::string::npos && held_[first] != '{') return fail();
+      if (first == std::string::npos && ended) held_ = "{}";
+      if (first != std::string::npos || ended) begin_arguments();
     }
     if (ended) end_arguments();
+    return Took::it;
   }
 
   // The object that is the call came to its end.
-  void end_object() {
-    if (!named_) return give_up();
+  Took end_object() {
+    if (!named_) return fail();
     if (!has_arguments_) {
       held_ = "{}";
       begin_arguments();
-      complete_ = true;
     }
-    state_ = State::done;
+    give();
+    end_call();
+    state_ = State::behind_object;
+    return Took::it;
   }
 
-  void give(std::string& arguments) {
-    if (status_ != Status::call) return;
-    arguments += held_;
+  void give() {
+    out_.arguments(held_);
     held_.clear();
   }
 
-  State state_ = State::begin;
-  StringDecoder decoder_;
-  ValueScanner scanner_;
+  State state_ = State::before_object;
+  JsonStringDecoder decoder_;
+  JsonValueScanner scanner_;
   std::string key_;
+  std::string name_;
   std::string word_;
   std::string held_;  // arguments that were not given away yet
+  bool in_array_ = false;
   bool named_ = false;
   bool has_arguments_ = false;
+  bool arguments_ended_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<ToolCallReader> make_json_call_reader(ChatTools tools) {
-  return std::make_unique<JsonCallReader>(std::move(tools));
+std::unique_ptr<ToolCallReader> make_json_object_reader(const CallTexts& texts, ChatTools tools,
+                                                        std::string opening, AnswerWriter& out) {
+  return std::make_unique<JsonCallReader>(texts, std::move(tools), std::move(opening), out);
 }
 
 }  // namespace floe

@@ -44,7 +44,7 @@ class ResponseStream {
                  Detokenizer detokenizer);
 
   const Tokenizer* tokenizer_;
-  std::array<int32_t, OutputParser::kMarkers> marker_ids_;  // of those that the request takes
+  std::vector<int32_t> marker_ids_;  // of the format's markers
   OutputParser parser_;
   Detokenizer detokenizer_;
   uint64_t n_tokens_in_reasoning_ = 0;

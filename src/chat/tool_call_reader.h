@@ -1,57 +1,118 @@
 #pragma once
-// Reads one tool call as the model writes it: what stands between the call's markers, in pieces of
-// any size. Used by OutputParser alone; each way of writing calls has a file of its own.
+// Reads one block of tool calls, symbol by symbol, from behind what opened it. Each layout has a
+// reader in a file of its own. Used by the readers of answers alone.
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "chat/answer_symbols.h"
+#include "chat/answer_writer.h"
 #include "chat/chat_tools.h"
-#include "chat/output_parser.h"
 
 namespace floe {
 
+// How the text of a block came to its end.
+enum class CallsEnd : uint8_t {
+  marked,  // by its closing marker
+  model,   // the model ended its answer, or began another block
+  cut,     // by a limit or a stop string: more would have come
+};
+
+// The texts of a format that its readers look for, without the blanks at their ends.
+struct CallTexts {
+  explicit CallTexts(const AnswerFormat& format);
+
+  const AnswerFormat& format;
+  Symbols begin, before_name, after_name, after_arguments, end;
+  Symbols before_key, after_key, before_value, before_json_value, after_value, before_id;
+  // after_value with a line break in front, where the format has one there; else empty.
+  Symbols line_and_after_value;
+
+  void append(Symbol symbol, std::string& out) const { append_symbol(symbol, format.markers, out); }
+  std::string text_of(std::u16string_view symbols) const;
+};
+
+// Total over any symbols. A call is one from the moment at which its function, a declared one, and
+// the beginning of its arguments are known: from there on its text comes out as arguments, whatever
+// follows. What is no call comes out as text of the content, markup included.
 class ToolCallReader {
  public:
-  enum class Status : uint8_t {
-    undecided,  // may still become a call, or not
-    call,       // a call of a declared function: name() and arguments are certain
-    text,       // no call
+  // What is kept for that text is bounded.
+  static constexpr size_t kMaxUndecidedBytes = size_t{4} << 20;
+
+  enum class Took : uint8_t {
+    it,       // the block goes on
+    last,     // the block ends with this symbol
+    nothing,  // the block ended before this symbol
   };
 
   virtual ~ToolCallReader() = default;
 
-  // Total over any text. Fragments of the arguments, a JSON object, are appended to `arguments`
-  // once the status is call; together they are the whole.
-  virtual void push(std::string_view text, std::string& arguments) = 0;
-  // One of the format's own markers inside a call (arg_key and so on).
-  virtual void push_marker(OutputParser::Marker marker, std::string& arguments) = 0;
-  virtual void finish(ToolCallEnd end, std::string& arguments) = 0;
-
-  // Where markers are spelled out: whether this one would be text here, inside a string.
-  virtual bool is_text_here(OutputParser::Marker marker) const = 0;
-
-  Status status() const { return status_; }
-  const std::string& name() const { return name_; }
-  // The arguments came to their end, so that they are a whole object.
-  bool complete() const { return complete_; }
+  Took push(Symbol symbol);
+  // The end of the block otherwise; `marker`: what it was marked by, as text.
+  void finish(CallsEnd end, std::string_view marker);
 
  protected:
-  explicit ToolCallReader(ChatTools tools) : tools_(std::move(tools)) {}
+  // opening: the text that opened the block, content again should this be no call.
+  ToolCallReader(const CallTexts& texts, ChatTools tools, std::string opening, AnswerWriter& out)
+      : texts_(texts), tools_(std::move(tools)), out_(out), undecided_(std::move(opening)) {}
 
+  // Which texts mean something from here on: see matched().
+  void look_for(std::initializer_list<const Symbols*> texts) { matcher_.look_for(texts); }
+
+  // Inside a string, where no text means anything.
+  virtual bool is_raw() const { return false; }
+  // The next symbol that belongs to none of the texts looked for. Other than Took::it only where
+  // nothing is looked for.
+  virtual Took take(Symbol symbol) = 0;
+  // One of the texts looked for: a member of texts_, told by its address.
+  virtual Took matched(const Symbols& text) = 0;
+  // The block ends here: completes the call at hand as far as `end` says. `held`: the beginning of
+  // a text looked for, which did not go on.
+  virtual void end_block(CallsEnd end, const Symbols& held) = 0;
+  // Behind a call that was text, where another may follow.
+  virtual void next_call() {}
+
+  // What was read since the last call is text, and so is what follows, up to the end of this call
+  // or of the block.
+  Took give_up();
+  // The same where `text` was just matched, and may be that end.
+  Took give_up(const Symbols& text);
+  // Begins the call of this function, if it is declared.
+  bool begin_call(std::string_view name);
+  void end_call();
+  bool in_call() const { return tool_ != nullptr; }
+  bool is_text() const { return is_text_; }
+  bool has_calls() const { return has_calls_; }
+  // What was read since the last call says nothing.
+  void forget() { undecided_.clear(); }
+  // But for this.
+  void forget(const Symbols& but) { undecided_ = texts_.text_of(but); }
+
+  const CallTexts& texts_;
   const ChatTools tools_;
-  Status status_ = Status::undecided;
-  std::string name_;
-  bool complete_ = false;
+  AnswerWriter& out_;
+  const ChatTool* tool_ = nullptr;  // of the call at hand
+
+ private:
+  Took take_text(const Symbols& text);
+
+  SymbolMatcher matcher_;
+  std::string undecided_;  // what was read since the last call
+  bool is_text_ = false;
+  bool has_calls_ = false;
 };
 
-// {"name": ..., "arguments": {...}}. The members may come in any order; "parameters" is taken for
-// "arguments". The arguments are given as the model wrote them, blanks and all: sent back, they
-// give the same tokens again. What follows the object is dropped.
-std::unique_ptr<ToolCallReader> make_json_call_reader(ChatTools tools);
-
-// name, then <arg_key>key</arg_key><arg_value>value</arg_value> for each argument. Values are bare;
-// the function's schema tells strings from other JSON (ArgumentType).
-std::unique_ptr<ToolCallReader> make_glm_call_reader(ChatTools tools);
+std::unique_ptr<ToolCallReader> make_json_object_reader(const CallTexts& texts, ChatTools tools,
+                                                        std::string opening, AnswerWriter& out);
+std::unique_ptr<ToolCallReader> make_json_arguments_reader(const CallTexts& texts, ChatTools tools,
+                                                           std::string opening, AnswerWriter& out);
+std::unique_ptr<ToolCallReader> make_tagged_reader(const CallTexts& texts, ChatTools tools,
+                                                   std::string opening, AnswerWriter& out);
+std::unique_ptr<ToolCallReader> make_braces_reader(const CallTexts& texts, ChatTools tools,
+                                                   std::string opening, AnswerWriter& out);
+std::unique_ptr<ToolCallReader> make_python_reader(const CallTexts& texts, ChatTools tools,
+                                                   std::string opening, AnswerWriter& out);
 
 }  // namespace floe

@@ -422,8 +422,9 @@ TokenLogprobEntry Generation::logprob_entry(Choice& choice, const TokenEvent& ev
 
 // Unique within the answer, which is all that a reply has to refer to.
 std::string Generation::tool_call_id(uint32_t choice, uint32_t call) const {
-  return "call_" + identity_.id.substr(identity_.id.find('-') + 1) + "_" + std::to_string(choice) +
-         "_" + std::to_string(call);
+  const CallIdShape shape = prompts_[choice / request_.n].parser.format.call_ids;
+  const std::string_view id = identity_.id;
+  return floe::tool_call_id(shape, id.substr(id.find('-') + 1), choice, call);
 }
 
 void Generation::emit(uint32_t index, Choice& choice, OutputDelta& delta) {

@@ -112,6 +112,18 @@ void append_logprobs(bool chat, std::span<const TokenLogprobEntry> entries, std:
   append_completion_logprobs(entries, out);
 }
 
+void append_reasoning(ReasoningField field, std::string_view text, std::string& out) {
+  if (field != ReasoningField::reasoning) {
+    out += "\"reasoning_content\":";
+    append_string(text, out);
+  }
+  if (field == ReasoningField::both) out += ',';
+  if (field != ReasoningField::reasoning_content) {
+    out += "\"reasoning\":";
+    append_string(text, out);
+  }
+}
+
 void append_tool_call(std::string_view id, std::string_view name, std::string_view arguments,
                       std::string& out) {
   out += "\"id\":";
@@ -232,8 +244,8 @@ std::string answer_json(const AnswerIdentity& identity, std::span<const AnswerCh
         append_string(choice.content, out);
       }
       if (!choice.reasoning_content.empty()) {
-        out += ",\"reasoning_content\":";
-        append_string(choice.reasoning_content, out);
+        out += ',';
+        append_reasoning(identity.reasoning_field, choice.reasoning_content, out);
       }
       if (!choice.tool_calls.empty()) {
         out += ",\"tool_calls\":[";
@@ -275,6 +287,7 @@ std::string answer_json(const AnswerIdentity& identity, std::span<const AnswerCh
 
 ChunkWriter::ChunkWriter(const AnswerIdentity& identity, bool usage_in_every_chunk)
     : chat_(identity.chat),
+      reasoning_field_(identity.reasoning_field),
       head_("data: " +
             identity_head(identity, identity.chat ? "chat.completion.chunk" : "text_completion")),
       tail_(usage_in_every_chunk ? "],\"usage\":null" : "]") {}
@@ -315,8 +328,8 @@ void ChunkWriter::reasoning(uint32_t choice, std::string_view text,
                             std::span<const TokenLogprobEntry> logprobs, std::string_view figures,
                             std::string& out) const {
   open(choice, out);
-  out += "\"delta\":{\"reasoning_content\":";
-  append_string(text, out);
+  out += "\"delta\":{";
+  append_reasoning(reasoning_field_, text, out);
   out += '}';
   close(logprobs, {}, figures, out);
 }

@@ -15,12 +15,20 @@
 namespace floe {
 
 // What every chunk of one answer repeats.
+// In which field of a message its reasoning comes: servers and clients have two names for it.
+enum class ReasoningField : uint8_t {
+  reasoning_content,  // llama.cpp, DeepSeek
+  reasoning,          // vLLM, OpenRouter
+  both,
+};
+
 struct AnswerIdentity {
   bool chat = false;
   std::string id;  // "chatcmpl-..." or "cmpl-..."
   int64_t created = 0;
   std::string model;
   std::string fingerprint;
+  ReasoningField reasoning_field = ReasoningField::reasoning_content;
 };
 
 struct TokenText {
@@ -129,6 +137,7 @@ class ChunkWriter {
              std::string_view figures, std::string& out) const;
 
   bool chat_;
+  ReasoningField reasoning_field_;
   std::string head_;  // up to and with "choices":[
   std::string tail_;  // after the choices
 };

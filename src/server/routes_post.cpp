@@ -127,6 +127,7 @@ void Service::generate(GenerationRequest request, std::vector<GenerationPrompt> 
   identity.created = std::time(nullptr);
   identity.model = loaded().model.name;
   identity.fingerprint = loaded().fingerprint;
+  identity.reasoning_field = options_.reasoning_field;
   std::make_shared<Generation>(loaded().services, std::move(request), std::move(identity),
                                std::move(prompts), thinking, exchange)
       ->start();

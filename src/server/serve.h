@@ -15,6 +15,7 @@
 #include "engine/engine_thread.h"
 #include "model/model.h"
 #include "server/http.h"
+#include "server/openai_response.h"
 #include "text/tokenizer.h"
 
 namespace floe {
@@ -38,6 +39,7 @@ struct ServeOptions {
   bool sandbox = false;                     // enter_sandbox() once the model is loaded
   SamplingParams default_sampling;          // what a request leaves open; its seed is not used
   uint32_t default_max_tokens = UINT32_MAX;
+  ReasoningField reasoning_field = ReasoningField::reasoning_content;  // of answers
   std::string build_info;  // for /props and system_fingerprint
 
   // After the sockets are open, before the model is loaded; the addresses as bound.

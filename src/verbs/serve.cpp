@@ -44,6 +44,7 @@ struct ServeFlags {
   int64_t step_rows = 512;
   ChatFlags chat;
   std::string tool_parser = "auto";
+  std::string reasoning_field = "reasoning_content";
   std::string api_key;
   std::string api_key_file;
   bool insecure = false;
@@ -81,6 +82,8 @@ struct ServeFlags {
     table.add_choice("--tool-parser,--tool-call-parser", parsers, &tool_parser,
                      "how answers write reasoning and tool calls; auto: by the model's template "
                      "and vocabulary");
+    table.add_choice("--reasoning-field", {"reasoning_content", "reasoning", "both"},
+                     &reasoning_field, "the field in which messages carry reasoning");
     sampling.add_to(table);
     spec.add_to(table);
     table.add("--api-key", "LIST", &api_key, "keys that requests must carry, separated by commas");
@@ -124,32 +127,30 @@ struct Resources {
   Speculating speculating;
 };
 
-// What there is to say about chat once the server is ready.
-struct ChatNotes {
-  std::string off;       // why the model cannot chat, or empty
-  std::string fault;     // why not even a plain question has a prompt, or empty
-  std::string prefixes;  // whether a conversation's prompts extend each other
-};
-
 // A template that cannot be used takes chat away, unless the user asked for it.
-Result<void> load_chat(const ServeFlags& flags, const GgufMetadata& metadata, ServedModel& served,
-                       ChatNotes& notes) {
+Result<void> load_chat(const ServeFlags& flags, const GgufMetadata& metadata, ServedModel& served) {
   auto chat = ChatTemplate::load(flags.chat.choice, *served.tokenizer, &metadata);
   std::string source = served.tokenizer->chat_template();
   if (chat.ok()) {
     const TemplateTraits& traits = chat->traits();
-    notes.fault = escape_for_terminal(traits.fault, 512);
-    notes.prefixes = traits.prefix_breaks.empty()
-                         ? "each prompt of a conversation begins with the one before"
-                         : fmt::format("less of a conversation is found in the cache, since {}",
-                                       fmt::join(traits.prefix_breaks, "; "));
+    if (!traits.fault.empty()) {
+      spdlog::warn("chat template of {}: a plain question has no prompt: {}", chat->source().name,
+                   escape_for_terminal(traits.fault, 512));
+    }
+    if (traits.prefix_breaks.empty()) {
+      spdlog::info("chat template of {}: each prompt of a conversation begins with the one before",
+                   chat->source().name);
+    } else {
+      spdlog::info("chat template of {}: less of a conversation is found in the cache, since {}",
+                   chat->source().name, fmt::join(traits.prefix_breaks, "; "));
+    }
     source = chat->source().text;
     served.chat_template = std::move(*chat);
   } else if (chat.error().kind == ErrorKind::usage) {
     return chat.error();
   } else {
     served.chat_off = chat.error().message;
-    notes.off = escape_for_terminal(served.chat_off, 512);
+    spdlog::warn("chat is off: {}", escape_for_terminal(served.chat_off, 512));
   }
   if (flags.tool_parser == "auto") {
     served.answer_format = detect_answer_format(source, *served.tokenizer);
@@ -160,13 +161,15 @@ Result<void> load_chat(const ServeFlags& flags, const GgufMetadata& metadata, Se
   return {};
 }
 
-Result<ServedModel> load_served(const ServeFlags& flags, ChatNotes& notes) {
+// chat_off: why the model cannot chat, or empty.
+Result<ServedModel> load_served(const ServeFlags& flags, std::string& chat_off) {
   ServedModel served;
   {
     // Only the metadata is used here, and that is a copy: no tensor is read.
     FLOE_TRY(const GgufFile gguf, open_model_file(flags.model.model_path));
     FLOE_TRY(served.tokenizer, Tokenizer::load(gguf));
-    FLOE_TRY_VOID(load_chat(flags, gguf, served, notes));
+    FLOE_TRY_VOID(load_chat(flags, gguf, served));
+    chat_off = served.chat_off;
   }
   auto resources = std::make_shared<Resources>();
   EngineOptions options;
@@ -245,26 +248,26 @@ Result<int> run_serve(std::span<const std::string> arguments) {
   options.page = flags.page;
   options.default_sampling = flags.sampling.params();
   if (flags.n_predict > 0) options.default_max_tokens = static_cast<uint32_t>(flags.n_predict);
+  options.reasoning_field = flags.reasoning_field == "both" ? ReasoningField::both
+                            : flags.reasoning_field == "reasoning"
+                                ? ReasoningField::reasoning
+                                : ReasoningField::reasoning_content;
   options.build_info = fmt::format("floe {} ({})", kVersion, kBuildCommit);
   std::string address;
-  ChatNotes notes;  // written before on_ready is called
+  std::string chat_off;  // written before on_ready is called
   options.on_listening = [&](const std::vector<std::string>& addresses) {
     address = addresses.front();
   };
   options.on_ready = [&] {
     fmt::print("floe is ready: http://{}/\n", address);
-    if (!notes.fault.empty()) {
-      spdlog::warn("chat template: a plain question has no prompt: {}", notes.fault);
-    }
-    if (!notes.prefixes.empty()) spdlog::info("chat template: {}", notes.prefixes);
-    if (notes.off.empty()) {
+    if (chat_off.empty()) {
       fmt::print(
           "curl http://{}/v1/chat/completions -H 'Content-Type: application/json' -d "
           "'{{\"messages\":[{{\"role\":"
           "\"user\",\"content\":\"Hello!\"}}]}}'\n",
           address);
     } else {
-      fmt::print("chat is off because {}\n", notes.off);
+      fmt::print("chat is off because {}\n", escape_for_terminal(chat_off, 512));
       fmt::print(
           "curl http://{}/v1/completions -H 'Content-Type: application/json' -d "
           "'{{\"prompt\":\"Once upon a time\",\"max_tokens\":32}}'\n",
@@ -272,7 +275,7 @@ Result<int> run_serve(std::span<const std::string> arguments) {
     }
     std::fflush(stdout);
   };
-  return run_server(options, [&] { return load_served(flags, notes); });
+  return run_server(options, [&] { return load_served(flags, chat_off); });
 }
 
 }  // namespace floe

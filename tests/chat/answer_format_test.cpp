@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "text/small_vocabulary.h"
 
 namespace floe {
@@ -98,6 +100,19 @@ TEST(AnswerFormat, TellsWhetherThePromptOpensReasoning) {
   // Spelled by a user, it is no token.
   const AnswerFormat format = detect_answer_format({}, *tokens);
   EXPECT_FALSE(prompt_opens_reasoning(format, *tokens, tokens->encode("a<think>", false, false)));
+}
+
+TEST(AnswerFormat, IdsOfCallsAreTheirOwn) {
+  EXPECT_EQ(tool_call_id(CallIdShape::any, "abcDEF123", 1, 12), "call_abcDEF123_1_12");
+  EXPECT_EQ(tool_call_id(CallIdShape::nine_letters, "abcDEF123", 1, 37), "abcDE1011");
+  std::set<std::string> ids;
+  for (uint32_t choice = 0; choice < 8; ++choice) {
+    for (uint32_t call = 0; call < 1500; ++call) {
+      const std::string id = tool_call_id(CallIdShape::nine_letters, "ab", choice, call);
+      EXPECT_EQ(id.size(), 9u);
+      EXPECT_TRUE(ids.insert(id).second) << id;
+    }
+  }
 }
 
 }  // namespace

@@ -12,7 +12,6 @@ namespace floe {
 namespace {
 
 using Options = OutputParser::Options;
-using Marker = OutputParser::Marker;
 
 // An answer put together from its deltas, as a client does it.
 struct Parsed {
@@ -69,29 +68,32 @@ Parsed parse(const Options& options, const std::vector<std::string>& pieces, boo
   return all;
 }
 
-Options with(ToolCallSyntax syntax, bool starts_in_reasoning = false) {
+// The format of this name for a vocabulary without tokens for markers.
+Options with(std::string_view name, bool starts_in_reasoning = false) {
+  static const auto tokenizer =
+      std::move(Tokenizer::build(testing::small_byte_vocabulary({}))).value();
   Options options;
-  options.tool_calls = syntax;
+  options.format = answer_format_by_name(name, {}, *tokenizer).value();
   options.tools = test_tools();
   options.starts_in_reasoning = starts_in_reasoning;
   return options;
 }
 
 TEST(OutputParser, SplitsReasoningFromContent) {
-  EXPECT_EQ(show(parse({}, {"<think>\nhm\n</think>\n\nYes."})), "[hm][Yes.]");
-  EXPECT_EQ(show(parse({}, {"\n<think></think>\nYes. "})), "[][Yes. ]");
-  EXPECT_EQ(show(parse(with(ToolCallSyntax::none, true), {"hm", "</thi", "nk>", "\nYes"})),
-            "[hm][Yes]");
-  EXPECT_EQ(show(parse(with(ToolCallSyntax::none, true), {"cut off "})), "[cut off][]");
-  EXPECT_EQ(show(parse({}, {"No <think>x</think> here"})), "[][No <think>x</think> here]");
-  EXPECT_EQ(show(parse({}, {"  plain\n\n"})), "[][  plain\n\n]");
-  EXPECT_EQ(show(parse({}, {"almost <think"})), "[][almost <think]");
+  EXPECT_EQ(show(parse(with("none"), {"<think>\nhm\n</think>\n\nYes."})), "[hm][Yes.]");
+  EXPECT_EQ(show(parse(with("none"), {"\n<think></think>\nYes. "})), "[][Yes. ]");
+  EXPECT_EQ(show(parse(with("none", true), {"hm", "</thi", "nk>", "\nYes"})), "[hm][Yes]");
+  EXPECT_EQ(show(parse(with("none", true), {"cut off "})), "[cut off][]");
+  EXPECT_EQ(show(parse(with("none"), {"No <think>x</think> here"})),
+            "[][No <think>x</think> here]");
+  EXPECT_EQ(show(parse(with("none"), {"  plain\n\n"})), "[][  plain\n\n]");
+  EXPECT_EQ(show(parse(with("none"), {"almost <think"})), "[][almost <think]");
   EXPECT_EQ(show(parse(plain_text_options(), {"<think>hm</think>Yes"})),
             "[][<think>hm</think>Yes]");
 }
 
 TEST(OutputParser, TakesJsonToolCalls) {
-  const Options options = with(ToolCallSyntax::json);
+  const Options options = with("hermes");
   EXPECT_EQ(show(parse(options,
                        {"Let me see.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\":  1}}\n"
                         "</tool_call>\n<tool_call>{\"name\":\"g\"}</tool_call>"})),
@@ -148,11 +150,12 @@ TEST(OutputParser, TakesJsonToolCalls) {
           .calls.at(0)
           .arguments,
       "{\"a\":" + deep + "}");
-  EXPECT_EQ(show(parse({}, {"<tool_call>{}</tool_call>"})), "[][<tool_call>{}</tool_call>]");
+  EXPECT_EQ(show(parse(with("none"), {"<tool_call>{}</tool_call>"})),
+            "[][<tool_call>{}</tool_call>]");
 }
 
 TEST(OutputParser, TakesGlmToolCalls) {
-  const Options options = with(ToolCallSyntax::glm_arguments);
+  const Options options = with("glm45");
   EXPECT_EQ(
       show(parse(options,
                  {"ok\n<tool_call>f\n<arg_key>zip</arg_key>\n<arg_value>01</arg_value>\n<arg_key>n"
@@ -185,29 +188,27 @@ TEST(OutputParser, TakesGlmToolCalls) {
 // An answer that is cut: what is known of the call comes out, and nothing of the markup.
 TEST(OutputParser, CutCalls) {
   const struct {
-    ToolCallSyntax syntax;
+    const char* syntax;
     const char* text;
     const char* expected;
   } rows[] = {
-      {ToolCallSyntax::json, "ok\n<tool_", "[][ok\n]"},
-      {ToolCallSyntax::json, "ok\n<tool_call>", "[][ok]"},
-      {ToolCallSyntax::json, "ok\n<tool_call>\n{\"na", "[][ok]"},
-      {ToolCallSyntax::json, "<tool_call>{\"name\": \"f", "[][]"},
-      {ToolCallSyntax::json, "<tool_call>{\"name\": \"f\"", "[][]f;"},
-      {ToolCallSyntax::json, "<tool_call>{\"name\": \"f\", \"argum", "[][]f;"},
-      {ToolCallSyntax::json, "<tool_call>{\"name\": \"f\", \"arguments\": {", "[][]f{;"},
-      {ToolCallSyntax::json, "<tool_call>{\"name\": \"f\", \"arguments\": {\"zip\": \"1",
+      {"hermes", "ok\n<tool_", "[][ok\n]"},
+      {"hermes", "ok\n<tool_call>", "[][ok]"},
+      {"hermes", "ok\n<tool_call>\n{\"na", "[][ok]"},
+      {"hermes", "<tool_call>{\"name\": \"f", "[][]"},
+      {"hermes", "<tool_call>{\"name\": \"f\"", "[][]f;"},
+      {"hermes", "<tool_call>{\"name\": \"f\", \"argum", "[][]f;"},
+      {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {", "[][]f{;"},
+      {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"zip\": \"1",
        "[][]f{\"zip\": \"1;"},
-      {ToolCallSyntax::json, "<tool_call>{\"name\": \"f\", \"arguments\": {}", "[][]f{};"},
-      {ToolCallSyntax::json, "<tool_call>{\"name\": \"rm\", \"argum",
+      {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {}", "[][]f{};"},
+      {"hermes", "<tool_call>{\"name\": \"rm\", \"argum",
        "[][<tool_call>{\"name\": \"rm\", \"argum]"},
-      {ToolCallSyntax::glm_arguments, "ok<tool_call>f", "[][ok]"},
-      {ToolCallSyntax::glm_arguments, "ok<tool_call>f\n", "[][ok]f;"},
-      {ToolCallSyntax::glm_arguments, "<tool_call>f<arg_key>zi", "[][]f{;"},
-      {ToolCallSyntax::glm_arguments, "<tool_call>f<arg_key>zip</arg_key><arg_value>0",
-       "[][]f{\"zip\":\"0;"},
-      {ToolCallSyntax::glm_arguments, "<tool_call>f<arg_key>n</arg_key><arg_value>4",
-       "[][]f{\"n\":;"},
+      {"glm45", "ok<tool_call>f", "[][ok]"},
+      {"glm45", "ok<tool_call>f\n", "[][ok]f;"},
+      {"glm45", "<tool_call>f<arg_key>zi", "[][]f{;"},
+      {"glm45", "<tool_call>f<arg_key>zip</arg_key><arg_value>0", "[][]f{\"zip\":\"0;"},
+      {"glm45", "<tool_call>f<arg_key>n</arg_key><arg_value>4", "[][]f{\"n\":;"},
   };
   for (const auto& row : rows) {
     EXPECT_EQ(show(parse(with(row.syntax), {row.text}, true)), row.expected) << row.text;
@@ -217,13 +218,13 @@ TEST(OutputParser, CutCalls) {
 // Whatever position it is cut at, content is the beginning of the content, the arguments are the
 // beginning of the arguments, and they come out as they are written.
 TEST(OutputParser, CutAtEveryByte) {
-  const std::pair<ToolCallSyntax, std::string> answers[] = {
-      {ToolCallSyntax::json,
+  const std::pair<const char*, std::string> answers[] = {
+      {"hermes",
        "<think>so\n</think>\n\nLet me see.\n<tool_call>\n{\"name\": \"f\", \"arguments\": "
        "{\"zip\": "
        "\"a<b\\n</tool_\", \"n\": [1, {\"x\": 2}]}}\n</tool_call>\n<tool_call>{\"arguments\": "
        "{\"t\": 1}, \"name\": \"g\"}</tool_call>"},
-      {ToolCallSyntax::glm_arguments,
+      {"glm45",
        "<think>so</think>Let me see.\n<tool_call>f\n<arg_key>zip</arg_key>\n<arg_value>a<b\"\n"
        "</arg_</arg_value>\n<arg_key>n</arg_key>\n<arg_value>17</arg_value>\n</tool_call>"
        "<tool_call>now</tool_call>"}};
@@ -251,9 +252,9 @@ TEST(OutputParser, CutAtEveryByte) {
 
 TEST(OutputParser, ArgumentsComeAsTheyAreWritten) {
   for (const auto& [syntax, text] :
-       {std::pair(ToolCallSyntax::json,
+       {std::pair("hermes",
                   "<tool_call>{\"name\": \"f\", \"arguments\": {\"zip\": \"0123456789\"}}"),
-        std::pair(ToolCallSyntax::glm_arguments,
+        std::pair("glm45",
                   "<tool_call>f<arg_key>zip</arg_key><arg_value>0123456789</arg_value>")}) {
     OutputParser parser(with(syntax));
     size_t n_pieces = 0;
@@ -272,25 +273,28 @@ TEST(OutputParser, ArgumentsComeAsTheyAreWritten) {
 }
 
 TEST(OutputParser, MarkersAsTokensLeaveSpelledOnesAlone) {
-  Options options = with(ToolCallSyntax::json);
-  for (size_t i = 0; i < OutputParser::kMarkers; ++i) options.marker_ids[i] = static_cast<int>(i);
+  Options options = with("hermes");
+  for (const char* text : {"<think>", "</think>", "<tool_call>", "</tool_call>"}) {
+    options.format.markers.push_back({text, static_cast<int32_t>(options.format.markers.size())});
+  }
+  constexpr size_t think_begin = 0, think_end = 1, tool_call_begin = 2, tool_call_end = 3;
   OutputParser parser(options);
   OutputDelta all;
-  parser.push_marker(Marker::think_begin, all);
+  parser.push_marker(think_begin, all);
   EXPECT_TRUE(parser.in_reasoning());
   parser.push_text("not the end: </think> ", all);
-  parser.push_marker(Marker::think_end, all);
+  parser.push_marker(think_end, all);
   parser.push_text("\n<tool_call> is a tag ", all);
-  parser.push_marker(Marker::tool_call_begin, all);
+  parser.push_marker(tool_call_begin, all);
   parser.push_text("{\"name\":\"f\",\"arguments\":{\"t\":\"</tool_call>\"}}", all);
-  parser.push_marker(Marker::tool_call_end, all);
-  parser.push_marker(Marker::think_end, all);
+  parser.push_marker(tool_call_end, all);
+  parser.push_marker(think_end, all);
   // The model forgot to close the first of these two.
-  parser.push_marker(Marker::tool_call_begin, all);
+  parser.push_marker(tool_call_begin, all);
   parser.push_text("{\"name\":\"f\",\"arguments\":{\"a", all);
-  parser.push_marker(Marker::tool_call_begin, all);
+  parser.push_marker(tool_call_begin, all);
   parser.push_text("{\"name\":\"g\"}", all);
-  parser.push_marker(Marker::tool_call_end, all);
+  parser.push_marker(tool_call_end, all);
   parser.finish(false, all);
   EXPECT_EQ(parser.n_tool_calls(), 3u);
   EXPECT_EQ(parser.n_complete_tool_calls(), 2u);
@@ -303,7 +307,7 @@ TEST(OutputParser, MarkersAsTokensLeaveSpelledOnesAlone) {
 
 // A text that goes on: nothing at its start is dropped, and no marker stands there.
 TEST(OutputParser, GoesOnWithAText) {
-  Options options;
+  Options options = with("none");
   options.continues = true;
   EXPECT_EQ(show(parse(options, {"\n<think>x</think>"})), "[][\n<think>x</think>]");
   options.starts_in_reasoning = true;
@@ -334,7 +338,10 @@ TEST(OutputParser, AnyCutGivesTheSame) {
   for (int round = 0; round < 4000; ++round) {
     std::string text;
     for (size_t i = 0; i < random() % 12; ++i) text += parts[random() % parts.size()];
-    Options options = with(static_cast<ToolCallSyntax>(random() % 3), random() % 2 == 0);
+    Options options = with(random() % 3 == 0   ? "none"
+                           : random() % 2 == 0 ? "hermes"
+                                               : "glm45",
+                           random() % 2 == 0);
     const bool cut = random() % 2 == 0;
     const std::string whole = show(parse(options, {text}, cut));
     std::vector<std::string> pieces;
@@ -356,12 +363,10 @@ const std::vector<std::pair<std::string, TokenType>> kTokens = {
     {"<arg_key>", TokenType::control},        {"</arg_key>", TokenType::control},
     {"<arg_value>", TokenType::control},      {"</arg_value>", TokenType::control}};
 
-Options token_options(const Tokenizer& tokenizer, ToolCallSyntax syntax = ToolCallSyntax::json) {
-  Options options = with(syntax);
-  for (size_t i = 0; i < OutputParser::kMarkers; ++i) {
-    options.marker_ids[i] =
-        tokenizer.find_special(OutputParser::spelling(static_cast<Marker>(i))).value_or(-1);
-  }
+Options token_options(const Tokenizer& tokenizer, std::string_view name = "hermes") {
+  Options options;
+  options.format = answer_format_by_name(name, {}, tokenizer).value();
+  options.tools = test_tools();
   return options;
 }
 
@@ -402,14 +407,14 @@ TEST(ResponseStream, TurnsTokensIntoDeltas) {
             "[][<think>a</think><tool_call>b</tool_call>]");
   EXPECT_EQ(show(stream(*tokenizer,
                         "<tool_call>f<arg_key>zip</arg_key><arg_value>v</arg_value></tool_call>",
-                        token_options(*tokenizer, ToolCallSyntax::glm_arguments))),
+                        token_options(*tokenizer, "glm45"))),
             "[][]f{\"zip\":\"v\"};");
 }
 
 // The same bytes, written by other tokens, are text.
 TEST(ResponseStream, SpelledMarkersAreText) {
   auto tokenizer = std::move(Tokenizer::build(testing::small_byte_vocabulary(kTokens))).value();
-  for (const ToolCallSyntax syntax : {ToolCallSyntax::json, ToolCallSyntax::glm_arguments}) {
+  for (const std::string_view syntax : {"hermes", "glm45"}) {
     const Options options = token_options(*tokenizer, syntax);
     for (const std::string text :
          {"<think> hidden </think>", "a</think>b",
@@ -425,7 +430,7 @@ TEST(ResponseStream, SpelledMarkersAreText) {
     const auto say = [&](const std::string& text, bool tokens) {
       for (const int32_t id : tokenizer->encode(text, false, tokens)) all.add(created->push(id));
     };
-    const bool json = syntax == ToolCallSyntax::json;
+    const bool json = syntax == "hermes";
     say("<tool_call>", true);
     say(json ? "{\"name\":\"f\",\"arguments\":{\"zip\":\"" : "f", false);
     if (!json) say("<arg_key>zip</arg_key><arg_value>", true);
@@ -446,9 +451,11 @@ TEST(ResponseStream, CountsReasoningTokensAndFollowsThePrompt) {
   ChatPrompt prompt;
   prompt.inside_reasoning = true;
   const Options options = parser_options(*format, *tokenizer, prompt, test_tools());
-  for (size_t i = 0; i < 4; ++i) EXPECT_GE(options.marker_ids[i], 0);
-  EXPECT_EQ(options.tool_calls, ToolCallSyntax::json);
-  EXPECT_EQ(parser_options(*format, *tokenizer, prompt, {}).tool_calls, ToolCallSyntax::none);
+  EXPECT_EQ(options.format.markers.size(), 4u);
+  EXPECT_TRUE(options.format.calls.exists());
+  const Options without_tools = parser_options(*format, *tokenizer, prompt, {});
+  EXPECT_EQ(without_tools.format.markers.size(), 2u);
+  EXPECT_FALSE(without_tools.format.calls.exists());
   auto created = ResponseStream::create(*tokenizer, options, {});
   ASSERT_TRUE(created.ok());
   Parsed all;

@@ -192,12 +192,6 @@ expect 0 '"argmax"' "$floe" logits -m "$nano" --tokens 1,2,3 -ctk f32
 has_keys "$scratch/out" n_vocab argmax logits_last4 hash
 
 expect 0 '"text"' "$floe" run -m "$nano" --chat -p 'Hello!' -n 8 --temp 0 --json
-expect 0 '"prompt_n": ?[0-9]' "$floe" run -m "$nano" --chat --chat-template '{{ messages[0].content }}' -p 'Hello!' -n 1 --temp 0 --json
-expect 2 '--chat-template: expected qwen3, chatml' "$floe" run -m "$nano" --chat --chat-template alpaca -p x
-expect 2 'chat template, line 1' "$floe" run -m "$nano" --chat --chat-template '{% include x %}' -p x
-expect 2 'goes with --chat' "$floe" run -m "$nano" --chat-template floe-nano -p x
-expect 2 '--no-jinja' "$floe" serve -m "$nano" --no-jinja
-expect 2 'expected true or false' "$floe" serve -m "$nano" --chat-template-kwargs '{"enable_thinking": 1}'
 has_keys "$scratch/out" text tokens timings moe
 cp "$scratch/out" "$scratch/first"
 expect 0 '"text"' "$floe" run -m "$nano" --chat -p 'Hello!' -n 8 --temp 0 --json -t 1

@@ -1,10 +1,11 @@
 #include "fuzz/answer_properties.h"
 
-#include <array>
+#include <algorithm>
+#include <iterator>
 #include <memory>
 
 #include "base/json.h"
-#include "chat/chat_template.h"
+#include "chat/answer_text.h"
 #include "chat/response_stream.h"
 #include "server/openai_request.h"
 #include "server/openai_response.h"
@@ -13,51 +14,6 @@
 
 namespace floe {
 namespace {
-
-struct Served {
-  std::unique_ptr<const Tokenizer> tokenizer;
-  std::optional<ChatTemplate> chat;
-  AnswerFormat answers;
-  std::vector<int32_t> specials;
-};
-
-Served make_served(const char* format, std::initializer_list<const char*> specials) {
-  std::vector<std::pair<std::string, TokenType>> tokens;
-  for (const char* text : specials) tokens.emplace_back(text, TokenType::control);
-  Served served;
-  served.tokenizer = std::move(Tokenizer::build(testing::small_byte_vocabulary(tokens))).value();
-  served.chat = ChatTemplate::create(*builtin_chat_template(format), *served.tokenizer).value();
-  served.answers = detect_answer_format({}, *served.tokenizer);
-  for (const char* text : specials) {
-    served.specials.push_back(*served.tokenizer->find_special(text));
-  }
-  return served;
-}
-
-// Every format, and ChatML once more without tokens for its markers.
-const std::array<Served, 5>& all_served() {
-  static const std::array<Served, 5> all = {
-      make_served("floe-nano", {"<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>",
-                                "<|end|>", "<think>", "</think>", "<tool_call>", "</tool_call>",
-                                "<tool_response>", "</tool_response>"}),
-      make_served("qwen3", {"<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>",
-                            "</tool_call>"}),
-      make_served("chatml", {"<|im_start|>", "<|im_end|>"}),
-      make_served("glm", {"[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>",
-                          "<|observation|>", "<think>", "</think>", "<tool_call>", "</tool_call>",
-                          "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>", "/nothink"}),
-      make_served("glm-compact",
-                  {"[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>",
-                   "<think>", "</think>", "<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>",
-                   "<arg_value>", "</arg_value>"}),
-  };
-  return all;
-}
-
-constexpr const char* kTools = R"([
-  {"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{
-    "zip":{"type":"string"},"n":{"type":"integer"},"m":{"type":["string","null"]}}}}},
-  {"type":"function","function":{"name":"get_weather"}}])";
 
 constexpr const char* kPieces[] = {
     "<think>",
@@ -96,6 +52,97 @@ constexpr const char* kPieces[] = {
     "{\"name\": \"get_weather\"}",
     "\xC3\xA9\xF0\x9F\x98\x80",
 };
+
+// Those, and the texts between which the format's calls and reasoning stand.
+std::vector<std::string> pieces_of(const AnswerFormat& format) {
+  std::vector<std::string> pieces(std::begin(kPieces), std::end(kPieces));
+  const CallSyntax& calls = format.calls;
+  for (const std::string& text :
+       {format.reasoning.open, format.reasoning.close, calls.begin, calls.before_name,
+        calls.name_prefix, calls.after_name, calls.after_arguments, calls.between, calls.end,
+        calls.before_key, calls.after_key, calls.before_value, calls.before_json_value,
+        calls.after_value, calls.before_id}) {
+    if (!text.empty()) pieces.push_back(text);
+  }
+  if (calls.layout == CallLayout::harmony) {
+    for (const char* text : {"<|start|>assistant", "<|channel|>final<|message|>",
+                             "<|channel|>commentary<|message|>", " to=functions.f"}) {
+      pieces.emplace_back(text);
+    }
+  }
+  return pieces;
+}
+
+struct Served {
+  std::unique_ptr<const Tokenizer> tokenizer;
+  std::optional<ChatFormat> format;
+  AnswerFormat answers;
+  std::vector<int32_t> specials;
+  std::vector<std::string> pieces;  // texts that answers of this family are made of
+};
+
+Served make_served(const char* format, const std::vector<std::string>& specials,
+                   std::string_view parser = "auto") {
+  std::vector<std::pair<std::string, TokenType>> tokens;
+  for (const std::string& text : specials) tokens.emplace_back(text, TokenType::control);
+  Served served;
+  served.tokenizer = std::move(Tokenizer::build(testing::small_byte_vocabulary(tokens))).value();
+  served.format = ChatFormat::by_name(*served.tokenizer, format).value();
+  served.answers = parser == "auto" ? detect_answer_format({}, *served.tokenizer)
+                                    : answer_format_by_name(parser, {}, *served.tokenizer).value();
+  for (const std::string& text : specials) {
+    served.specials.push_back(*served.tokenizer->find_special(text));
+  }
+  served.pieces = pieces_of(served.answers);
+  return served;
+}
+
+// The tokens that a model of this family has for the markers of its answers.
+std::vector<std::string> marker_tokens(std::string_view parser) {
+  std::vector<std::string> tokens = {"<|im_start|>", "<|im_end|>"};
+  const auto plain = std::move(Tokenizer::build(testing::small_byte_vocabulary({}))).value();
+  const AnswerFormat format = answer_format_by_name(parser, {}, *plain).value();
+  std::string all = parser == "openai" ? "<|start|> <|end|> <|constrain|> <|return|>" : "";
+  for (const std::string& text : pieces_of(format)) all += text + " ";
+  for (const char* token : testing::kMarkerTokens) {
+    if (all.find(token) != std::string::npos) tokens.emplace_back(token);
+  }
+  return tokens;
+}
+
+// Every format of prompts, and ChatML once more without tokens for its markers; then every family
+// of answers, with tokens and without.
+const std::vector<Served>& all_served() {
+  static const std::vector<Served> all = [] {
+    std::vector<Served> made;
+    made.push_back(make_served(
+        "floe-nano",
+        {"<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<think>",
+         "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"}));
+    made.push_back(make_served("chatml", {"<|im_start|>", "<|im_end|>", "<think>", "</think>",
+                                          "<tool_call>", "</tool_call>"}));
+    made.push_back(make_served("chatml", {"<|im_start|>", "<|im_end|>"}));
+    made.push_back(
+        make_served("glm", {"[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>",
+                            "<|observation|>", "<think>", "</think>", "<tool_call>", "</tool_call>",
+                            "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>", "/nothink"}));
+    made.push_back(make_served(
+        "glm-compact", {"[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>",
+                        "<|observation|>", "<think>", "</think>", "<tool_call>", "</tool_call>",
+                        "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"}));
+    for (const std::string_view parser : answer_format_names()) {
+      made.push_back(make_served("chatml", marker_tokens(parser), parser));
+      made.push_back(make_served("chatml", {"<|im_start|>", "<|im_end|>"}, parser));
+    }
+    return made;
+  }();
+  return all;
+}
+
+constexpr const char* kTools = R"([
+  {"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{
+    "zip":{"type":"string"},"n":{"type":"integer"},"m":{"type":["string","null"]}}}}},
+  {"type":"function","function":{"name":"get_weather"}}])";
 
 // The answer as the client sees it.
 struct Seen {
@@ -176,6 +223,18 @@ std::string check_history(const Served& served, const Json& message, bool with_t
   return {};
 }
 
+// Whether nothing in an answer but tokens means anything.
+bool needs_tokens(const AnswerFormat& format, bool cut) {
+  const auto begins_with_token = [&](const std::string& text) {
+    return std::any_of(format.markers.begin(), format.markers.end(),
+                       [&](const auto& marker) { return text.starts_with(marker.text); });
+  };
+  // Cut inside what might have become a header, nobody can tell.
+  if (format.calls.layout == CallLayout::harmony && cut) return false;
+  return begins_with_token(format.reasoning.open) && !format.calls.may_be_bare &&
+         (begins_with_token(format.calls.begin) || !format.calls.exists());
+}
+
 }  // namespace
 
 std::string check_answer_properties(std::span<const uint8_t> bytes, AnswerCounts* counts) {
@@ -215,9 +274,12 @@ std::string check_answer_properties(std::span<const uint8_t> bytes, AnswerCounts
       ids.push_back(served.specials[byte % served.specials.size()]);
       ordinary = false;
     } else if (byte < 224) {
-      for (const int32_t id : tokenizer.encode(kPieces[byte % std::size(kPieces)], false, false)) {
-        ids.push_back(id);
-      }
+      // As text, or with the tokens that it spells.
+      const bool tokens = byte >= 144;
+      const std::string& piece = served.pieces[(byte - 64) % 80 % served.pieces.size()];
+      const std::vector<int32_t> of_piece = tokenizer.encode(piece, false, tokens);
+      ids.insert(ids.end(), of_piece.begin(), of_piece.end());
+      ordinary = ordinary && !tokens;
     } else {
       ids.push_back((byte - 224) * 8 + byte % 8);  // tokens that are one byte
     }
@@ -264,12 +326,21 @@ std::string check_answer_properties(std::span<const uint8_t> bytes, AnswerCounts
   n.n_partial_calls += stream->parser().n_tool_calls() - stream->parser().n_complete_tool_calls();
   n.n_reasoning += seen->reasoning.empty() ? 0 : 1;
   n.n_without_content += seen->content.empty() ? 1 : 0;
+  // Where models write no JSON, the server does.
+  const CallLayout layout = served.answers.calls.layout;
+  const bool made_json =
+      layout == CallLayout::tagged || layout == CallLayout::braces || layout == CallLayout::python;
+  const bool all_whole =
+      stream->parser().n_complete_tool_calls() == stream->parser().n_tool_calls();
   for (const Seen::Call& call : seen->calls) {
+    if (made_json && all_whole && !served.answers.calls.may_be_json) {
+      if (!parse_json(call.arguments).ok()) return "arguments are no JSON: " + call.arguments;
+    }
     if (find_tool(chat.tools, call.name) == nullptr) return "a call of an undeclared function";
   }
   if (stream->parser().n_tool_calls() != seen->calls.size()) return "calls are counted wrongly";
-  const bool tokens = options.is_token(OutputParser::Marker::tool_call_begin);
-  if (ordinary && tokens && stops.empty() && !options.starts_in_reasoning) {
+  if (ordinary && stops.empty() && !options.starts_in_reasoning &&
+      needs_tokens(served.answers, cut)) {
     if (!seen->calls.empty() || !seen->reasoning.empty()) return "ordinary text became structure";
     if (seen->content != to_valid_utf8(tokenizer.decode(ids, true))) return "text was changed";
   }
@@ -296,9 +367,17 @@ std::vector<uint8_t> random_answer(std::mt19937& random) {
   std::vector<uint8_t> bytes = {
       format, static_cast<uint8_t>((random() & 0xFE) | static_cast<unsigned>(random() % 4 != 0))};
   const auto piece = [&](std::string_view text) {
-    for (int byte = 64; byte < 224; ++byte) {
-      if (kPieces[static_cast<size_t>(byte) % std::size(kPieces)] != text) continue;
-      bytes.push_back(static_cast<uint8_t>(byte));
+    for (size_t i = 0; i < served.pieces.size(); ++i) {
+      if (served.pieces[i] != text) continue;
+      bytes.push_back(static_cast<uint8_t>(64 + i));
+      return;
+    }
+  };
+  // The text of the format, with its tokens.
+  const auto written = [&](const std::string& text) {
+    for (size_t i = 0; i < served.pieces.size(); ++i) {
+      if (text.empty() || served.pieces[i] != text) continue;
+      bytes.push_back(static_cast<uint8_t>(144 + i));
       return;
     }
   };
@@ -314,14 +393,53 @@ std::vector<uint8_t> random_answer(std::mt19937& random) {
     if (random() % 12 == 0) bytes.push_back(static_cast<uint8_t>(random()));
   };
   if (random() % 2 == 0) {
-    marker("<think>");
+    written(served.answers.reasoning.open);
     piece("text");
     anything();
-    marker("</think>");
+    written(served.answers.reasoning.close);
+    if (served.answers.name == "openai") written("<|start|>assistant");
   }
   if (random() % 2 == 0) piece("text");
   anything();
   for (size_t n_calls = random() % 3; n_calls > 0; --n_calls) {
+    const CallSyntax& calls = served.answers.calls;
+    const std::string& name = served.answers.name;
+    if (name != "glm45" && name != "hermes") {
+      written(calls.begin);
+      written(calls.before_name);
+      written(calls.name_prefix);
+      piece(random() % 4 == 0 ? "rm" : "f");
+      written(calls.after_name);
+      switch (calls.layout) {
+        case CallLayout::tagged:
+          for (size_t n = random() % 3; n > 0; --n) {
+            written(calls.before_key);
+            piece(random() % 2 == 0 ? "zip" : "n");
+            written(calls.after_key);
+            written(calls.before_value);
+            anything();
+            piece(random() % 2 == 0 ? "42" : "text");
+            written(calls.after_value);
+          }
+          break;
+        case CallLayout::braces:
+        case CallLayout::python:
+          piece("n");
+          written(calls.after_key);
+          if (calls.layout == CallLayout::braces) piece(":");
+          anything();
+          piece("42");
+          break;
+        default:
+          piece("{");
+          anything();
+          piece("}");
+          break;
+      }
+      written(calls.after_arguments);
+      written(calls.end);
+      continue;
+    }
     marker("<tool_call>");
     if (served.answers.name == "glm45") {
       piece(random() % 4 == 0 ? "rm" : "f");

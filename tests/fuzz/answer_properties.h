@@ -25,6 +25,7 @@ struct AnswerCounts {
 // - the stream says the same as the whole answer, in valid UTF-8;
 // - calls are calls of declared functions;
 // - where markers are tokens, ordinary tokens are content, whatever they spell;
+// - where models write arguments otherwise, those of whole calls are JSON;
 // - every form of the answer is accepted back as history, by the request parser and by the format,
 //   in front of a question, in front of tool results, and as the final message.
 std::string check_answer_properties(std::span<const uint8_t> bytes, AnswerCounts* counts = nullptr);

@@ -43,6 +43,35 @@ TEST(Figures, GuessesAreCountedWhereThereWereSome) {
   EXPECT_EQ(json["moe"]["predicted_step_ms"], 45.0);
 }
 
+// One row a name of the field.
+TEST(Answer, ReasoningComesInTheFieldAskedFor) {
+  const struct {
+    ReasoningField field;
+    bool reasoning_content;
+    bool reasoning;
+  } rows[] = {{ReasoningField::reasoning_content, true, false},
+              {ReasoningField::reasoning, false, true},
+              {ReasoningField::both, true, true}};
+  for (const auto& row : rows) {
+    AnswerIdentity identity;
+    identity.chat = true;
+    identity.reasoning_field = row.field;
+    std::vector<AnswerChoice> answer(1);
+    answer[0].reasoning_content = "hm";
+    const Json whole = Json::parse(answer_json(identity, answer, false, {}, {}));
+    std::string frame;
+    ChunkWriter(identity, false).reasoning(0, "hm", {}, {}, frame);
+    const Json chunk = Json::parse(frame.substr(6));
+    for (const Json& message : {whole["choices"][0]["message"], chunk["choices"][0]["delta"]}) {
+      EXPECT_EQ(message.contains("reasoning_content"), row.reasoning_content) << message;
+      EXPECT_EQ(message.contains("reasoning"), row.reasoning) << message;
+      for (const char* name : {"reasoning_content", "reasoning"}) {
+        EXPECT_EQ(message.value(name, "hm"), "hm");
+      }
+    }
+  }
+}
+
 TEST(Usage, NamesThePredictionsTokens) {
   AnswerUsage usage;
   usage.prompt_tokens = 5;
