@@ -11,6 +11,7 @@
 
 #include "grammar/grammar.h"
 #include "store/gguf.h"
+#include "text/grammar_tokens.h"
 #include "text/tokenizer.h"
 
 namespace {
@@ -79,14 +80,8 @@ int main(int argc, char** argv) {
     return 3;
   }
   const auto n_vocab = static_cast<size_t>((*tokenizer)->n_vocab());
-  std::vector<std::string_view> bytes;
-  std::vector<uint8_t> special;
-  for (size_t id = 0; id < n_vocab; ++id) {
-    bytes.push_back((*tokenizer)->token_bytes(static_cast<int32_t>(id)));
-    special.push_back((*tokenizer)->is_special(static_cast<int32_t>(id)) ? 1 : 0);
-  }
   const double trie_began = now();
-  const auto trie = std::make_shared<const TokenTrie>(bytes, special);
+  const auto trie = make_token_trie(**tokenizer);
   std::printf("%zu tokens, %zu + %zu nodes, %.1f MB, %.0f ms\n", n_vocab,
               trie->short_tokens().nodes().size(), trie->long_tokens().nodes().size(),
               static_cast<double>(trie->n_bytes()) / 1e6, (now() - trie_began) / 1e3);

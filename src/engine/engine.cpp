@@ -60,6 +60,7 @@ void Engine::Impl::take(RequestId id, Request request, int64_t arrival_ns) {
     sequence->choice = choice;
     sequence->age = next_age_++;
     sequence->seed = choice_seed(request.sampling.seed, choice);
+    if (request.grammar) sequence->matcher.emplace(request.grammar);
     sequence->n_prompt = n_prompt;
     sequence->max_tokens = std::min(request.max_tokens, limits_.n_context() - n_prompt);
     if (choice + 1 < request.n) {
@@ -226,11 +227,18 @@ void Engine::Impl::sample_and_emit(SequenceRows& rows, const float* logits) {
   if (was_decoding) count_decode_step(sequence);
   if (verify_.active() && rows.decodes()) count_guesses(sequence, rows);
   for (uint32_t row = 0; row < rows.n_end_logit_rows(); ++row) {
-    const SampledToken sampled = sampler_.sample(
-        {logits + size_t{row} * n_vocab, n_vocab}, sequence.tokens,
-        sequence.request->request.sampling, sequence.seed, sequence.n_tokens(), top_logprobs_);
+    const Request& request = sequence.request->request;
+    std::span<const uint64_t> mask;
+    if (sequence.matcher) mask = mask_.of(*sequence.matcher, request);
+    const SampledToken sampled =
+        sampler_.sample({logits + size_t{row} * n_vocab, n_vocab}, sequence.tokens,
+                        request.sampling, sequence.seed, sequence.n_tokens(), top_logprobs_, mask);
     if (!sampled.finite) {
       end_request(*sequence.request, FinishReason::error, EndError::numeric);
+      return;
+    }
+    if (sampled.token < 0) {
+      end_at_grammar(sequence);
       return;
     }
     ++rows.n_sampled;
@@ -299,6 +307,10 @@ void Engine::Impl::take_token(Sequence& sequence, const SampledToken& sampled) {
     end(sequence, FinishReason::stop, EndError::none, sequence.n_output());
     return;
   }
+  if (sequence.matcher && !sequence.matcher->accept(sampled.token)) {
+    end_at_grammar(sequence);
+    return;
+  }
   sequence.tokens.push_back(sampled.token);
   ++stats_.n_generated_tokens;
   const bool is_last = sequence.n_output() == sequence.max_tokens;
@@ -311,6 +323,13 @@ void Engine::Impl::take_token(Sequence& sequence, const SampledToken& sampled) {
   event.prompt_logprobs = std::exchange(sequence.prompt_logprobs, {});
   if (is_last) event.finish = FinishReason::length;
   request.request.sink->on_event(std::move(event));
+  if (!is_last && sequence.matcher && sequence.matcher->must_end()) end_at_grammar(sequence);
+}
+
+// Ends a choice to which its grammar lets no token be added.
+void Engine::Impl::end_at_grammar(Sequence& sequence) {
+  end(sequence, sequence.matcher->can_end() ? FinishReason::stop : FinishReason::length,
+      EndError::none, sequence.n_output());
 }
 
 // Ends a choice with an event that carries no token.

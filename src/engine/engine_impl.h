@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/grammar_mask.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "engine/verify.h"
@@ -26,7 +27,8 @@ class Engine::Impl {
         cache_(std::move(cache)),
         scheduler_(options, n_blocks, options.hooks),
         sampler_(model.info().n_vocab),
-        verify_(options, model.info(), std::move(drafters), scheduler_, sampler_, clock) {
+        mask_(model.info().n_vocab),
+        verify_(options, model.info(), std::move(drafters), scheduler_, sampler_, mask_, clock) {
     if (options.poison_freed_blocks) scheduler_.pool().poison_on_free(*cache_);
     rows_.reserve(Scheduler::max_rows(options) + options.max_draft_rows);
     slots_.reserve(options.max_sequences);
@@ -74,6 +76,7 @@ class Engine::Impl {
   bool score_prompt(const SequenceRows& rows, const float* logits);
   void mark_cached(Sequence& sequence, uint32_t n_rows);
   void take_token(Sequence& sequence, const SampledToken& sampled);
+  void end_at_grammar(Sequence& sequence);
   void count_decode_step(Sequence& sequence);
   void count_guesses(Sequence& sequence, const SequenceRows& rows);
   // position: of the guess within its draft.
@@ -93,6 +96,7 @@ class Engine::Impl {
   std::unique_ptr<KvCache> cache_;  // drafters know its address
   Scheduler scheduler_;
   Sampler sampler_;
+  GrammarMask mask_;
   Verify verify_;
 
   std::unordered_map<RequestId, std::unique_ptr<RequestState>> requests_;

@@ -49,6 +49,7 @@ struct SamplingParams {
 uint64_t choice_seed(uint64_t seed, uint32_t choice);
 
 class TokenSink;
+struct OutputGrammar;
 
 struct Request {
   std::vector<int32_t> prompt;  // token ids, at least one
@@ -64,13 +65,16 @@ struct Request {
   // What the output will probably be, for drafters to guess from; may be empty.
   std::vector<int32_t> prediction;
   uint32_t max_draft_tokens = kMaxDraftTokens;  // of one step; 0: no speculation
+  // What each choice is bound to; null: nothing. Over the model's vocabulary. stop_tokens may be
+  // chosen where the grammar can end, and what nothing can follow ends by itself.
+  std::shared_ptr<const OutputGrammar> grammar;
   std::shared_ptr<TokenSink> sink;
 };
 
 enum class FinishReason : uint8_t {
   none,       // not finished yet
-  stop,       // a stop token, or finish() after a stop string
-  length,     // max_tokens or the end of the context
+  stop,       // a stop token, the end of a grammar, or finish() after a stop string
+  length,     // max_tokens, the end of the context, or no token for what the grammar wants next
   cancelled,  // cancel()
   error,      // see TokenEvent::error
 };

@@ -108,10 +108,11 @@ Sampler::Sampler(uint32_t n_vocab) : n_vocab_(n_vocab), occurrences_(n_vocab, 0)
 
 SampledToken Sampler::sample(std::span<const float> logits, std::span<const int32_t> history,
                              const SamplingParams& params, uint64_t seed, uint64_t position,
-                             std::vector<TokenLogprob>& top_logprobs) {
+                             std::vector<TokenLogprob>& top_logprobs,
+                             std::span<const uint64_t> mask) {
   top_logprobs.clear();
-  SampledToken result = choose(logits, history, params, seed, position);
-  if (result.finite && params.logprobs) {
+  SampledToken result = choose(logits, history, params, seed, position, mask);
+  if (result.finite && result.token >= 0 && params.logprobs) {
     const uint32_t n_top = std::min({params.top_logprobs, kMaxTopLogprobs, n_vocab_});
     result.logprob = raw_logprobs(logits, result.token, n_top, top_logprobs);
   }
@@ -119,23 +120,29 @@ SampledToken Sampler::sample(std::span<const float> logits, std::span<const int3
 }
 
 SampledToken Sampler::choose(std::span<const float> logits, std::span<const int32_t> history,
-                             const SamplingParams& params, uint64_t seed, uint64_t position) {
+                             const SamplingParams& params, uint64_t seed, uint64_t position,
+                             std::span<const uint64_t> mask) {
   FLOE_CHECK(logits.size() == n_vocab_ && n_vocab_ > 0);
+  FLOE_CHECK(mask.empty() || mask.size() == (size_t{n_vocab_} + 63) / 64);
   SampledToken result;
   if (!all_finite(logits)) {
     result.finite = false;
     return result;
   }
   const float temperature = std::min(or_default(params.temperature, 1.0f), FLT_MAX);
-  const bool adjusting = adjusts_logits(params, history);
+  const bool adjusting = !mask.empty() || adjusts_logits(params, history);
   if (temperature <= 0.0f && !adjusting) {
     result.token = argmax(logits);
   } else {
-    adjust(logits, history, params);
+    adjust(logits, history, params, mask);
     const int32_t best = argmax(adjusted_);
     const float best_logit = adjusted_[static_cast<size_t>(best)];
     if (best_logit == kBanned) {
-      result.token = argmax(logits);  // every token is banned: the model's own choice stands
+      // Every token is banned: the model's own choice stands, among those of the mask.
+      adjusted_.assign(logits.begin(), logits.end());
+      apply(mask);
+      const int32_t own = argmax(adjusted_);
+      result.token = adjusted_[static_cast<size_t>(own)] == kBanned ? -1 : own;
     } else if (temperature <= 0.0f) {
       result.token = best;
     } else {
@@ -150,8 +157,9 @@ SampledToken Sampler::choose(std::span<const float> logits, std::span<const int3
 }
 
 void Sampler::adjust(std::span<const float> logits, std::span<const int32_t> history,
-                     const SamplingParams& params) {
+                     const SamplingParams& params, std::span<const uint64_t> mask) {
   adjusted_.assign(logits.begin(), logits.end());
+  apply(mask);
   ban(output_of(history, params), params);
   for (const auto& [token, bias] : params.logit_bias) {
     if (token < 0 || static_cast<uint32_t>(token) >= n_vocab_ || std::isnan(bias)) continue;
@@ -180,6 +188,23 @@ void Sampler::adjust(std::span<const float> logits, std::span<const int32_t> his
       logit = bounded(value - count * frequency - presence);
     }
     count = 0;
+  }
+}
+
+void Sampler::apply(std::span<const uint64_t> mask) {
+  for (size_t word = 0; word < mask.size(); ++word) {
+    const uint64_t bits = mask[word];
+    if (bits == UINT64_MAX) continue;
+    const size_t begin = word * 64;
+    const size_t end = std::min<size_t>(begin + 64, n_vocab_);
+    if (bits == 0) {
+      std::fill(adjusted_.begin() + static_cast<std::ptrdiff_t>(begin),
+                adjusted_.begin() + static_cast<std::ptrdiff_t>(end), kBanned);
+      continue;
+    }
+    for (size_t token = begin; token < end; ++token) {
+      if ((bits >> (token - begin) & 1) == 0) adjusted_[token] = kBanned;
+    }
   }
 }
 

@@ -1,9 +1,9 @@
 #pragma once
 // From a row of logits to a token: a pure function of (logits, history, params, seed, position).
 //
-// Order: bad words, tokens held back, logit_bias, penalties, top-k, top-p, min-p, temperature,
-// draw. The draw's random number depends on seed and position alone, so the same token comes out of
-// a row computed twice.
+// Order: the grammar's mask, bad words, tokens held back, logit_bias, penalties, top-k, top-p,
+// min-p, temperature, draw. The draw's random number depends on seed and position alone, so the
+// same token comes out of a row computed twice.
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -13,8 +13,8 @@
 namespace floe {
 
 struct SampledToken {
-  bool finite = true;  // false: the row held NaN or an infinity, there is no token
-  int32_t token = -1;
+  bool finite = true;    // false: the row held NaN or an infinity, there is no token
+  int32_t token = -1;    // -1 in a finite row: the mask has none
   float logprob = 0.0f;  // of the raw row; only when params.logprobs
 };
 
@@ -24,13 +24,15 @@ class Sampler {
   explicit Sampler(uint32_t n_vocab);
 
   // logits f32 [n_vocab]; history: the tokens of positions 0 .. position - 1, prompt included. The
-  // token alone, whatever params say of logprobs.
+  // token alone, whatever params say of logprobs. mask: bit t % 64 of word t / 64 is set where
+  // token t may be chosen, [(n_vocab + 63) / 64]; empty: any may.
   SampledToken choose(std::span<const float> logits, std::span<const int32_t> history,
-                      const SamplingParams& params, uint64_t seed, uint64_t position);
+                      const SamplingParams& params, uint64_t seed, uint64_t position,
+                      std::span<const uint64_t> mask = {});
   // The same token, and what is to be reported of it: top_logprobs, when asked for, best first.
   SampledToken sample(std::span<const float> logits, std::span<const int32_t> history,
                       const SamplingParams& params, uint64_t seed, uint64_t position,
-                      std::vector<TokenLogprob>& top_logprobs);
+                      std::vector<TokenLogprob>& top_logprobs, std::span<const uint64_t> mask = {});
   // How probable `token` was by a row of logits, f32 [n_vocab], whatever any parameters say. False:
   // the row was not finite.
   bool score(std::span<const float> logits, int32_t token, uint32_t n_top, PromptLogprob& out);
@@ -42,7 +44,8 @@ class Sampler {
   };
 
   void adjust(std::span<const float> logits, std::span<const int32_t> history,
-              const SamplingParams& params);
+              const SamplingParams& params, std::span<const uint64_t> mask);
+  void apply(std::span<const uint64_t> mask);
   void ban(std::span<const int32_t> output, const SamplingParams& params);
   double exp_weights(std::span<const float> logits, float best, float temperature);
   int32_t draw_from_all(float best, float temperature, double uniform);

@@ -7,6 +7,7 @@
 
 #include "draft/sequence_rows.h"
 #include "engine/request.h"
+#include "grammar/grammar.h"
 #include "kv/block_table.h"
 
 namespace floe {
@@ -37,6 +38,10 @@ struct Sequence {
   // second on, of which that is known; a preemption leaves them known.
   uint32_t n_scored = 0;
   std::vector<PromptLogprob> prompt_logprobs;  // [n_scored] until an event takes them along
+
+  // Where the output stands in the request's grammar; nothing without one. Tokens that are guessed
+  // are tried on a copy: what it has read is what was sent out, whatever was rejected or preempted.
+  std::optional<GrammarMatcher> matcher;
 
   bool was_admitted = false;
   bool known_to_drafters = false;

@@ -15,12 +15,13 @@ constexpr float kUnknownToken = -1e30f;
 
 Verify::Verify(const EngineOptions& options, const ModelInfo& model,
                std::vector<std::unique_ptr<Drafter>> drafters, Scheduler& scheduler,
-               Sampler& sampler, const Clock& clock)
+               Sampler& sampler, GrammarMask& mask, const Clock& clock)
     : max_draft_tokens_(options.max_draft_tokens),
       max_draft_rows_(options.max_draft_rows),
       model_(model),
       scheduler_(scheduler),
       sampler_(sampler),
+      mask_(mask),
       clock_(clock),
       speculation_(options.spec, model, options.rates, std::move(drafters), clock) {}
 
@@ -54,7 +55,24 @@ void Verify::guess(std::span<SequenceRows> step) {
     rows.slots = sequence.table->slots().first(size_t{sequence.n_tokens()} + rows.max_draft);
   }
   speculation_.propose(step, max_draft_rows_, *this);
+  for (SequenceRows& rows : step) {
+    if (rows.n_verify > 0 && scheduler_.sequence_of(rows).matcher) keep_what_may_follow(rows);
+  }
   guess_seconds_ = seconds_between(begin_ns, clock_.now_ns());
+}
+
+void Verify::keep_what_may_follow(SequenceRows& rows) {
+  const Sequence& sequence = scheduler_.sequence_of(rows);
+  GrammarMatcher matcher = *sequence.matcher;
+  const std::vector<int32_t>& stops = sequence.request->request.stop_tokens;
+  for (uint32_t i = 0; i < rows.n_verify; ++i) {
+    const int32_t token = rows.draft[i].token;
+    if (matcher.accept(token)) continue;
+    // An end that may be chosen is a guess like others; nothing follows it.
+    const bool ends = std::find(stops.begin(), stops.end(), token) != stops.end();
+    rows.n_verify = i + (ends && matcher.can_end() ? 1 : 0);
+    return;
+  }
 }
 
 int32_t Verify::choose(const SequenceRows& rows, std::span<const float> logits) {
@@ -65,10 +83,18 @@ int32_t Verify::choose(const SequenceRows& rows, std::span<const float> logits) 
   }
   // The sampler wants one history; the room for it was set aside when the sequence started.
   Sequence& sequence = scheduler_.sequence_of(rows);
+  std::span<const uint64_t> mask;
+  if (sequence.matcher) {
+    GrammarMatcher matcher = *sequence.matcher;
+    for (const DraftToken& guess : rows.draft) {
+      if (!matcher.accept(guess.token)) return -1;  // nothing that follows can be right
+    }
+    mask = mask_.of(matcher, sequence.request->request);
+  }
   for (const DraftToken& guess : rows.draft) sequence.tokens.push_back(guess.token);
   const SampledToken token =
       sampler_.choose(logits, sequence.tokens, sequence.request->request.sampling, sequence.seed,
-                      sequence.n_tokens());
+                      sequence.n_tokens(), mask);
   sequence.tokens.resize(rows.tokens.size());
   return token.finite ? token.token : -1;
 }

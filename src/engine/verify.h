@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "draft/speculation.h"
+#include "engine/grammar_mask.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 
@@ -18,10 +19,10 @@ namespace floe {
 
 class Verify final : private TokenChooser {
  public:
-  // Without drafters it does nothing. scheduler, sampler and clock outlive it.
+  // Without drafters it does nothing. scheduler, sampler, mask and clock outlive it.
   Verify(const EngineOptions& options, const ModelInfo& model,
          std::vector<std::unique_ptr<Drafter>> drafters, Scheduler& scheduler, Sampler& sampler,
-         const Clock& clock);
+         GrammarMask& mask, const Clock& clock);
 
   bool active() const { return speculation_.active(); }
 
@@ -51,12 +52,15 @@ class Verify final : private TokenChooser {
 
  private:
   int32_t choose(const SequenceRows& rows, std::span<const float> logits) override;
+  // Leaves out guesses that the grammar forbids, and what was guessed behind them.
+  void keep_what_may_follow(SequenceRows& rows);
 
   const uint32_t max_draft_tokens_;
   const uint32_t max_draft_rows_;
   const ModelInfo& model_;
   Scheduler& scheduler_;
   Sampler& sampler_;
+  GrammarMask& mask_;
   const Clock& clock_;
   Speculation speculation_;
 

@@ -154,7 +154,8 @@ Result<Nfa::Rule> SchemaReader::rule_of_joined(std::vector<PlacedSchema> parts,
   Result<Json> joined = join_schemas(root_, std::move(parts));
   if (!joined.ok()) return usage_error("{}{}", place_of_root_, joined.error().message);
   std::string text = dump_json(*joined);
-  if (!nfa_.work().spend(1000 + text.size())) return limit(place);
+  // Documents take much more memory than their text.
+  if (!nfa_.work().spend(1000 + 40 * text.size())) return limit(place);
   const auto [found, is_new] = joined_rules_.try_emplace(std::move(text), 0);
   if (is_new) {
     joined_.push_back(std::move(*joined));
@@ -274,15 +275,15 @@ Result<void> SchemaReader::read_alternatives(Nfa::State from, Nfa::State to,
       }
     }
   }
+  // What stands beside holds for each of them.
+  Json beside = has_more ? *placed.schema : Json();
+  if (has_more) beside.erase(keyword);
   for (size_t i = 0; i < alternatives.size(); ++i) {
     const PlacedSchema alternative{&alternatives[i], below(place, std::to_string(i))};
     if (!has_more) {
       nfa_.add_call(from, to, rule_of(alternative));
       continue;
     }
-    // What stands beside holds for each of them.
-    Json& beside = joined_.emplace_back(*placed.schema);
-    beside.erase(keyword);
     FLOE_TRY(const Nfa::Rule rule,
              rule_of_joined({PlacedSchema{&beside, placed.place}, alternative}, alternative.place));
     nfa_.add_call(from, to, rule);

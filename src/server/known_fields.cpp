@@ -25,7 +25,7 @@ constexpr uint8_t kNegative = kNeutralNegative;
 constexpr uint8_t kEmpty = kNeutralEmpty;
 
 constexpr std::string_view kNoGrammar =
-    "answers cannot be held to a grammar, a schema or a choice yet";
+    "use response_format, grammar, guided_regex or guided_choice";
 constexpr std::string_view kNoSampler = "there is no such sampler here";
 constexpr std::string_view kNoBudget =
     "reasoning can be switched on and off, but not be given a budget";
@@ -95,9 +95,10 @@ constexpr KnownField kKnown[] = {
     {"bad_words", kBoth, done, 0, "", "up to 256 texts whose tokens do not come out in a row"},
 
     // How prompts are made.
-    {"tools", kChat | kPrompt, done, 0, "", "up to 128 functions"},
+    {"tools", kChat | kPrompt, done, 0, "",
+     "up to 128 functions; strict binds arguments to the schema"},
     {"tools", kText, refused, kEmpty, "", kChatOnly},
-    {"tool_choice", kChat | kPrompt, done, 0, "", "auto or none"},
+    {"tool_choice", kChat | kPrompt, done, 0, "", "auto, none, required, or one function"},
     {"tool_choice", kText, refused, kEmpty, "auto none", kChatOnly},
     {"parallel_tool_calls", kChat, done, 0, "", "false: the answer ends behind the first call"},
     {"parallel_tool_calls", kText | kPrompt, harmless, 0, ""},
@@ -121,7 +122,16 @@ constexpr KnownField kKnown[] = {
     {"continue_final_message", kText, refused, kFalse, "", kChatOnly},
     {"add_special_tokens", kText, done, 0, "", "false: no token is put before the prompt"},
     {"add_special_tokens", kChat | kPrompt, refused, kFalse, "", kOneTemplate},
-    {"response_format", kBoth, done, 0, "", "only the type text"},
+    {"response_format", kBoth, done, 0, "", "text, json_object, or json_schema with a schema"},
+    {"json_schema", kBoth, done, 0, "", "a schema for the answer"},
+    {"grammar", kBoth, done, 0, "", "a grammar for the answer, in GBNF"},
+    {"guided_json", kBoth, done, 0, "", "a schema for the answer, also as text"},
+    {"guided_json_object", kBoth, done, 0, "", "true: the answer is a JSON object"},
+    {"guided_regex", kBoth, done, 0, "", "an expression that the answer matches as a whole"},
+    {"regex", kBoth, done, 0, "", "the same"},
+    {"guided_choice", kBoth, done, 0, "", "texts, one of which is the answer"},
+    {"guided_grammar", kBoth, done, 0, "", "as grammar"},
+    {"structured_outputs", kBoth, done, 0, "", "json, regex, choice, grammar or json_object"},
 
     // Known, and without effect on an answer: who asks, and how the server should work inside.
     {"user", kAll, harmless, 0, ""},
@@ -187,12 +197,9 @@ constexpr KnownField kKnown[] = {
     {"penalize_nl", kBoth, harmless, 0, ""},
     {"dynatemp_low", kBoth, harmless, 0, ""},
     {"dynatemp_high", kBoth, harmless, 0, ""},
-    {"grammar_lazy", kBoth, harmless, 0, ""},
-    {"grammar_triggers", kBoth, harmless, 0, ""},
     {"grammar_type", kBoth, harmless, 0, ""},
     {"preserved_tokens", kBoth, harmless, 0, ""},
     {"guided_decoding_backend", kBoth, harmless, 0, ""},
-    {"guided_whitespace_pattern", kBoth, harmless, 0, ""},
     {"reasoning_budget_message", kBoth, harmless, 0, ""},
     {"reasoning_budget_start_tag", kBoth, harmless, 0, ""},
     {"reasoning_budget_end_tag", kBoth, harmless, 0, ""},
@@ -201,17 +208,11 @@ constexpr KnownField kKnown[] = {
     {"routed_experts_start_len", kBoth, harmless, 0, ""},
 
     // Held to a form.
-    {"grammar", kBoth, refused, kEmpty, "", kNoGrammar},
     {"grammar_string", kBoth, refused, kEmpty, "", kNoGrammar},
-    {"json_schema", kBoth, refused, 0, "", kNoGrammar},
-    {"guided_json", kBoth, refused, kEmpty, "", kNoGrammar},
-    {"guided_regex", kBoth, refused, kEmpty, "", kNoGrammar},
-    {"guided_choice", kBoth, refused, kEmpty, "", kNoGrammar},
-    {"guided_grammar", kBoth, refused, kEmpty, "", kNoGrammar},
-    {"guided_json_object", kBoth, refused, kFalse, "", kNoGrammar},
-    {"structured_outputs", kBoth, refused, kEmpty, "", kNoGrammar},
+    {"grammar_lazy", kBoth, refused, kFalse, "", kNoGrammar},
+    {"grammar_triggers", kBoth, refused, kEmpty, "", kNoGrammar},
+    {"guided_whitespace_pattern", kBoth, refused, kEmpty, "", kNoGrammar},
     {"structural_tag", kBoth, refused, kEmpty, "", kNoGrammar},
-    {"regex", kBoth, refused, kEmpty, "", kNoGrammar},
     {"ebnf", kBoth, refused, kEmpty, "", kNoGrammar},
     {"format", kBoth, refused, kEmpty, "text", kNoGrammar},
     {"n_indent", kBoth, refused, kZero, "", kNoGrammar},

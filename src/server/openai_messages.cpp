@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "server/openai_json.h"
+#include "server/openai_tool_choice.h"
 
 namespace floe {
 namespace {
@@ -156,21 +157,6 @@ bool is_function_name(const Json* name) {
   return true;
 }
 
-// Whether the model may call the tools at all: "auto", "none", or an object of that type.
-std::optional<ApiError> read_tool_choice(const Json& body, bool& may_call) {
-  may_call = true;
-  const Json* choice = find_member(body, "tool_choice");
-  if (choice == nullptr) return std::nullopt;
-  if (choice->is_object()) choice = find_member(*choice, "type");
-  if (choice != nullptr && *choice == "auto") return std::nullopt;
-  if (choice != nullptr && *choice == "none") {
-    may_call = false;
-    return std::nullopt;
-  }
-  return ApiError::invalid("tool_choice",
-                           "Only the tool_choice values \"auto\" and \"none\" are supported");
-}
-
 }  // namespace
 
 std::optional<ApiError> read_messages(const Json& body, std::vector<ChatMessage>& out) {
@@ -191,8 +177,8 @@ std::optional<ApiError> read_messages(const Json& body, std::vector<ChatMessage>
 }
 
 std::optional<ApiError> read_tools(const Json& body, ChatTools& out) {
-  bool may_call = true;
-  if (auto fault = read_tool_choice(body, may_call)) return fault;
+  ToolChoice choice = ToolChoice::automatic;
+  if (auto fault = read_tool_choice(body, choice)) return fault;
   const Json* tools = find_member(body, "tools");
   if (tools == nullptr) return std::nullopt;
   if (!tools->is_array() || tools->size() > kMaxTools) {
@@ -215,7 +201,7 @@ std::optional<ApiError> read_tools(const Json& body, ChatTools& out) {
       return fault_at(path + ".function.parameters", "an object");
     }
   }
-  if (!may_call || tools->empty()) return std::nullopt;
+  if (choice == ToolChoice::none || tools->empty()) return std::nullopt;
   Result<ChatTools> made = make_chat_tools(*tools);
   if (!made.ok()) return ApiError::invalid("tools", made.error().message);
   out = std::move(made).value();

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "chat/chat_template.h"
 #include "server/known_fields.h"
+#include "server/openai_grammar.h"
 #include "server/openai_json.h"
 #include "server/openai_messages.h"
 #include "server/openai_sampling.h"
@@ -70,18 +71,6 @@ std::optional<ApiError> read_prediction(const Json& body, GenerationRequest& req
   return std::nullopt;
 }
 
-std::optional<ApiError> read_response_format(const Json& body) {
-  const Json* format = find_member(body, "response_format");
-  if (format == nullptr) return std::nullopt;
-  if (!format->is_object()) {
-    return ApiError::invalid("response_format", "response_format must be an object with a type");
-  }
-  const Json* type = find_member(*format, "type");
-  if (format->empty() || (type != nullptr && *type == "text")) return std::nullopt;
-  return ApiError::invalid("response_format",
-                           "Only the response_format type \"text\" is supported");
-}
-
 std::optional<ApiError> read_common(const Json& body, const RequestContext& context,
                                     GenerationRequest& request) {
   request.sampling = context.default_sampling;
@@ -100,7 +89,7 @@ std::optional<ApiError> read_common(const Json& body, const RequestContext& cont
   if (best_of != nullptr && *best_of != request.n) {
     return ApiError::invalid("best_of", "best_of must equal n");
   }
-  return read_response_format(body);
+  return read_output_grammar(body, request.grammar_ask);
 }
 
 constexpr std::array<std::string_view, 7> kEfforts = {"none", "minimal", "low", "medium",
@@ -270,6 +259,7 @@ ApiResult<GenerationRequest> parse_chat_request(const Json& body, const RequestC
   if (auto fault = read_messages(body, request.messages)) return *fault;
   if (auto fault = read_prompt_end(body, request.messages, request.chat_options)) return *fault;
   if (auto fault = read_tools(body, request.chat_options.tools)) return *fault;
+  if (auto fault = read_call_ask(body, request.call_ask)) return *fault;
   if (auto fault = read_thinking(body, request.chat_options)) return *fault;
   return request;
 }

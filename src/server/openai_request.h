@@ -4,6 +4,7 @@
 // openai_sampling.h reads what says how tokens are chosen. known_fields.h has every field that an
 // API known here gives a meaning, and refuses what cannot be done.
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +15,8 @@
 #include "chat/chat_message.h"
 #include "engine/request.h"
 #include "server/api_error.h"
+#include "server/openai_grammar.h"
+#include "server/openai_tool_choice.h"
 
 namespace floe {
 
@@ -53,6 +56,9 @@ struct GenerationRequest {
   std::vector<int32_t> stop_token_ids;
   std::vector<std::string> bad_words;
   bool ignore_eos = false;
+  std::optional<GrammarAsk> grammar_ask;
+  std::optional<CallAsk> call_ask;
+  std::shared_ptr<const OutputGrammar> grammar;  // what came of them; null: the answers are free
   // How many alternatives to tell at each place of the prompt; nothing: none of it is told.
   std::optional<uint32_t> prompt_logprobs;
 

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "server/page.h"
+#include "text/grammar_tokens.h"
 
 namespace floe {
 namespace {
@@ -140,6 +141,8 @@ void Service::set_model(ServedModel model) {
   services.stream_tasks = &stream_tasks_;
   services.floor_gb_s = m.read_gb_s;
   services.end_tokens = m.tokenizer->end_of_generation_ids();
+  owner_->grammars = std::make_unique<GrammarCache>(
+      [&tokenizer = *m.tokenizer] { return make_token_trie(tokenizer); });
   model_ = owner_.get();
 }
 

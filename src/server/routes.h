@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "grammar/grammar_cache.h"
 #include "server/access.h"
 #include "server/generation.h"
 #include "server/http.h"
@@ -60,6 +61,7 @@ class Service final : public HttpHandler {
   struct Loaded {
     ServedModel model;
     GenerationServices services;
+    std::unique_ptr<GrammarCache> grammars;
     std::string fingerprint;
     int64_t created = 0;
   };
@@ -96,6 +98,12 @@ class Service final : public HttpHandler {
   std::optional<ApiError> check_model_name(const std::string& name) const;
   ApiResult<ChatPrompt> format_chat(const GenerationRequest& request,
                                     const EncodeLimits& limits) const;
+  std::optional<ApiError> bind_behind_reasoning(const std::string& field, bool starts_in_reasoning,
+                                                bool may_reason, OutputGrammar& output) const;
+  // Compiles what the request asks for and says which part of the answers it holds for. A chat's
+  // answer is bound behind its reasoning.
+  std::optional<ApiError> bind_answers(GenerationRequest& request, bool starts_in_reasoning,
+                                       bool may_reason, const Exchange& exchange) const;
   std::optional<ApiError> too_long(Encoded::End end, size_t n_tokens_at_least) const;
 
   const ServeOptions& options_;

@@ -118,6 +118,78 @@ ApiResult<ChatPrompt> Service::format_chat(const GenerationRequest& request,
   return std::move(*prompt);
 }
 
+// What a chat's reasoning leaves bound: nothing before its end.
+std::optional<ApiError> Service::bind_behind_reasoning(const std::string& field,
+                                                       bool starts_in_reasoning, bool may_reason,
+                                                       OutputGrammar& output) const {
+  const ServedModel& model = loaded().model;
+  const AnswerFormat& format = model.answer_format;
+  if (format.calls.layout == CallLayout::harmony) {
+    return ApiError::invalid(field, field +
+                                        ": this model's answers come in channels, which cannot be "
+                                        "held to a grammar yet");
+  }
+  const std::optional<int32_t> open = model.tokenizer->find_special(format.reasoning.open);
+  const std::optional<int32_t> close = model.tokenizer->find_special(format.reasoning.close);
+  if (starts_in_reasoning && !close) {
+    return ApiError::invalid(field, field +
+                                        ": no token closes this model's reasoning; switch "
+                                        "thinking off");
+  }
+  if (close && (starts_in_reasoning || (open && may_reason))) {
+    output.begins_behind = {*close};
+    if (!starts_in_reasoning) output.may_open_with = *open;
+  }
+  return std::nullopt;
+}
+
+std::optional<ApiError> Service::bind_answers(GenerationRequest& request, bool starts_in_reasoning,
+                                              bool may_reason, const Exchange& exchange) const {
+  if (request.grammar_ask && request.chat_options.tools != nullptr) {
+    const std::string& field = request.grammar_ask->field;
+    return ApiError::invalid(
+        field, field + " cannot stand beside tools that may be called: say tool_choice none");
+  }
+  CompileLimits limits;
+  limits.cancelled = [exchange] { return exchange->closed(); };
+  auto output = std::make_shared<OutputGrammar>();
+  std::string field;
+  Result<std::shared_ptr<const Grammar>> grammar = std::shared_ptr<const Grammar>();
+  if (request.grammar_ask) {
+    const GrammarAsk ask = std::move(*request.grammar_ask);
+    field = ask.field;
+    grammar = loaded().grammars->compile(ask.kind, ask.text, limits);
+  } else if (request.call_ask) {
+    const CallAsk ask = std::move(*request.call_ask);
+    const AnswerFormat& format = loaded().model.answer_format;
+    field = ask.is_forced ? "tool_choice" : "tools";
+    const CallGrammarOptions options{ask.several, !ask.is_forced};
+    std::string key = fmt::format("calls {} {}", options.several, options.begins_behind_token);
+    for (const CallableFunction& function : ask.functions) {
+      key += fmt::format("\n{} {} {}", function.name, function.is_strict, function.parameters);
+    }
+    grammar = loaded().grammars->find_or_make(
+        key, [&] { return make_call_grammar(format, ask.functions, options, limits); });
+    if (!ask.is_forced) {
+      output->begins_behind = {call_begin_token(format)};
+      output->again = true;
+    }
+  } else {
+    return std::nullopt;
+  }
+  if (!grammar.ok()) {
+    return ApiError::invalid(field, field + ": " + grammar.error().message);
+  }
+  if (request.chat && !output->again) {
+    if (auto error = bind_behind_reasoning(field, starts_in_reasoning, may_reason, *output)) {
+      return error;
+    }
+  }
+  output->grammar = std::move(*grammar);
+  request.grammar = std::move(output);
+  return std::nullopt;
+}
+
 void Service::generate(GenerationRequest request, std::vector<GenerationPrompt> prompts,
                        bool thinking, const Exchange& exchange) {
   if (!request.seed_given) request.sampling.seed = random_seed();
@@ -152,6 +224,10 @@ void Service::post_chat(HttpRequest& http, const Exchange& exchange) {
                                      *prompt, request->chat_options.tools);
   prompts[0].ids = std::move(prompt->ids);
   request->messages.clear();
+  if (auto error =
+          bind_answers(*request, prompts[0].parser.starts_in_reasoning, thinking, exchange)) {
+    return answer(exchange, *error);
+  }
   if (auto error = check_prompt_logprobs(*request, prompts)) return answer(exchange, *error);
   generate(std::move(*request), std::move(prompts), thinking, exchange);
 }
@@ -188,6 +264,7 @@ void Service::post_completion(HttpRequest& http, const Exchange& exchange) {
     prompts.push_back(std::move(prompt));
   }
   request->prompts.clear();
+  if (auto error = bind_answers(*request, false, false, exchange)) return answer(exchange, *error);
   if (auto error = check_prompt_logprobs(*request, prompts)) return answer(exchange, *error);
   generate(std::move(*request), std::move(prompts), false, exchange);
 }

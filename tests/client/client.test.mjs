@@ -137,13 +137,49 @@ test('bad requests have their status, type and field', async () => {
   await fails({ messages: [{ role: 'king', content: 'x' }] }, 'messages[0].role');
   await fails({ stop: new Array(17).fill('x') }, 'stop');
   await fails({ top_logprobs: 2 }, 'top_logprobs');
-  await fails({ response_format: { type: 'json_object' } }, 'response_format');
+  await fails({ response_format: { type: 'json_schema', json_schema: { name: 'x', schema: { type: 'strin' } } } }, 'response_format');
 });
 
 // The bundled model knows tools; the fake one of the server tests says anything.
 const knowsTools = model.includes('nano');
 const tools = [{ type: 'function', function: { name: 'get_weather', parameters: { type: 'object', properties: { city: { type: 'string' } } } } }];
 const question = [{ role: 'user', content: 'What is the weather in Paris?' }];
+
+test('an answer has the form that a schema gives it', async () => {
+  const schema = {
+    type: 'object', additionalProperties: false, required: ['city', 'days'],
+    properties: { city: { type: 'string', maxLength: 12 }, days: { type: 'integer', minimum: 1, maximum: 14 } },
+  };
+  const body = { model, messages: question, max_tokens: 100, temperature: 0, response_format: { type: 'json_schema', json_schema: { name: 'stay', strict: true, schema } } };
+  const choice = (await client.chat.completions.create(body)).choices[0];
+  assert.equal(choice.finish_reason, 'stop');
+  const stay = JSON.parse(choice.message.content);
+  assert.equal(typeof stay.city, 'string');
+  assert.ok(Number.isInteger(stay.days) && stay.days >= 1 && stay.days <= 14, choice.message.content);
+  let streamed = '';
+  for await (const chunk of await client.chat.completions.create({ ...body, stream: true })) streamed += chunk.choices[0]?.delta.content ?? '';
+  assert.equal(streamed, choice.message.content);
+  const picked = await client.chat.completions.create({ model, messages: question, max_tokens: 40, guided_choice: ['rain', 'sun'] });
+  assert.ok(['rain', 'sun'].includes(picked.choices[0].message.content), picked.choices[0].message.content);
+});
+
+test('a call that must come comes, with arguments of its schema', async () => {
+  const parameters = { type: 'object', additionalProperties: false, required: ['city'], properties: { city: { type: 'string', enum: ['Paris', 'Rome'] }, days: { type: 'integer', minimum: 1, maximum: 9 } } };
+  const forced = [{ type: 'function', function: { name: 'get_weather', strict: true, parameters } }, { type: 'function', function: { name: 'get_time' } }];
+  for (const [tool_choice, names] of [['required', ['get_weather', 'get_time']], [{ type: 'function', function: { name: 'get_weather' } }, ['get_weather']]]) {
+    const choice = (await client.chat.completions.create({ model, messages: question, tools: forced, tool_choice, temperature: 0, max_tokens: 200, parallel_tool_calls: false })).choices[0];
+    assert.equal(choice.message.tool_calls?.length, 1, JSON.stringify(choice));
+    const { name, arguments: text } = choice.message.tool_calls[0].function;
+    assert.ok(names.includes(name), name);
+    if (name !== 'get_weather' || choice.finish_reason === 'length') continue;
+    assert.equal(choice.finish_reason, 'tool_calls');
+    assert.ok(['Paris', 'Rome'].includes(JSON.parse(text).city), text);
+  }
+  await assert.rejects(client.chat.completions.create({ model, messages: question, tools: forced, tool_choice: { type: 'function', function: { name: 'other' } } }), (error) => {
+    assert.equal(error.param, 'tool_choice');
+    return true;
+  });
+});
 
 test('a tool call streams in fragments and goes back as history', { skip: !knowsTools }, async () => {
   const body = { model, messages: question, tools, temperature: 0, max_tokens: 60 };
@@ -241,7 +277,7 @@ test('fields that change no answer, and values that ask for nothing, are no erro
 });
 
 test('fields that would change the answer and cannot be done are refused', async () => {
-  for (const [param, value] of [['guided_choice', ['a', 'b']], ['regex', 'a*'], ['function_call', { name: 'f' }], ['functions', [{ name: 'f' }]], ['verbosity', 'low']]) {
+  for (const [param, value] of [['ebnf', 'a'], ['function_call', { name: 'f' }], ['functions', [{ name: 'f' }]], ['verbosity', 'low']]) {
     await assert.rejects(client.chat.completions.create({ model, messages, [param]: value }), (error) => {
       assert.ok(error instanceof OpenAI.BadRequestError, String(error));
       assert.equal(error.param, param);

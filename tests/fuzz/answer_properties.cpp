@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "chat/answer_text.h"
+#include "chat/chat_template.h"
 #include "chat/response_stream.h"
 #include "server/openai_request.h"
 #include "server/openai_response.h"
@@ -75,7 +76,7 @@ std::vector<std::string> pieces_of(const AnswerFormat& format) {
 
 struct Served {
   std::unique_ptr<const Tokenizer> tokenizer;
-  std::optional<ChatFormat> format;
+  std::optional<ChatTemplate> chat;
   AnswerFormat answers;
   std::vector<int32_t> specials;
   std::vector<std::string> pieces;  // texts that answers of this family are made of
@@ -87,7 +88,7 @@ Served make_served(const char* format, const std::vector<std::string>& specials,
   for (const std::string& text : specials) tokens.emplace_back(text, TokenType::control);
   Served served;
   served.tokenizer = std::move(Tokenizer::build(testing::small_byte_vocabulary(tokens))).value();
-  served.format = ChatFormat::by_name(*served.tokenizer, format).value();
+  served.chat = ChatTemplate::create(*builtin_chat_template(format), *served.tokenizer).value();
   served.answers = parser == "auto" ? detect_answer_format({}, *served.tokenizer)
                                     : answer_format_by_name(parser, {}, *served.tokenizer).value();
   for (const std::string& text : specials) {
@@ -119,8 +120,8 @@ const std::vector<Served>& all_served() {
         "floe-nano",
         {"<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<think>",
          "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"}));
-    made.push_back(make_served("chatml", {"<|im_start|>", "<|im_end|>", "<think>", "</think>",
-                                          "<tool_call>", "</tool_call>"}));
+    made.push_back(make_served("qwen3", {"<|im_start|>", "<|im_end|>", "<think>", "</think>",
+                                         "<tool_call>", "</tool_call>"}));
     made.push_back(make_served("chatml", {"<|im_start|>", "<|im_end|>"}));
     made.push_back(
         make_served("glm", {"[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>",

@@ -137,7 +137,12 @@ TEST(Messages, ToolsAndTheirChoice) {
       {"\"tools\":[" + f + "],\"tool_choice\":{\"type\":\"auto\"}", 1, nullptr},
       {"\"tools\":[" + f + "],\"tool_choice\":\"none\"", 0, nullptr},
       {"\"tools\":[" + f + "],\"tool_choice\":{\"type\":\"none\"}", 0, nullptr},
-      {"\"tools\":[" + f + "],\"tool_choice\":\"required\"", 0, "tool_choice"},
+      {"\"tools\":[" + f + "],\"tool_choice\":\"required\"", 1, nullptr},
+      {"\"tools\":[" + f +
+           "],\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}",
+       1, nullptr},
+      {"\"tools\":[" + f + "],\"tool_choice\":{\"type\":\"function\"}", 0, "tool_choice"},
+      {"\"tool_choice\":\"required\"", 0, "tool_choice"},
       {"\"tools\":[" + f + "],\"tool_choice\":{}", 0, "tool_choice"},
       {"\"tools\":{}", 0, "tools"},
       {"\"tools\":[" + f + ",1]", 0, "tools[1]"},

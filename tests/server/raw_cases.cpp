@@ -407,7 +407,8 @@ std::vector<RawCase> field_cases() {
   chat(hi + ",\"logit_bias\":[[1,5],[2,-100]]", 200);
   chat(hi + ",\"logit_bias\":[[1]]");
   chat(hi + ",\"logit_bias\":[" + repeat("[1,1],", 1024) + "[1,1]]");
-  chat(hi + ",\"response_format\":{\"type\":\"json_object\"}");
+  chat(hi + ",\"response_format\":{\"type\":\"json_object\"}", 200);
+  chat(hi + ",\"response_format\":{\"type\":\"json_schema\"}");
   chat(hi + ",\"response_format\":{\"type\":\"text\"}", 200);
   chat(hi + ",\"response_format\":\"text\"");
   chat(hi + ",\"grammar\":\"root ::= x\"");
