@@ -1,5 +1,6 @@
 #pragma once
 // What comes in (Request), what goes out (TokenEvent), and the one path outward (TokenSink).
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -64,6 +65,9 @@ struct Request {
   // What the output will probably be, for drafters to guess from; may be empty.
   std::vector<int32_t> prediction;
   uint32_t max_draft_tokens = kMaxDraftTokens;  // of one step; 0: no speculation
+  // Prompts of the same key alone start from each other's cached keys and values.
+  std::array<uint64_t, 2> cache_key{};
+  bool cache_prompt = true;  // false: nothing is taken from other requests nor left to them
   std::shared_ptr<TokenSink> sink;
 };
 
