@@ -38,6 +38,7 @@ struct ServeOptions {
   bool sandbox = false;                     // enter_sandbox() once the model is loaded
   SamplingParams default_sampling;          // what a request leaves open; its seed is not used
   uint32_t default_max_tokens = UINT32_MAX;
+  bool default_cache_prompt = true;  // prompts start from what earlier ones left in the cache
   std::string build_info;  // for /props and system_fingerprint
 
   // After the sockets are open, before the model is loaded; the addresses as bound.
