@@ -27,7 +27,8 @@ enum class DrafterState : uint8_t { absent, off, on };
 
 struct DrafterKind {
   DraftSource source = DraftSource::prompt_lookup;
-  // A guess reads weights and takes a good part of a step. Otherwise it takes microseconds.
+  // A guess reads weights and takes a good part of a step, and what the layers cache of a position
+  // is in its block. Otherwise it takes microseconds, and nothing is cached.
   bool runs_layers = false;
 };
 
@@ -67,6 +68,12 @@ class Drafter {
   virtual DraftReads reads() const { return {}; }
   // Positions below it will not be written by this drafter any more. n_cached: the trunk's.
   virtual uint32_t n_final(SequenceId sequence, uint32_t n_cached) const {
+    static_cast<void>(sequence);
+    return n_cached;
+  }
+  // Positions below it hold what this drafter's layers cache of them: as n_final(), but for a
+  // sequence that was dropped, whose later positions stay unwritten.
+  virtual uint32_t n_written(SequenceId sequence, uint32_t n_cached) const {
     static_cast<void>(sequence);
     return n_cached;
   }

@@ -54,8 +54,10 @@ class Economics {
     strategy_->learn(step, measure);
   }
   // Whether a drafter that runs layers is no longer kept warm for the sequence. Once true, it stays
-  // so, and tokens_to_ask() is 0.
+  // so, and the drafter is not asked.
   bool is_dropped(SequenceId sequence, DraftSource source) const;
+  // Drops it, whatever the policy.
+  void drop(SequenceId sequence, DraftSource source);
   // Whether guesses of this drafter may become rows at present: unless speculation is parked, and
   // of one that runs layers only if the last plan for the batch gave it tokens and it is kept warm
   // for somebody in the batch. A probe is no use of it. While nobody decodes it keeps its last

@@ -85,6 +85,12 @@ uint32_t LayerDrafter::n_final(SequenceId id, uint32_t n_cached) const {
   return is_followed(progress) ? std::min(progress.n_filled, n_cached) : n_cached;
 }
 
+uint32_t LayerDrafter::n_written(SequenceId id, uint32_t n_cached) const {
+  const Progress& progress = progress_of(id);
+  // What a forward that failed has left is unknown.
+  return progress.has_failed ? 0 : std::min(progress.n_filled, n_cached);
+}
+
 void LayerDrafter::accept(std::span<const SequenceRows> step) {
   bool run = false;
   for (const SequenceRows& rows : step) {

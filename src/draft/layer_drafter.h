@@ -12,8 +12,8 @@
 // reads no position beyond its own row's, and the row that is committed there runs before any later
 // one: a wrong guess is overwritten before it is read.
 //
-// A sequence that was dropped leaves its later positions unwritten; nobody asks for its guesses
-// again.
+// A sequence that was dropped leaves its later positions unwritten: nobody asks for its guesses
+// again, and n_written() tells those who find its blocks.
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -48,6 +48,7 @@ class LayerDrafter : public Drafter {
   void end(SequenceId id) override;
   DraftReads reads() const override { return reads_; }
   uint32_t n_final(SequenceId id, uint32_t n_cached) const override;
+  uint32_t n_written(SequenceId id, uint32_t n_cached) const override;
 
  protected:
   // cache: where the layers cache, with the trunk's slot numbers. n_logits: of one row of

@@ -27,9 +27,14 @@ class Stopwatch {
 }  // namespace
 
 void Speculation::begin(SequenceId sequence, std::span<const int32_t> tokens, uint32_t n_cached,
+                        const std::array<uint32_t, kDraftSources>& n_written,
                         std::span<const int32_t> prediction, bool shares_prompt) {
   economics_.begin(sequence, shares_prompt);
-  for (const auto& drafter : drafters_) drafter->begin(sequence, tokens, n_cached, prediction);
+  for (const auto& drafter : drafters_) {
+    drafter->begin(sequence, tokens, n_cached, prediction);
+    const bool lacks_some = n_written[static_cast<size_t>(drafter->source())] < n_cached;
+    if (drafter->kind().runs_layers && lacks_some) economics_.drop(sequence, drafter->source());
+  }
   drop_drafters(sequence);
 }
 
@@ -50,7 +55,8 @@ void Speculation::propose(std::span<SequenceRows> step, uint32_t max_draft_rows,
       if (!rows.decodes() || !rows.has_drafters) continue;
       rows.draft.resize(economics_.tokens_to_keep(rows, kind));
       const uint32_t n_asked = economics_.tokens_to_ask(rows, kind);
-      if (n_asked == 0) continue;
+      const bool is_dropped = kind.runs_layers && economics_.is_dropped(rows.sequence, kind.source);
+      if (n_asked == 0 || is_dropped) continue;
       rows.n_wanted = rows.n_drafted() + n_asked;
       is_asked = true;
     }
@@ -97,6 +103,15 @@ std::array<DrafterState, kDraftSources> Speculation::drafter_states() const {
     states[static_cast<size_t>(drafter->source())] = on ? DrafterState::on : DrafterState::off;
   }
   return states;
+}
+
+std::array<uint32_t, kDraftSources> Speculation::n_written(SequenceId sequence,
+                                                           uint32_t n_cached) const {
+  std::array<uint32_t, kDraftSources> n_written{};
+  for (const auto& drafter : drafters_) {
+    n_written[static_cast<size_t>(drafter->source())] = drafter->n_written(sequence, n_cached);
+  }
+  return n_written;
 }
 
 uint32_t Speculation::n_final(SequenceId sequence, uint32_t n_cached) const {

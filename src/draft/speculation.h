@@ -27,8 +27,11 @@ class Speculation {
 
   bool active() const { return !drafters_.empty(); }
 
-  // As Drafter::begin. shares_prompt: as Economics::begin.
+  // As Drafter::begin. n_written: by source, of the cached positions the first ones that hold what
+  // the drafter caches; one that lacks some sits this sequence out, since what it would read there
+  // was never written. shares_prompt: as Economics::begin.
   void begin(SequenceId sequence, std::span<const int32_t> tokens, uint32_t n_cached,
+             const std::array<uint32_t, kDraftSources>& n_written,
              std::span<const int32_t> prediction, bool shares_prompt);
   void end(SequenceId sequence);
 
@@ -41,6 +44,8 @@ class Speculation {
 
   // Positions below it are final in the planes of every drafter.
   uint32_t n_final(SequenceId sequence, uint32_t n_cached) const;
+  // By source, the positions below which a drafter has written what it caches of them.
+  std::array<uint32_t, kDraftSources> n_written(SequenceId sequence, uint32_t n_cached) const;
   std::array<DraftReads, kDraftSources> reads() const;  // by source
   std::array<DrafterState, kDraftSources> drafter_states() const;
   SpecDecision decision(SequenceId sequence) const { return economics_.decision(sequence); }

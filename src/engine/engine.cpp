@@ -149,6 +149,7 @@ void Engine::Impl::admit() {
     stats_.queue.observe(seconds_between(request.arrival_ns, now_ns_));
     stats_.n_prompt_tokens += sequence->n_prompt;
     stats_.n_cached_tokens += sequence->n_prompt_cached;
+    ++(sequence->n_prompt_cached != 0 ? stats_.n_prefix_hits : stats_.n_prefix_misses);
     if (request.was_admitted) continue;
     request.was_admitted = true;
     request.admit_ns = now_ns_;
@@ -285,8 +286,13 @@ void Engine::Impl::learn(std::span<SequenceRows> step, const ForwardOutput& outp
   stats_.draft_reads = verify_.draft_reads();
   for (const SequenceRows& rows : step) {
     Sequence& sequence = scheduler_.sequence_of(rows);
-    if (rows.n_committed != 0) scheduler_.end_step(sequence, verify_.n_final(sequence));
+    if (rows.n_committed != 0) end_step(sequence);
   }
+}
+
+void Engine::Impl::end_step(Sequence& sequence) {
+  const auto n_written = verify_.n_written(sequence);
+  scheduler_.end_step(sequence, verify_.n_final(sequence), n_written);
 }
 
 // Appends the token and sends it, or ends the choice.
@@ -350,6 +356,9 @@ void Engine::Impl::end(Sequence& sequence, FinishReason reason, EndError error,
 void Engine::Impl::end_request(RequestState& request, FinishReason reason, EndError error) {
   for (const auto& sequence : request.choices) {
     if (sequence->state == Sequence::State::ended) continue;
+    // Other errors leave what earlier steps have sealed as it was.
+    const bool runs = sequence->state == Sequence::State::running;
+    if (runs && error == EndError::numeric) scheduler_.distrust(*sequence);
     end(*sequence, reason, error, sequence->n_output());
   }
 }
@@ -357,6 +366,10 @@ void Engine::Impl::end_request(RequestState& request, FinishReason reason, EndEr
 // Takes a choice out of the scheduler, gives its blocks back and counts it.
 void Engine::Impl::close(Sequence& sequence, FinishReason reason) {
   RequestState& request = *sequence.request;
+  // What it has computed is there for whoever goes on from it.
+  if (sequence.state == Sequence::State::running && reason != FinishReason::error) {
+    end_step(sequence);
+  }
   if (sequence.known_to_drafters) left_.push_back(&sequence);
   scheduler_.remove(sequence);
   switch (reason) {
@@ -473,13 +486,16 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options, Mod
   }
   const uint64_t n_tokens =
       options.n_kv_tokens != 0 ? options.n_kv_tokens : uint64_t{n_context} * options.max_sequences;
-  const uint64_t n_blocks = (n_tokens + kKvBlockTokens - 1) / kKvBlockTokens;
+  const uint64_t n_prefix_tokens = options.cache_prefixes ? options.n_prefix_tokens : 0;
+  const auto blocks_of = [](uint64_t n) { return (n + kKvBlockTokens - 1) / kKvBlockTokens; };
+  const uint64_t n_blocks = blocks_of(n_tokens) + blocks_of(n_prefix_tokens);
   if (n_blocks * kKvBlockTokens > std::numeric_limits<uint32_t>::max()) {
     return usage_error("KV cache: expected at most {} tokens, found {}",
-                       std::numeric_limits<uint32_t>::max(), n_tokens);
+                       std::numeric_limits<uint32_t>::max(), n_tokens + n_prefix_tokens);
   }
   const auto n_slots = static_cast<uint32_t>(n_blocks * kKvBlockTokens);
-  n_context = std::min(n_context, n_slots);
+  n_context = static_cast<uint32_t>(
+      std::min<uint64_t>(n_context, blocks_of(n_tokens) * kKvBlockTokens));
   if (model.cache_bytes(options.kv_types).per_state != 0) {
     return model_error("{}: expected a model without recurrent layers, whose states are not kept",
                        model.info().name);
@@ -549,6 +565,9 @@ EngineStats Engine::stats() const {
 }
 const std::optional<Error>& Engine::failure() const {
   return impl_->failure();
+}
+void Engine::list_running(std::vector<SequenceStats>& out) const {
+  impl_->list_running(out);
 }
 const RequestLimits& Engine::limits() const {
   return impl_->limits();

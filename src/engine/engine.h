@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -31,6 +32,10 @@ class ScheduleHooks;
 struct EngineOptions {
   uint32_t max_context = 4096;  // positions of one sequence; cut to the model's context length
   uint32_t n_kv_tokens = 0;     // size of the KV cache in tokens; 0: max_context * max_sequences
+  // What sequences leave in the KV cache stays for others whose prompts begin alike, until somebody
+  // needs its blocks. n_prefix_tokens: room for that beside n_kv_tokens.
+  bool cache_prefixes = false;
+  uint32_t n_prefix_tokens = 0;
   uint32_t max_sequences = 4;   // choices that run at the same time
   uint32_t max_waiting = 64;    // requests that may wait; one more is refused
   uint32_t max_choices = 8;     // largest n of a request
@@ -102,6 +107,8 @@ class Engine {
   bool has_work() const;  // a request that is not paused
 
   EngineStats stats() const;
+  // The choices that run, by age. Allocates nothing where there is room for max_sequences of them.
+  void list_running(std::vector<SequenceStats>& out) const;
   const RequestLimits& limits() const;
 
   // Checks every invariant of block ownership and request state; stops the process when one is

@@ -133,6 +133,22 @@ TokenEvent Engine::Impl::event_of(const Sequence& sequence) const {
   return event;
 }
 
+void Engine::Impl::list_running(std::vector<SequenceStats>& out) const {
+  out.clear();
+  for (const Sequence* sequence : scheduler_.running()) {
+    SequenceStats& stats = out.emplace_back();
+    stats.request = sequence->request->id;
+    stats.choice = sequence->choice;
+    stats.slot = sequence->id;
+    stats.n_prompt = sequence->n_prompt;
+    stats.n_reused = sequence->n_reused;
+    stats.n_cached = sequence->n_cached;
+    stats.n_output = sequence->n_output();
+    stats.max_tokens = sequence->max_tokens;
+    stats.is_drafting = sequence->drafting;
+  }
+}
+
 EngineStats Engine::Impl::stats() const {
   EngineStats stats = stats_;
   admission_.count(stats);
@@ -146,6 +162,9 @@ EngineStats Engine::Impl::stats() const {
   stats.drafters = verify_.drafter_states();
   stats.n_kv_blocks = scheduler_.pool().n_blocks();
   stats.n_kv_blocks_used = scheduler_.pool().n_used();
+  stats.n_kv_blocks_cached = scheduler_.pool().n_cached();
+  stats.kv_block_bytes = cache_->block_bytes();
+  stats.n_kv_evictions = scheduler_.pool().n_evictions();
   stats.max_sequences = options_.max_sequences;
   stats.max_waiting = options_.max_waiting;
   stats.draining = draining_;

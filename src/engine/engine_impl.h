@@ -50,6 +50,7 @@ class Engine::Impl {
   bool idle() const { return requests_.empty(); }
   bool has_work() const { return requests_.size() > n_paused_; }
   EngineStats stats() const;
+  void list_running(std::vector<SequenceStats>& out) const;
   Admission make_admission() const {
     return {limits_, options_.max_waiting, options_.max_sequences};
   }
@@ -75,6 +76,7 @@ class Engine::Impl {
   // finite.
   bool score_prompt(const SequenceRows& rows, const float* logits);
   void mark_cached(Sequence& sequence, uint32_t n_rows);
+  void end_step(Sequence& sequence);
   void take_token(Sequence& sequence, const SampledToken& sampled);
   void end_at_grammar(Sequence& sequence);
   void count_decode_step(Sequence& sequence);

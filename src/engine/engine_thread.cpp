@@ -89,6 +89,11 @@ EngineStats EngineThread::stats() const {
   return stats;
 }
 
+std::vector<SequenceStats> EngineThread::running() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return published_running_;
+}
+
 EngineHealth EngineThread::health() const {
   EngineHealth health;
   const int64_t begin_ns = step_begin_ns_.load(std::memory_order_relaxed);
@@ -168,7 +173,9 @@ void EngineThread::step() {
 // A step may take seconds: whoever looks meanwhile sees who waits and who runs in it.
 void EngineThread::publish_admission() {
   const QueueLoad load = engine_->load();
+  engine_->list_running(running_);
   const std::lock_guard<std::mutex> lock(mutex_);
+  published_running_.swap(running_);
   admission_.update(load);
   published_.n_running = load.n_running;
   published_.n_sequences = load.n_sequences;
@@ -182,12 +189,14 @@ void EngineThread::loop() {
     const QueueLoad load = engine_->load();
     const bool idle = engine_->idle();
     const bool has_work = engine_->has_work();
+    engine_->list_running(running_);
     bool stop = false;
     bool drain = false;
     int64_t deadline_ns = 0;
     {
       std::unique_lock<std::mutex> lock(mutex_);
       published_ = stats;
+      published_running_.swap(running_);
       failure_ = engine_->failure();
       admission_.update(load);
       if (drain_begun && idle && inbox_.empty() && !drained_) {
@@ -225,6 +234,7 @@ void EngineThread::loop() {
   const QueueLoad load = engine_->load();
   const std::lock_guard<std::mutex> lock(mutex_);
   published_ = stats;
+  published_running_.clear();
   admission_.update(load);
   stopped_ = true;
   drained_wakeup_.notify_all();

@@ -2,7 +2,7 @@
 // A thread that steps an Engine, and the calls that other threads may make.
 //
 // Threading: submit, cancel, finish, pause, resume, stats, health and begin_drain are safe from any
-// thread, take one short lock and do work that does not depend on the number of requests. Their
+// thread, take one short lock and do work that does not depend on the number of requests, but for running(). Their
 // effect comes with the next step. Sinks are called on the engine's thread. The loop takes the same
 // lock once per step, to collect what arrived and to publish the statistics.
 #include <atomic>
@@ -42,6 +42,7 @@ class EngineThread {
   void resume(RequestId id);
 
   EngineStats stats() const;
+  std::vector<SequenceStats> running() const;  // as Engine::list_running() has them
   EngineHealth health() const;
   const RequestLimits& limits() const { return admission_.limits(); }
 
@@ -82,6 +83,7 @@ class EngineThread {
   Admission admission_;
   std::vector<Command> inbox_;
   EngineStats published_;
+  std::vector<SequenceStats> published_running_;
   std::optional<Error> failure_;  // of the last forward
   int64_t drain_deadline_ns_ = 0;
   bool draining_ = false;
@@ -89,6 +91,7 @@ class EngineThread {
   bool stop_ = false;
   bool stopped_ = false;
 
+  std::vector<SequenceStats> running_;  // of the thread alone, about to be published
   std::atomic<int64_t> step_begin_ns_{-1};  // -1: not in a step
   std::thread thread_;
 };

@@ -1,5 +1,6 @@
 #pragma once
 // What comes in (Request), what goes out (TokenEvent), and the one path outward (TokenSink).
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -68,6 +69,9 @@ struct Request {
   // What each choice is bound to; null: nothing. Over the model's vocabulary. stop_tokens may be
   // chosen where the grammar can end, and what nothing can follow ends by itself.
   std::shared_ptr<const OutputGrammar> grammar;
+  // Prompts of the same key alone start from each other's cached keys and values.
+  std::array<uint64_t, 2> cache_key{};
+  bool cache_prompt = true;  // false: nothing is taken from other requests nor left to them
   std::shared_ptr<TokenSink> sink;
 };
 

@@ -25,6 +25,20 @@ uint32_t shareable_blocks(const Sequence& sequence) {
   return (sequence.n_prompt - 1) / kKvBlockTokens;
 }
 
+// Whole blocks that the sequence may start from: its last token's row is always computed, and rows
+// that are found have no logits to score the prompt with.
+uint32_t reusable_blocks(const Sequence& sequence) {
+  const uint32_t n_tokens =
+      sequence.is_scoring() ? sequence.n_scored : sequence.n_tokens() - 1;
+  return n_tokens / kKvBlockTokens;
+}
+
+// A request that wants nothing of earlier ones still computes its own prompt once.
+PrefixNamespace namespace_of(const Sequence& sequence) {
+  const Request& request = sequence.request->request;
+  return {request.cache_key, request.cache_prompt ? 0 : sequence.request->id};
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const EngineOptions& options, uint32_t n_blocks, ScheduleHooks* hooks)
@@ -35,7 +49,8 @@ Scheduler::Scheduler(const EngineOptions& options, uint32_t n_blocks, ScheduleHo
       max_prompt_logit_rows_(options.max_prompt_logit_rows),
       reserve_output_tokens_(options.reserve_output_tokens),
       hooks_(hooks),
-      pool_(n_blocks) {
+      pool_(n_blocks),
+      prefixes_(pool_, options.cache_prefixes) {
   running_.reserve(max_sequences_);
   active_.reserve(max_sequences_);
   started_.reserve(max_sequences_);
@@ -68,23 +83,18 @@ void Scheduler::stop_running(Sequence& sequence) {
   free_ids_.push_back(sequence.id);
 }
 
-// A choice whose sibling has the shared part of the prompt starts from those blocks; one whose
-// sibling is still computing them waits, and holds nothing meanwhile.
-Scheduler::Readiness Scheduler::find_donor(const Sequence& sequence, const Sequence*& donor) const {
-  donor = nullptr;
+// A choice whose sibling is still computing the prompt waits, and holds nothing meanwhile: it will
+// find the blocks.
+bool Scheduler::waits_for_sibling(const Sequence& sequence) const {
   const uint32_t n_shared = shareable_blocks(sequence);
-  // Rows that come from a sibling have no logits.
-  if (n_shared == 0 || sequence.is_scoring()) return Readiness::ready;
+  if (n_shared == 0 || sequence.is_scoring()) return false;
   bool in_progress = false;
   for (const auto& sibling : sequence.request->choices) {
     if (sibling->state != Sequence::State::running) continue;
-    if (sibling->table->n_sealed() >= n_shared * kKvBlockTokens) {
-      donor = sibling.get();
-      return Readiness::ready;
-    }
+    if (sibling->table->n_sealed() >= n_shared * kKvBlockTokens) return false;
     in_progress = true;
   }
-  return in_progress ? Readiness::waits_for_sibling : Readiness::ready;
+  return in_progress;
 }
 
 // What admission sets aside: all tokens so far and the next reserve_output_tokens of output.
@@ -96,7 +106,7 @@ uint32_t Scheduler::reserved_blocks(const Sequence& sequence) const {
 // The ledger: blocks in use, blocks that running sequences were promised and have not taken yet,
 // and this sequence's own reservation must fit together. A lone sequence always fits: submit has
 // checked.
-bool Scheduler::fits(const Sequence& sequence, uint32_t n_shared_blocks) const {
+bool Scheduler::fits(const Sequence& sequence) const {
   if (running_.empty()) return true;
   uint64_t n_committed = pool_.n_used();
   for (const Sequence* other : running_) {
@@ -104,19 +114,20 @@ bool Scheduler::fits(const Sequence& sequence, uint32_t n_shared_blocks) const {
     const uint32_t n_held = other->table->n_blocks();
     if (n_reserved > n_held) n_committed += n_reserved - n_held;
   }
-  return n_committed + reserved_blocks(sequence) - n_shared_blocks <= pool_.n_blocks();
+  const PrefixCache::Match match =
+      prefixes_.find(namespace_of(sequence), sequence.tokens, reusable_blocks(sequence));
+  const uint32_t n_in_use = match.n_blocks - match.n_cached_blocks;
+  return n_committed + reserved_blocks(sequence) - n_in_use <= pool_.n_blocks();
 }
 
 // What allocates comes first: where memory runs out the sequence goes on waiting.
-void Scheduler::start(Sequence& sequence, const Sequence* donor) {
+void Scheduler::start(Sequence& sequence) {
   sequence.table.emplace(pool_, sequence.age, sequence.longest());
   // Growing while decoding allocates nothing.
   sequence.tokens.reserve(sequence.longest());
-  if (donor != nullptr) {
-    const uint32_t n_shared = shareable_blocks(sequence);
-    sequence.table->share_prefix(*donor->table, n_shared);
-    sequence.n_cached = n_shared * kKvBlockTokens;
-  }
+  sequence.prefix = prefixes_.share(namespace_of(sequence), sequence.tokens,
+                                    reusable_blocks(sequence), *sequence.table);
+  sequence.n_reused = sequence.n_cached = sequence.table->n_sealed();
   sequence.state = Sequence::State::running;
   sequence.id = free_ids_.back();
   free_ids_.pop_back();
@@ -130,18 +141,16 @@ void Scheduler::admit() {
   preempted_.clear();
   for (size_t i = 0; i < waiting_.size();) {
     Sequence& sequence = *waiting_[i];
-    const Sequence* donor = nullptr;
-    if (sequence.paused() || find_donor(sequence, donor) == Readiness::waits_for_sibling) {
+    if (sequence.paused() || waits_for_sibling(sequence)) {
       ++i;  // younger requests need not wait for it
       continue;
     }
-    if (running_.size() == max_sequences_ ||
-        !fits(sequence, donor != nullptr ? shareable_blocks(sequence) : 0)) {
+    if (running_.size() == max_sequences_ || !fits(sequence)) {
       if (!preempt_paused()) break;
       i = 0;  // the one that was preempted stands somewhere in the line
       continue;
     }
-    start(sequence, donor);
+    start(sequence);
     waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
@@ -264,10 +273,16 @@ void Scheduler::mark_cached(Sequence& sequence, uint32_t n_rows) {
   FLOE_CHECK(sequence.n_cached <= sequence.table->n_positions());
 }
 
-void Scheduler::end_step(Sequence& sequence, uint32_t n_final) {
+void Scheduler::end_step(Sequence& sequence, uint32_t n_final,
+                         std::span<const uint32_t> n_written) {
   FLOE_CHECK(n_final <= sequence.n_cached);
   sequence.table->truncate(sequence.n_cached);
-  sequence.table->seal_full(n_final);
+  sequence.table->seal_full(n_final, n_written);
+  prefixes_.extend(sequence.prefix, sequence.tokens, *sequence.table);
+}
+
+void Scheduler::distrust(Sequence& sequence) {
+  prefixes_.forget_from(sequence.prefix, sequence.n_reused / kKvBlockTokens, *sequence.table);
 }
 
 void Scheduler::audit() const {
@@ -286,6 +301,7 @@ void Scheduler::audit() const {
     FLOE_CHECK(sequence->n_cached == 0);
   }
   pool_.audit(references);
+  prefixes_.audit();
   const auto older = [](const Sequence* a, const Sequence* b) { return a->age < b->age; };
   FLOE_CHECK(std::is_sorted(running_.begin(), running_.end(), older));
   FLOE_CHECK(std::is_sorted(waiting_.begin(), waiting_.end(), older));

@@ -17,6 +17,7 @@
 #include "engine/schedule_hooks.h"
 #include "engine/sequence.h"
 #include "kv/block_pool.h"
+#include "kv/prefix_cache.h"
 
 namespace floe {
 
@@ -53,8 +54,11 @@ class Scheduler {
   // The next n_rows tokens of the sequence are in the cache now.
   void mark_cached(Sequence& sequence, uint32_t n_rows);
   // Ends the step for a sequence: gives back blocks that only guesses needed, and seals what is
-  // full of positions below n_final, which nobody will write again.
-  void end_step(Sequence& sequence, uint32_t n_final);
+  // full of positions below n_final, which nobody will write again; others find it from now on.
+  // n_written: as KvBlockTable::seal_full.
+  void end_step(Sequence& sequence, uint32_t n_final, std::span<const uint32_t> n_written);
+  // What the running sequence computed is not to be found by others: its logits were not finite.
+  void distrust(Sequence& sequence);
 
   std::span<Sequence* const> waiting() const { return waiting_; }
   std::span<Sequence* const> running() const { return running_; }
@@ -69,11 +73,10 @@ class Scheduler {
   void audit() const;
 
  private:
-  enum class Readiness : uint8_t { ready, waits_for_sibling };
-  Readiness find_donor(const Sequence& sequence, const Sequence*& donor) const;
-  bool fits(const Sequence& sequence, uint32_t n_shared_blocks) const;
+  bool waits_for_sibling(const Sequence& sequence) const;
+  bool fits(const Sequence& sequence) const;
   uint32_t reserved_blocks(const Sequence& sequence) const;
-  void start(Sequence& sequence, const Sequence* donor);
+  void start(Sequence& sequence);
   void stop_running(Sequence& sequence);
   void preempt(Sequence& sequence);
   bool preempt_paused();
@@ -87,6 +90,7 @@ class Scheduler {
   const uint32_t reserve_output_tokens_;
   ScheduleHooks* const hooks_;
   KvBlockPool pool_;
+  PrefixCache prefixes_;
   std::vector<Sequence*> waiting_;  // by age
   std::vector<Sequence*> running_;  // by age
   std::vector<Sequence*> active_;   // of a plan(): those of running_ that are not paused

@@ -9,6 +9,7 @@
 #include "engine/request.h"
 #include "grammar/grammar.h"
 #include "kv/block_table.h"
+#include "kv/prefix_cache.h"
 
 namespace floe {
 
@@ -33,6 +34,8 @@ struct Sequence {
   uint32_t n_cached = 0;
   uint32_t n_highest_cached = 0;  // before the last preemption: rows below are computed again
   std::optional<KvBlockTable> table;
+  PrefixChain prefix;         // of the table: how far others can find its blocks
+  uint32_t n_reused = 0;  // positions that it found cached when it last started to run
 
   // Of a choice that tells how probable the prompt was. n_scored: tokens of the prompt, from the
   // second on, of which that is known; a preemption leaves them known.

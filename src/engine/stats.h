@@ -33,6 +33,19 @@ using ExpertsHistogram = HistogramOf<kExpertsBounds>;
 inline constexpr uint32_t kBatchBuckets = 9;
 uint32_t batch_bucket(uint32_t n_rows);  // n_rows at least 1
 
+// A choice that runs.
+struct SequenceStats {
+  uint64_t request = 0;  // its id
+  uint32_t choice = 0;
+  uint32_t slot = 0;      // below max_sequences; another choice's afterwards
+  uint32_t n_prompt = 0;  // tokens
+  uint32_t n_reused = 0;  // that were in the prefix cache when it last started to run
+  uint32_t n_cached = 0;  // that are in the KV cache now
+  uint32_t n_output = 0;
+  uint32_t max_tokens = 0;  // of output
+  bool is_drafting = false;
+};
+
 struct EngineStats {
   // Now.
   uint32_t n_waiting = 0;    // requests not started yet (those still in the inbox included)
@@ -42,7 +55,9 @@ struct EngineStats {
   uint32_t n_parked = 0;     // and "parked"
   std::array<DrafterState, kDraftSources> drafters{};  // by source
   uint32_t n_kv_blocks = 0;
-  uint32_t n_kv_blocks_used = 0;
+  uint32_t n_kv_blocks_used = 0;    // by running choices
+  uint32_t n_kv_blocks_cached = 0;  // by nobody: kept for prompts that begin alike
+  uint64_t kv_block_bytes = 0;      // of one, in all caches of the trunk
   uint32_t max_sequences = 0;
   uint32_t max_waiting = 0;
   bool draining = false;
@@ -57,7 +72,10 @@ struct EngineStats {
   uint64_t n_finished_error = 0;
   uint64_t n_requests_done = 0;
   uint64_t n_prompt_tokens = 0;     // of admitted choices, each with its whole prompt
-  uint64_t n_cached_tokens = 0;     // of those, already cached: by a sibling choice
+  uint64_t n_cached_tokens = 0;     // of those, found in the prefix cache
+  uint64_t n_prefix_hits = 0;       // admitted choices that found a part of their prompt there
+  uint64_t n_prefix_misses = 0;     // and those that found none of it
+  uint64_t n_kv_evictions = 0;      // cached blocks that gave way
   uint64_t n_generated_tokens = 0;  // sent to sinks
   uint32_t n_tokens_max = 0;        // of one sequence that were cached at a time
   uint64_t n_preemptions = 0;

@@ -29,7 +29,9 @@ void Verify::begin(Sequence& sequence) {
   // One that wants no guesses need not be kept up with.
   if (!active() || sequence.request->request.max_draft_tokens == 0) return;
   sequence.known_to_drafters = true;
-  speculation_.begin(sequence.id, sequence.tokens, sequence.n_cached,
+  std::array<uint32_t, kDraftSources> n_written{};
+  for (uint32_t w = 0; w < kDraftSources; ++w) n_written[w] = sequence.table->n_written(w);
+  speculation_.begin(sequence.id, sequence.tokens, sequence.n_cached, n_written,
                      sequence.request->request.prediction, sequence.request->choices.size() > 1);
 }
 

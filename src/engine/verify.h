@@ -41,6 +41,12 @@ class Verify final : private TokenChooser {
                                       : sequence.n_cached;
   }
 
+  // The positions below which the blocks hold what each drafter keeps of them, by source.
+  std::array<uint32_t, kDraftSources> n_written(const Sequence& sequence) const {
+    if (!sequence.known_to_drafters) return {};
+    return speculation_.n_written(sequence.id, sequence.n_cached);
+  }
+
   std::array<DraftReads, kDraftSources> draft_reads() const { return speculation_.reads(); }
   std::array<DrafterState, kDraftSources> drafter_states() const {
     return speculation_.drafter_states();

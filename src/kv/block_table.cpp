@@ -25,7 +25,7 @@ void KvBlockTable::append(KvBlockId block) {
 bool KvBlockTable::grow(uint32_t n_tokens) {
   const uint32_t n_needed = kv_blocks_of(n_tokens);
   if (n_needed <= n_blocks()) return true;
-  if (n_needed - n_blocks() > pool_.n_free()) return false;
+  if (n_needed - n_blocks() > pool_.n_available()) return false;
   while (n_blocks() < n_needed) {
     KvBlockId block = 0;
     FLOE_CHECK(pool_.allocate(owner_, block));
@@ -35,23 +35,45 @@ bool KvBlockTable::grow(uint32_t n_tokens) {
 }
 
 uint32_t KvBlockTable::growable_tokens() const {
-  return std::min(n_blocks() + pool_.n_free(), max_blocks_) * kKvBlockTokens;
+  return std::min(n_blocks() + pool_.n_available(), max_blocks_) * kKvBlockTokens;
 }
 
-void KvBlockTable::share_prefix(const KvBlockTable& donor, uint32_t n_shared) {
-  FLOE_CHECK(blocks_.empty());
-  FLOE_CHECK(n_shared <= donor.n_sealed_blocks_);
-  for (uint32_t i = 0; i < n_shared; ++i) {
-    pool_.share(donor.blocks_[i]);
-    append(donor.blocks_[i]);
+void KvBlockTable::share(std::span<const KvBlockId> blocks) {
+  FLOE_CHECK(n_sealed_blocks_ == n_blocks());
+  for (const KvBlockId block : blocks) {
+    pool_.share(block);
+    append(block);
   }
-  n_sealed_blocks_ = n_shared;
+  n_sealed_blocks_ = n_blocks();
 }
 
-void KvBlockTable::seal_full(uint32_t n_tokens) {
+void KvBlockTable::replace(uint32_t i, KvBlockId block) {
+  FLOE_CHECK(i < n_sealed_blocks_);
+  pool_.share(block);
+  pool_.release(blocks_[i], owner_);
+  blocks_[i] = block;
+  for (uint32_t t = 0; t < kKvBlockTokens; ++t) {
+    slots_[size_t{i} * kKvBlockTokens + t] = block * kKvBlockTokens + t;
+  }
+}
+
+void KvBlockTable::seal_full(uint32_t n_tokens, std::span<const uint32_t> n_written) {
   const uint32_t n_full = n_tokens / kKvBlockTokens;
   FLOE_CHECK(n_full <= n_blocks());
-  while (n_sealed_blocks_ < n_full) pool_.seal(blocks_[n_sealed_blocks_++], owner_);
+  for (; n_sealed_blocks_ < n_full; ++n_sealed_blocks_) {
+    KvWriters written = 0;
+    for (size_t w = 0; w < n_written.size(); ++w) {
+      const bool is_full = n_written[w] / kKvBlockTokens > n_sealed_blocks_;
+      written |= KvWriters{is_full ? 1u : 0u} << w;
+    }
+    pool_.seal(blocks_[n_sealed_blocks_], owner_, written);
+  }
+}
+
+uint32_t KvBlockTable::n_written(uint32_t writer) const {
+  uint32_t n = 0;
+  while (n < n_sealed_blocks_ && (pool_.written(blocks_[n]) >> writer & 1) != 0) ++n;
+  return n * kKvBlockTokens;
 }
 
 void KvBlockTable::truncate(uint32_t n_tokens) {
@@ -65,7 +87,8 @@ void KvBlockTable::truncate(uint32_t n_tokens) {
 }
 
 void KvBlockTable::release_all() {
-  // Backwards, so that the next sequence takes them in position order.
+  // Backwards, so that the next sequence takes them in position order, and so that of cached ones
+  // those behind are evicted before those that they stand on.
   for (size_t i = blocks_.size(); i > 0; --i) pool_.release(blocks_[i - 1], owner_);
   blocks_.clear();
   slots_.clear();

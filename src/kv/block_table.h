@@ -26,11 +26,16 @@ class KvBlockTable {
   // The largest n_tokens that grow() can satisfy now.
   uint32_t growable_tokens() const;
 
-  // Takes a reference to each of the donor's first n_blocks blocks, all of them sealed. Only on an
-  // empty table.
-  void share_prefix(const KvBlockTable& donor, uint32_t n_blocks);
+  // Takes a reference to each of the blocks, which are sealed or cached. Only on a table whose
+  // blocks are all sealed.
+  void share(std::span<const KvBlockId> blocks);
+  // Gives the i-th block, which is sealed, back for another one with the same contents.
+  void replace(uint32_t i, KvBlockId block);
   // Seals the blocks whose positions are all below n_tokens: their contents are final.
-  void seal_full(uint32_t n_tokens);
+  // n_written[w]: positions below it hold the values of writer w as well.
+  void seal_full(uint32_t n_tokens, std::span<const uint32_t> n_written = {});
+  // The first positions, all of them sealed, that hold the values of this writer.
+  uint32_t n_written(uint32_t writer) const;
   // Gives back the blocks behind those of positions 0 .. n_tokens - 1; none of them is sealed.
   void truncate(uint32_t n_tokens);
   void release_all();

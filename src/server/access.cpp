@@ -72,6 +72,12 @@ std::string ApiKeys::name_of(const HttpRequest& head) const {
   return std::string(reinterpret_cast<const char*>(found.data()), sizeof found);
 }
 
+std::array<uint64_t, 2> ApiKeys::cache_key(const HttpRequest& head, std::string_view salt) const {
+  if (empty() && salt.empty()) return {};
+  std::string text = empty() ? std::string() : name_of(head);
+  return digest(text.append(salt));
+}
+
 bool is_loopback_host(std::string_view host) {
   const std::string name = lower(host);
   if (name == "localhost" || name == "::1" || name == "[::1]") return true;

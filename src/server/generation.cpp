@@ -191,6 +191,8 @@ void Generation::submit_prompts() {
     request.prediction = prediction;
     request.max_draft_tokens = request_.max_draft_tokens;
     request.grammar = request_.grammar;
+    request.cache_prompt = request_.cache_prompt;
+    request.cache_key = request_.cache_key;
     request.stop_tokens = request_.stop_token_ids;
     if (!request_.ignore_eos) {
       request.stop_tokens.insert(request.stop_tokens.end(), services_.end_tokens.begin(),

@@ -79,6 +79,11 @@ constexpr KnownField kKnown[] = {
     {"timings_per_token", kBoth, done, 0, "", "timings in every chunk"},
     {"prediction", kBoth, done, 0, "", "what the answer will probably be"},
     {"speculative.n_max", kBoth, done, 0, "", "at most so many guesses in a step"},
+    {"cache_prompt", kBoth, done, 0, "",
+     "false: the prompt is computed anew, and nothing of it is kept for others"},
+    {"cache_salt", kBoth, done, 0, "",
+     "a text: only requests with the same one start from each other's prompts"},
+    {"extra_key", kBoth, done, 0, "", "the same, SGLang's name"},
 
     // How tokens are chosen.
     {"temperature", kBoth, done, 0, "", "0 to 100; 0: greedy"},
@@ -142,10 +147,7 @@ constexpr KnownField kKnown[] = {
     {"prompt_cache_key", kBoth, harmless, 0, ""},
     {"prompt_cache_retention", kBoth, harmless, 0, ""},
     {"prompt_cache_options", kBoth, harmless, 0, ""},
-    {"cache_prompt", kBoth, harmless, 0, ""},
     {"cache_control", kBoth, harmless, 0, ""},
-    {"cache_salt", kBoth, harmless, 0, ""},
-    {"extra_key", kBoth, harmless, 0, ""},
     {"n_cache_reuse", kBoth, harmless, 0, ""},
     {"n_keep", kBoth, harmless, 0, ""},
     {"n_discard", kBoth, harmless, 0, ""},

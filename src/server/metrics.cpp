@@ -198,7 +198,16 @@ void add_own(const MetricsInput& input, MetricsText& out) {
   out.gauge("floe_sequences", "Choices in the running batch.", s.n_sequences);
   out.family("floe_kv_blocks", "gauge", "Blocks of the KV cache.");
   out.sample(s.n_kv_blocks_used, {{"state", "used"}});
-  out.sample(s.n_kv_blocks - s.n_kv_blocks_used, {{"state", "free"}});
+  out.sample(s.n_kv_blocks_cached, {{"state", "cached"}});
+  out.sample(s.n_kv_blocks - s.n_kv_blocks_used - s.n_kv_blocks_cached, {{"state", "free"}});
+  out.family("floe_prefix_cache_lookups_total", "counter",
+             "Choices by whether a part of their prompt was in the prefix cache.");
+  out.sample(static_cast<double>(s.n_prefix_hits), {{"result", "hit"}});
+  out.sample(static_cast<double>(s.n_prefix_misses), {{"result", "miss"}});
+  out.gauge("floe_prefix_cache_bytes", "KV cache that is kept for prompts that begin alike.",
+            static_cast<double>(s.n_kv_blocks_cached * s.kv_block_bytes));
+  out.counter("floe_prefix_cache_evicted_blocks_total", "Cached blocks that gave way to others.",
+              static_cast<double>(s.n_kv_evictions));
   out.counter("floe_requests_accepted_total", "Requests accepted by the engine.",
               static_cast<double>(s.n_accepted));
   out.counter("floe_requests_done_total", "Requests ended, whatever the reason.",

@@ -44,6 +44,18 @@ std::optional<ApiError> read_stream_options(const Json& body, GenerationRequest&
 }
 
 // {"type": "content", "content": ...}, the content a string or an array of text parts.
+// Of vLLM and SGLang. Both may be there: prompts share where both are the same.
+std::optional<ApiError> read_cache_salt(const Json& body, GenerationRequest& request) {
+  for (const char* name : {"cache_salt", "extra_key"}) {
+    const Json* value = find_member(body, name);
+    if (value == nullptr) continue;
+    if (!value->is_string()) return ApiError::invalid(name, fmt::format("{} must be a string", name));
+    const std::string& salt = value->get_ref<const std::string&>();
+    request.cache_salt += fmt::format("{} {}:{}", name, salt.size(), salt);
+  }
+  return std::nullopt;
+}
+
 std::optional<ApiError> read_prediction(const Json& body, GenerationRequest& request) {
   const Json* value = find_member(body, "prediction");
   if (value == nullptr) return std::nullopt;
@@ -75,6 +87,7 @@ std::optional<ApiError> read_common(const Json& body, const RequestContext& cont
                                     GenerationRequest& request) {
   request.sampling = context.default_sampling;
   request.max_tokens = context.default_max_tokens;
+  request.cache_prompt = context.default_cache_prompt;
   if (const Json* model = find_member(body, "model")) {
     if (!model->is_string()) return ApiError::invalid("model", "model must be a string");
     request.model = model->get<std::string>();
@@ -85,6 +98,7 @@ std::optional<ApiError> read_common(const Json& body, const RequestContext& cont
   if (auto fault = read_sampling(body, context, request)) return fault;
   if (auto fault = read_stream_options(body, request)) return fault;
   if (auto fault = read_prediction(body, request)) return fault;
+  if (auto fault = read_cache_salt(body, request)) return fault;
   const Json* best_of = find_member(body, "best_of");
   if (best_of != nullptr && *best_of != request.n) {
     return ApiError::invalid("best_of", "best_of must equal n");

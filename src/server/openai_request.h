@@ -31,6 +31,7 @@ struct RequestContext {
   int32_t n_vocab = 0;
   SamplingParams default_sampling;  // for what a request leaves open
   uint32_t default_max_tokens = UINT32_MAX;
+  bool default_cache_prompt = true;
 };
 
 // A prompt of /v1/completions.
@@ -59,6 +60,9 @@ struct GenerationRequest {
   std::optional<GrammarAsk> grammar_ask;
   std::optional<CallAsk> call_ask;
   std::shared_ptr<const OutputGrammar> grammar;  // what came of them; null: the answers are free
+  bool cache_prompt = true;  // start from what earlier requests left in the cache
+  std::string cache_salt;    // only of those that had the same salt
+  std::array<uint64_t, 2> cache_key{};  // made of the API key and the salt
   // How many alternatives to tell at each place of the prompt; nothing: none of it is told.
   std::optional<uint32_t> prompt_logprobs;
 

@@ -85,6 +85,8 @@ constexpr std::array kFields = {
                    r.max_draft_tokens = std::min(to_count(v), kMaxDraftTokens);
                  },
                  -1},
+    RequestField{"cache_prompt", Type::boolean, 0, 1, true, true,
+                 [](GenerationRequest& r, double v) { r.cache_prompt = v != 0; }},
     RequestField{"ignore_eos", Type::boolean, 0, 1, true, true,
                  [](GenerationRequest& r, double v) { r.ignore_eos = v != 0; }},
     RequestField{"timings_per_token", Type::boolean, 0, 1, true, true,

@@ -75,6 +75,7 @@ std::span<const Service::Route> Service::routes() {
        .is_prefix = true,
        .handler = &Service::get_model},
       {.name = "props", .method = "GET", .path = "/props", .handler = &Service::get_props},
+      {.name = "slots", .method = "GET", .path = "/slots", .handler = &Service::get_slots},
       {.name = "chat_completions",
        .method = "POST",
        .path = "/v1/chat/completions",
@@ -411,6 +412,41 @@ void Service::get_props(const HttpRequest&, const Exchange& exchange) {
       {"build_info", options_.build_info},
       {"is_sleeping", false}};
   exchange->respond(json_response(200, dump_json(object)));
+}
+
+// As llama.cpp's server has them, without texts: counts say nothing of what others wrote.
+void Service::get_slots(const HttpRequest& request, const Exchange& exchange) {
+  const Loaded& l = loaded();
+  const std::vector<SequenceStats> running = l.services.engine->running();
+  if (request.query.find("fail_on_no_slot=1") != std::string::npos &&
+      running.size() >= l.model.n_slots) {
+    ApiError error = ApiError::of(503, "no slot available");
+    error.retry_after_seconds = 1;
+    return (void)exchange->respond(error_response(error));
+  }
+  Json slots = Json::array();
+  for (uint32_t id = 0; id < l.model.n_slots; ++id) {
+    const auto sequence = std::find_if(running.begin(), running.end(),
+                                       [&](const SequenceStats& s) { return s.slot == id; });
+    Json slot = {{"id", id},
+                 {"n_ctx", l.services.engine->limits().n_context()},
+                 {"is_processing", sequence != running.end()}};
+    if (sequence != running.end()) {
+      const SequenceStats& s = *sequence;
+      const uint32_t n_reused = std::min(s.n_reused, s.n_prompt);
+      slot["speculative"] = s.is_drafting;
+      slot["id_task"] = s.request;
+      slot["choice"] = s.choice;
+      slot["n_prompt_tokens"] = s.n_prompt;
+      slot["n_prompt_tokens_cache"] = n_reused;
+      slot["n_prompt_tokens_processed"] = std::min(s.n_cached, s.n_prompt) - n_reused;
+      slot["next_token"] = {{{"has_next_token", s.n_output < s.max_tokens},
+                             {"n_remain", s.max_tokens - s.n_output},
+                             {"n_decoded", s.n_output}}};
+    }
+    slots.push_back(std::move(slot));
+  }
+  exchange->respond(json_response(200, dump_json(slots)));
 }
 
 void Service::get_metrics(const HttpRequest&, const Exchange& exchange) {

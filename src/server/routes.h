@@ -82,6 +82,7 @@ class Service final : public HttpHandler {
   void get_models(const HttpRequest& request, const Exchange& exchange);
   void get_model(const HttpRequest& request, const Exchange& exchange);
   void get_props(const HttpRequest& request, const Exchange& exchange);
+  void get_slots(const HttpRequest& request, const Exchange& exchange);
   void get_metrics(const HttpRequest& request, const Exchange& exchange);
   void get_page(const HttpRequest& request, const Exchange& exchange);
   // On a worker.

@@ -81,7 +81,8 @@ ApiError refused_by_template(const Error& error) {
 RequestContext Service::request_context() const {
   return {.n_vocab = loaded().model.tokenizer->n_vocab(),
           .default_sampling = options_.default_sampling,
-          .default_max_tokens = options_.default_max_tokens};
+          .default_max_tokens = options_.default_max_tokens,
+          .default_cache_prompt = options_.default_cache_prompt};
 }
 
 std::optional<ApiError> Service::check_model_name(const std::string& name) const {
@@ -212,6 +213,7 @@ void Service::post_chat(HttpRequest& http, const Exchange& exchange) {
   }();
   if (!request.ok()) return answer(exchange, request.error());
   if (const auto error = check_model_name(request->model)) return answer(exchange, *error);
+  request->cache_key = keys_.cache_key(http, request->cache_salt);
   ApiResult<ChatPrompt> prompt = format_chat(*request, encode_limits(exchange));
   if (!prompt.ok()) return answer(exchange, prompt.error());
   if (prompt->end == Encoded::End::cancelled) return;
@@ -239,6 +241,7 @@ void Service::post_completion(HttpRequest& http, const Exchange& exchange) {
   }();
   if (!request.ok()) return answer(exchange, request.error());
   if (const auto error = check_model_name(request->model)) return answer(exchange, *error);
+  request->cache_key = keys_.cache_key(http, request->cache_salt);
   const Tokenizer& tokenizer = *loaded().model.tokenizer;
   std::vector<GenerationPrompt> prompts;
   for (PromptInput& input : request->prompts) {

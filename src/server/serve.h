@@ -40,6 +40,7 @@ struct ServeOptions {
   SamplingParams default_sampling;          // what a request leaves open; its seed is not used
   uint32_t default_max_tokens = UINT32_MAX;
   ReasoningField reasoning_field = ReasoningField::reasoning_content;  // of answers
+  bool default_cache_prompt = true;  // prompts start from what earlier ones left in the cache
   std::string build_info;  // for /props and system_fingerprint
 
   // After the sockets are open, before the model is loaded; the addresses as bound.

@@ -24,7 +24,8 @@ constexpr const char* kOwnMemory =
 constexpr const char* kTextOnly = "floe reads text only";
 constexpr const char* kNoAdapters = "adapters and control vectors are not supported";
 constexpr const char* kNoGrammar = "output constrained by a grammar or schema is not supported";
-constexpr const char* kNoPrefixCache = "there is no cache of earlier prompts yet";
+constexpr const char* kBlocksStay =
+    "every block of 32 tokens of an earlier prompt is found by itself, see --cache-ram";
 constexpr const char* kNoSampler =
     "this sampler is not there: temperature, top-k, top-p, min-p "
     "and penalties are, in this order of llama.cpp's";
@@ -197,14 +198,14 @@ constexpr ForeignOption kOptions[] = {
     {"-lcd,--lookup-cache-dynamic", "FILE", kRefused, "prompt lookup keeps no file"},
     {"--kv-unified-per-slot", "N", kRefused,
      "-c is the context of one sequence here, --kv-tokens the size of the cache they share"},
-    {"-ctxcp,--ctx-checkpoints,--swa-checkpoints", "N", kIgnored, kNoPrefixCache},
-    {"-cms,--checkpoint-min-step", "N", kIgnored, kNoPrefixCache},
-    {"-cram,--cache-ram", "MIB", kIgnored, kNoPrefixCache},
-    {"--cache-prompt,--no-cache-prompt", "", kIgnored, kNoPrefixCache},
-    {"--cache-reuse", "N", kIgnored, kNoPrefixCache},
-    {"--cache-idle-slots,--no-cache-idle-slots", "", kIgnored, kNoPrefixCache},
-    {"-sps,--slot-prompt-similarity", "X", kIgnored, kNoPrefixCache},
-    {"--slot-save-path", "DIR", kRefused, kNoPrefixCache},
+    {"-ctxcp,--ctx-checkpoints,--swa-checkpoints", "N", kIgnored, kBlocksStay},
+    {"-cms,--checkpoint-min-step", "N", kIgnored, kBlocksStay},
+    {"-cram,--cache-ram", "MIB", kSame, "serve"},
+    {"--cache-prompt,--no-cache-prompt", "", kSame, "serve"},
+    {"--cache-reuse", "N", kIgnored, "what is found of a prompt is its beginning"},
+    {"--cache-idle-slots,--no-cache-idle-slots", "", kIgnored, kBlocksStay},
+    {"-sps,--slot-prompt-similarity", "X", kIgnored, kBlocksStay},
+    {"--slot-save-path", "DIR", kRefused, "cached prompts are kept in memory alone"},
     {"-kvu,--kv-unified", "", kIgnored, "sequences always share one cache"},
     {"-no-kvu,--no-kv-unified", "", kRefused, "sequences always share one cache"},
     {"--context-shift", "", kRefused, "an answer ends where the context is full"},
@@ -272,8 +273,8 @@ constexpr ForeignOption kOptions[] = {
     {"--threads-http", "N", kIgnored, "the number of threads for requests is fixed"},
     {"--metrics", "", kIgnored, "/metrics is always there"},
     {"--props", "", kRefused, "properties cannot be changed while the server runs"},
-    {"--slots", "", kRefused, "there is no /slots: /metrics and /props say what runs"},
-    {"--no-slots", "", kIgnored, "there is no /slots"},
+    {"--slots", "", kIgnored, "/slots is always there"},
+    {"--no-slots", "", kRefused, "/slots is always there; it shows counts, no text"},
     {"--models-dir", "DIR", kRefused, kOneModel},
     {"--models-preset", "FILE", kRefused, kOneModel},
     {"--models-max", "N", kRefused, kOneModel},

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "kv/kv_cache.h"
+
 namespace floe {
 
 namespace {
@@ -18,10 +20,25 @@ double gb(uint64_t bytes) {
   return static_cast<double>(bytes) / 1e9;
 }
 
+// What is asked for beside the tokens of sequences, whatever is left.
+uint64_t given_prefix_bytes(const MemoryRequest& request) {
+  return request.prefix_bytes == MemoryRequest::kOfWhatIsLeft ? 0 : request.prefix_bytes;
+}
+
 uint64_t total_bytes(const MemoryNeeds& needs, const MemoryRequest& request, uint32_t context,
                      uint64_t n_kv_tokens, uint64_t slot_bytes) {
   return needs.weight_bytes + needs.drafter_bytes + needs.workspace_bytes(context) +
-         request.n_sequences * needs.sequence_bytes + n_kv_tokens * slot_bytes;
+         request.n_sequences * needs.sequence_bytes + given_prefix_bytes(request) +
+         n_kv_tokens * slot_bytes;
+}
+
+// Whole blocks, and no more than the cache can count beside the tokens of sequences.
+uint64_t prefix_tokens(const MemoryNeeds& needs, uint64_t n_bytes, uint64_t n_kv_tokens) {
+  if (needs.slot_bytes == 0) return 0;
+  constexpr uint64_t kMostTokens = uint64_t{UINT32_MAX} - 2 * kKvBlockTokens;
+  const uint64_t n_tokens =
+      std::min(n_bytes / needs.slot_bytes, kMostTokens - std::min(kMostTokens, n_kv_tokens));
+  return n_tokens / kKvBlockTokens * kKvBlockTokens;
 }
 
 // The largest context with context * n_sequences cached tokens within the limit; 0: none.
@@ -45,8 +62,11 @@ uint32_t largest_context(const MemoryNeeds& needs, const MemoryRequest& request,
 std::string parts(const MemoryNeeds& needs, const MemoryPlan& plan, uint64_t states_bytes) {
   std::string text = fmt::format("weights {:.1f}", gb(needs.weight_bytes));
   if (needs.drafter_bytes != 0) text += fmt::format(", drafters {:.1f}", gb(needs.drafter_bytes));
-  text += fmt::format(", KV cache of {} tokens {:.1f}, workspace {:.1f}", plan.n_kv_tokens,
-                      gb(plan.cache_bytes + states_bytes), gb(plan.workspace_bytes));
+  const uint64_t prefix_bytes = plan.n_prefix_tokens * needs.slot_bytes;
+  text += fmt::format(", KV cache of {} tokens {:.1f}", plan.n_kv_tokens,
+                      gb(plan.cache_bytes - prefix_bytes + states_bytes));
+  if (prefix_bytes != 0) text += fmt::format(", prefix cache {:.1f}", gb(prefix_bytes));
+  text += fmt::format(", workspace {:.1f}", gb(plan.workspace_bytes));
   return text;
 }
 
@@ -75,6 +95,10 @@ std::string advice(const MemoryNeeds& needs, const MemoryRequest& request, const
   }
   const uint64_t needed =
       total_bytes(needs, request, plan.context, plan.n_kv_tokens, needs.slot_bytes);
+  const uint64_t prefix_bytes = given_prefix_bytes(request);
+  if (prefix_bytes != 0 && needed - prefix_bytes <= limit) {
+    ways.push_back(fmt::format("--cache-ram {}", (limit - (needed - prefix_bytes)) >> 20));
+  }
   if (budget.mem_bytes != 0 && needed <= budget.available_bytes) {
     ways.push_back(fmt::format("--mem {:.1f}", gb(needed) + 0.1));
   }
@@ -102,16 +126,22 @@ Result<MemoryPlan> plan_memory(const MemoryNeeds& needs, const MemoryRequest& re
   plan.context = chosen ? needs.model_context : std::min(request.context, needs.model_context);
   plan.n_kv_tokens =
       request.n_kv_tokens != 0 ? request.n_kv_tokens : uint64_t{plan.context} * request.n_sequences;
-  const auto fill = [&] {
-    plan.cache_bytes = plan.n_kv_tokens * needs.slot_bytes;
-    plan.workspace_bytes = needs.workspace_bytes(plan.context);
-  };
   const auto total = [&] {
     return total_bytes(needs, request, plan.context, plan.n_kv_tokens, needs.slot_bytes);
   };
   // Whoever gives --mem has left to others what they need.
   const uint64_t chosen_limit =
       limit == UINT64_MAX || budget.mem_bytes != 0 ? limit : limit / 10 * kShareOfTen;
+  const auto fill = [&] {
+    uint64_t prefix_bytes = given_prefix_bytes(request);
+    if (request.prefix_bytes == MemoryRequest::kOfWhatIsLeft && limit != UINT64_MAX) {
+      const uint64_t left = chosen_limit - std::min(chosen_limit, total());
+      prefix_bytes = std::min(left / 2, MemoryRequest::kMostPrefixBytes);
+    }
+    plan.n_prefix_tokens = prefix_tokens(needs, prefix_bytes, plan.n_kv_tokens);
+    plan.cache_bytes = (plan.n_kv_tokens + plan.n_prefix_tokens) * needs.slot_bytes;
+    plan.workspace_bytes = needs.workspace_bytes(plan.context);
+  };
   if (total() <= (chosen ? chosen_limit : limit)) {
     fill();
     return plan;

@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "base/terminal_text.h"
+#include "kv/prefix_cache.h"
 #include "model/model_needs.h"
 #include "verbs/device_flag.h"
 #include "verbs/llama_options.h"
@@ -40,9 +41,10 @@ MemoryNeeds needs_of(const ModelFlags& flags, const ModelNeeds& model,
                      uint32_t n_threads) {
   MemoryNeeds needs;
   const KvCacheBytes cache = model.cache_bytes(flags.kv_types());
+  constexpr uint64_t kFindingBytes = PrefixCache::kBytesPerBlock / kKvBlockTokens;
   needs.weight_bytes = model.info().weight_bytes;
-  needs.slot_bytes = cache.per_slot;
-  needs.slot_bytes_q8_0 = model.cache_bytes(KvType::Q8_0).per_slot;
+  needs.slot_bytes = cache.per_slot + kFindingBytes;
+  needs.slot_bytes_q8_0 = model.cache_bytes(KvType::Q8_0).per_slot + kFindingBytes;
   needs.sequence_bytes = cache.per_state;
   needs.model_context = model.info().context_length;
   for (const DrafterNeeds& drafter : drafters) {

@@ -39,6 +39,8 @@ struct ServeFlags {
   int64_t n_parallel = 4;
   int64_t n_context = 0;
   int64_t n_kv_tokens = 0;
+  int64_t cache_ram_mib = -1;
+  bool cache_prompt = true;
   int64_t n_waiting = 64;
   int64_t n_predict = -1;
   int64_t step_rows = 512;
@@ -71,6 +73,13 @@ struct ServeFlags {
         "--kv-tokens", "N", &n_kv_tokens, 0, 1 << 30,
         "tokens the KV cache holds, shared by all sequences; 0: -c times -np, or without -c as "
         "many as fit");
+    table.add("-cram,--cache-ram", "MIB", &cache_ram_mib, -1, 1 << 24,
+              "memory for prompts and answers of ended requests, from which later ones with the "
+              "same beginning start; 0: nothing is kept; -1: half of what the model and its "
+              "context leave, at most 8192");
+    table.add("--cache-prompt", &cache_prompt,
+              "prompts start from what earlier ones left in memory, unless a request says "
+              "otherwise");
     table.add("--max-queue", "N", &n_waiting, 0, 1 << 16,
               "requests that may wait; one more gets 429");
     table.add("-n,--n-predict,--predict", "N", &n_predict, -1, INT32_MAX,
@@ -182,6 +191,9 @@ Result<ServedModel> load_served(const ServeFlags& flags, std::string& chat_off) 
   workload.memory.context = static_cast<uint32_t>(flags.n_context);
   workload.memory.n_kv_tokens = static_cast<uint64_t>(flags.n_kv_tokens);
   workload.memory.n_sequences = options.max_sequences;
+  workload.memory.prefix_bytes = flags.cache_ram_mib < 0
+                                     ? MemoryRequest::kOfWhatIsLeft
+                                     : static_cast<uint64_t>(flags.cache_ram_mib) << 20;
   workload.limits = [&](uint32_t context) { return forward_limits(options, context, true); };
   FLOE_TRY(resources->loaded, load(flags.model, flags.spec, workload));
   Model& model = *resources->loaded.model;
@@ -190,6 +202,8 @@ Result<ServedModel> load_served(const ServeFlags& flags, std::string& chat_off) 
   // The engine checks what is beyond its counter.
   options.n_kv_tokens =
       plan.n_kv_tokens <= UINT32_MAX ? static_cast<uint32_t>(plan.n_kv_tokens) : 0;
+  options.cache_prefixes = flags.cache_ram_mib != 0;
+  options.n_prefix_tokens = static_cast<uint32_t>(plan.n_prefix_tokens);
   FLOE_TRY(resources->speculating, prepare(flags.spec, flags.model, resources->loaded));
   resources->speculating.set(options);
   served.speculation = to_string(options.spec);
@@ -246,6 +260,7 @@ Result<int> run_serve(std::span<const std::string> arguments) {
   options.cors_origins = split_list(flags.cors_origins);
   options.drain = std::chrono::seconds(flags.drain_seconds);
   options.page = flags.page;
+  options.default_cache_prompt = flags.cache_prompt;
   options.default_sampling = flags.sampling.params();
   if (flags.n_predict > 0) options.default_max_tokens = static_cast<uint32_t>(flags.n_predict);
   options.reasoning_field = flags.reasoning_field == "both" ? ReasoningField::both

@@ -11,17 +11,17 @@ using testing::expected_output;
 using testing::make_prompt;
 using testing::Recorder;
 
-struct Case {
+struct FailureCase {
   const char* name;
   ErrorKind kind;
   EndError end;
 };
-constexpr Case kCases[] = {
+constexpr FailureCase kCases[] = {
     {"Device", ErrorKind::runtime, EndError::device},
     {"OutOfMemory", ErrorKind::memory, EndError::memory},
 };
 
-class DeviceFailure : public ::testing::TestWithParam<Case> {
+class DeviceFailure : public ::testing::TestWithParam<FailureCase> {
  protected:
   void start() {
     FakeModelOptions model_options;
@@ -30,6 +30,7 @@ class DeviceFailure : public ::testing::TestWithParam<Case> {
     model_ = std::make_unique<FakeModel>(model_options);
     EngineOptions options;
     options.max_sequences = 2;
+    options.cache_prefixes = true;
     options.poison_freed_blocks = true;
     Result<std::unique_ptr<Engine>> engine = Engine::create(options, *model_, clock_);
     ASSERT_TRUE(engine.ok()) << engine.error().message;
@@ -142,7 +143,7 @@ TEST_P(DeviceFailure, HealthSaysSoUntilAForwardSucceeds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, DeviceFailure, ::testing::ValuesIn(kCases),
-                         [](const ::testing::TestParamInfo<Case>& info) {
+                         [](const ::testing::TestParamInfo<FailureCase>& info) {
                            return std::string(info.param.name);
                          });
 

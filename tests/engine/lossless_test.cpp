@@ -1,6 +1,6 @@
 // The bundled model with and without guesses: every token, logprob and finish must be the same
 // bits, whoever guesses, however many, under every setting of a request, batched, preempted or
-// alone.
+// alone, where prompts begin as earlier ones did and start from what those left in the cache.
 //
 // FLOE_LOSSLESS_TOKENS=N compares at least N tokens instead of the few thousand of ./check, and
 // FLOE_LOSSLESS_FIRST=W begins at another world, so that several processes share the work.
@@ -161,7 +161,7 @@ class LosslessTest : public ::testing::Test {
     constexpr KvType kTypes[] = {KvType::F16, KvType::F32, KvType::Q8_0};
     options.kv_types = kTypes[rng.below(3)];
     if (rng.below(2) == 0) {  // so few blocks that somebody is preempted
-      options.n_kv_tokens = 384;
+      options.n_kv_tokens = 320;
       options.reserve_output_tokens = 1;
     }
     return options;
@@ -232,7 +232,7 @@ uint64_t number_from(const char* variable, uint64_t fallback) {
 TEST_F(LosslessTest, GuessesChangeNoBit) {
   const uint64_t n_wanted = number_from("FLOE_LOSSLESS_TOKENS", kFewTokens);
   const uint64_t first = number_from("FLOE_LOSSLESS_FIRST", 0);
-  uint64_t n_tokens = 0, n_accepted = 0, n_preemptions = 0;
+  uint64_t n_tokens = 0, n_accepted = 0, n_preemptions = 0, n_cached = 0;
   std::array<uint64_t, kDraftSources> accepted{};
   const size_t n_draftings = std::size(kDraftings);
   for (uint64_t world = first; n_tokens < n_wanted || world < first + n_draftings; ++world) {
@@ -245,6 +245,8 @@ TEST_F(LosslessTest, GuessesChangeNoBit) {
     setup.spec = *parse_spec_policy(policy);
     setup.drafters = drafters(drafting);
     setup.tap_layers = head_->tap_layers();
+    setup.cache_prefixes = rng.below(3) != 0;
+    setup.n_prefix_tokens = 32 * static_cast<uint32_t>(rng.below(32));
     const std::vector<ChoiceRecord> guessed = run(setup, world);
     ASSERT_EQ(plain.size(), guessed.size());
     for (size_t i = 0; i < plain.size(); ++i) {
@@ -255,6 +257,7 @@ TEST_F(LosslessTest, GuessesChangeNoBit) {
     }
     expect_reads_of(drafting);
     n_preemptions += stats_.n_preemptions;
+    n_cached += stats_.n_cached_tokens;
     for (size_t s = 0; s < kDraftSources; ++s) {
       accepted[s] += stats_.n_draft_accepted[s];
       n_accepted += stats_.n_draft_accepted[s];
@@ -262,10 +265,11 @@ TEST_F(LosslessTest, GuessesChangeNoBit) {
   }
   fmt::print(
       "{} tokens compared, {} guesses accepted (ngram {}, prediction {}, mtp {}, draft {}, "
-      "eagle3 {}), {} preemptions\n",
+      "eagle3 {}), {} preemptions, {} prompt tokens found cached\n",
       n_tokens, n_accepted, accepted[0], accepted[1], accepted[2], accepted[3], accepted[4],
-      n_preemptions);
+      n_preemptions, n_cached);
   EXPECT_GT(n_preemptions, 0u);
+  EXPECT_GT(n_cached, 0u);
   for (size_t s = 0; s < kDraftSources; ++s) EXPECT_GT(accepted[s], 0u) << s;
 }
 

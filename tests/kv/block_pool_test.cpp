@@ -68,7 +68,7 @@ TEST(KvBlockPoolDeathTest, BreachesStopTheProcess) {
                  pool.release(block, 1);
                }),
                "n_references");
-  EXPECT_DEATH(with_block([](KvBlockPool& pool, KvBlockId) { pool.release(2, 1); }), "size");
+  EXPECT_DEATH(with_block([](KvBlockPool& pool, KvBlockId) { pool.release(2, 1); }), "n_blocks");
   // A leak and a holder that forgot to take its reference.
   EXPECT_DEATH(with_block([](KvBlockPool& pool, KvBlockId) {
                  pool.audit(std::vector<uint32_t>{0, 0});
@@ -170,7 +170,7 @@ TEST(KvBlockTable, SharedPrefixIsReadOnly) {
   donor.seal_full(79);
   EXPECT_EQ(donor.n_sealed(), 64u);
   KvBlockTable follower(pool, 2, 100);
-  follower.share_prefix(donor, 2);
+  follower.share(donor.blocks().first(2));
   ASSERT_TRUE(follower.grow(80));
   EXPECT_EQ(follower.blocks()[0], donor.blocks()[0]);
   EXPECT_EQ(follower.blocks()[1], donor.blocks()[1]);
@@ -192,7 +192,7 @@ TEST(KvBlockTableDeathTest, WritesToForeignPositionsStopTheProcess) {
   EXPECT_DEATH(donor.check_writable(63, 65), "writable_by");
   EXPECT_DEATH(donor.check_writable(64, 97), "n_positions");
   KvBlockTable follower(pool, 2, 100);
-  EXPECT_DEATH(follower.share_prefix(donor, 3), "n_sealed_blocks_");
+  EXPECT_DEATH(follower.share(donor.blocks().first(3)), "sealed");
 }
 
 // Random tables against a plain count of who refers to what.
@@ -214,7 +214,7 @@ TEST(KvBlockTable, RandomUseKeepsTheAccount) {
           const Holder& donor = holders[rng.below(holders.size() - 1)];
           const uint32_t n_sealed = donor.table->n_sealed() / kKvBlockTokens;
           const auto n_shared = static_cast<uint32_t>(rng.below(n_sealed + 1));
-          holders.back().table->share_prefix(*donor.table, n_shared);
+          holders.back().table->share(donor.table->blocks().first(n_shared));
           holders.back().n_tokens = n_shared * kKvBlockTokens;
         }
       } else {

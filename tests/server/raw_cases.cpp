@@ -212,7 +212,7 @@ std::vector<RawCase> routing_cases() {
                            "/assets/nothing.js",
                            "/v1/models/nothing",
                            "/v1/v1/models",
-                           "/slots",
+                           "/slots/0",
                            "/completion",
                            "/chat"}) {
     add(cases, std::string("path ") + path, get_request(path), 404, false);

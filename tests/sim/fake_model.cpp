@@ -128,7 +128,6 @@ Result<ForwardOutput> FakeModel::forward(const ForwardBatch& batch) {
            {logits_.data() + size_t{output.n_logit_rows} * options_.n_vocab, options_.n_vocab});
     ++output.n_logit_rows;
   }
-  n_rows_ += batch.rows.size();
   const std::optional<Error> failure =
       options_.failure ? options_.failure(batch) : std::optional<Error>();
   if (failure) {
@@ -138,6 +137,7 @@ Result<ForwardOutput> FakeModel::forward(const ForwardBatch& batch) {
     }
     return *failure;
   }
+  n_rows_ += batch.rows.size();
   output.logits = logits_.data();
   output.hidden = hidden_.data();
   output.ledger.routed_bytes = 1000 * batch.rows.size();

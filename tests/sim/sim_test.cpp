@@ -65,6 +65,7 @@ TEST(Simulation, EverySeedHoldsEveryOracle) {
     sum.n_errors += result.n_errors;
     sum.n_stopped += result.n_stopped;
     sum.n_shared_prompt_tokens += result.n_shared_prompt_tokens;
+    sum.n_reused_prompt_tokens += result.n_reused_prompt_tokens;
     sum.n_refused += result.n_refused;
     sum.n_drafted += result.n_drafted;
     sum.n_accepted += result.n_accepted;
@@ -75,10 +76,11 @@ TEST(Simulation, EverySeedHoldsEveryOracle) {
   std::printf(
       "%llu seeds: %llu steps, %llu rows, %llu requests (%llu refused), %llu tokens, "
       "%llu preemptions; choices: %llu cancelled, %llu stopped, %llu errors; "
-      "%llu prompt tokens shared; %llu of %llu guesses accepted\n",
+      "%llu prompt tokens shared, %llu with other requests; %llu of %llu guesses accepted\n",
       count(n_seeds), count(sum.n_steps), count(sum.n_rows), count(sum.n_requests),
       count(sum.n_refused), count(sum.n_tokens), count(sum.n_preemptions), count(sum.n_cancelled),
       count(sum.n_stopped), count(sum.n_errors), count(sum.n_shared_prompt_tokens),
+      count(sum.n_reused_prompt_tokens),
       count(sum.n_accepted), count(sum.n_drafted));
   if (n_seeds < 200 || n_failures > 0) return;
   // The seeds reach what they are meant to reach.
@@ -87,6 +89,7 @@ TEST(Simulation, EverySeedHoldsEveryOracle) {
   EXPECT_GT(sum.n_stopped, n_seeds / 4);
   EXPECT_GT(sum.n_errors, n_seeds / 20);
   EXPECT_GT(sum.n_shared_prompt_tokens, n_seeds / 4);
+  EXPECT_GT(sum.n_reused_prompt_tokens, n_seeds * 2);
   EXPECT_GT(sum.n_refused, n_seeds / 20);
   EXPECT_GT(sum.n_accepted, n_seeds);
   EXPECT_GT(sum.n_paused, n_seeds / 4);

@@ -227,6 +227,8 @@ class Simulation {
     options_.reserve_output_tokens = decisions_.one_in(2) ? 0 : decisions_.between(0, 64);
     constexpr KvType kTypes[] = {KvType::F16, KvType::F32, KvType::Q8_0};
     options_.kv_types = KvTypes(kTypes[decisions_.below(3)], kTypes[decisions_.below(3)]);
+    options_.cache_prefixes = !decisions_.one_in(5);
+    options_.n_prefix_tokens = 32 * decisions_.between(0, 12);
     options_.poison_freed_blocks = true;
     options_.hooks = &chaos_;
     FakeModelOptions model_options;
@@ -275,6 +277,7 @@ class Simulation {
     ScriptedDrafter::Script script;
     script.lies = [this, lie_one_in] { return decisions_.one_in(lie_one_in); };
     script.n_guesses = [this](uint32_t n_room) { return decisions_.between(0, n_room); };
+    script.caches = decisions_.one_in(2);
     script.n_open = [n_open](uint32_t n_cached) { return std::min(n_open, n_cached); };
     options_.drafters = scripted_drafters(*model_, script, &drafter_);
   }
@@ -359,6 +362,11 @@ class Simulation {
     request.prompt_logprobs = decisions_.one_in(4);
     if (request.prompt_logprobs) request.top_prompt_logprobs = decisions_.between(0, 3);
     const bool has_stop_string = decisions_.one_in(4);
+    request.cache_key[1] = decisions_.one_in(4) ? 1 : 0;
+    request.cache_prompt = !decisions_.one_in(6);
+    if (decisions_.one_in(5)) request.max_draft_tokens = 0;
+    // A conversation goes on.
+    if (!clients_.empty() && decisions_.one_in(3)) continue_conversation(request);
 
     Request copy = request;
     copy.sink = client;
@@ -404,6 +412,37 @@ class Simulation {
     }
     clients_.push_back(std::move(client));
     ++result_.n_requests;
+  }
+
+  void continue_conversation(Request& request) {
+    const Client& earlier = *clients_[decisions_.below(clients_.size())];
+    std::vector<int32_t> prompt = earlier.request.prompt;
+    const std::vector<int32_t>& answer = earlier.choices.front().tokens;
+    prompt.insert(prompt.end(), answer.begin(), answer.end());
+    prompt.insert(prompt.end(), request.prompt.begin(), request.prompt.end());
+    if (prompt.size() > options_.max_context + 1) return;
+    request.prompt = std::move(prompt);
+    request.cache_key = earlier.request.cache_key;
+  }
+
+  // The longest beginning of its prompt that some other request of the same key had computed.
+  size_t longest_known(const Client& client) const {
+    size_t longest = 0;
+    for (const auto& other : clients_) {
+      if (other == nullptr || other.get() == &client) continue;
+      if (!other->request.cache_prompt || other->request.cache_key != client.request.cache_key) {
+        continue;
+      }
+      for (const Client::Choice& choice : other->choices) {
+        std::vector<int32_t> tokens = other->request.prompt;
+        tokens.insert(tokens.end(), choice.tokens.begin(), choice.tokens.end());
+        const auto& prompt = client.request.prompt;
+        const auto differs =
+            std::mismatch(prompt.begin(), prompt.end(), tokens.begin(), tokens.end()).first;
+        longest = std::max(longest, static_cast<size_t>(differs - prompt.begin()));
+      }
+    }
+    return longest;
   }
 
   void cancel() {
@@ -493,6 +532,15 @@ class Simulation {
         last_admit_ms = std::max(last_admit_ms, client->first_admit_ms);
       }
       result_.n_shared_prompt_tokens += client->n_cached;
+      if (client->request.n > 1) continue;  // choices find each other's
+      result_.n_reused_prompt_tokens += client->n_cached;
+      const bool reuses = options_.cache_prefixes && client->request.cache_prompt;
+      if (client->n_cached > 0 && !reuses && options_.cache_prefixes) {
+        fail("a prompt of its own that was found cached");
+      }
+      if (client->n_cached > longest_known(*client)) {
+        fail(fmt::format("request {} found more of its prompt than anybody computed", client->id));
+      }
     }
     if (stats.n_kv_blocks_used != 0) fail("blocks in use at idle");
     if (stats.n_accepted != clients_.size() || stats.n_requests_done != clients_.size()) {

@@ -58,6 +58,7 @@ struct SimulationResult {
   uint64_t n_errors = 0;
   uint64_t n_stopped = 0;
   uint64_t n_shared_prompt_tokens = 0;
+  uint64_t n_reused_prompt_tokens = 0;  // of those, of requests with one choice
   uint64_t n_refused = 0;
   uint64_t n_drafted = 0;   // guesses verified
   uint64_t n_accepted = 0;  // of those

@@ -141,6 +141,57 @@ TEST(MemoryPlan, ADrafterIsNamed) {
   EXPECT_NE(plan.error().message.find("or no drafter"), std::string::npos);
 }
 
+// What --cache-ram asks for, in bytes, beside -c 8192 of one sequence: 17 + 0.5 + 0.8 GB.
+TEST(MemoryPlan, PrefixesGetWhatIsAskedForOrAShareOfWhatIsLeft) {
+  constexpr uint64_t kAuto = MemoryRequest::kOfWhatIsLeft;
+  constexpr uint64_t kMost = MemoryRequest::kMostPrefixBytes;
+  struct Case {
+    const char* name;
+    uint64_t prefix_bytes;
+    MemoryBudget budget;
+    uint64_t n_bytes;  // at most, and nearly
+    const char* fault;
+  };
+  const Case cases[] = {
+      {"nothing", 0, {100 * kGb, 0}, 0, nullptr},
+      {"what is asked for", 3 * kGb, {100 * kGb, 0}, 3 * kGb, nullptr},
+      {"half of what is left to others as well", kAuto, {24 * kGb, 0}, 1'647'000'000, nullptr},
+      {"half of what --mem leaves", kAuto, {100 * kGb, 24 * kGb}, 2'847'000'000, nullptr},
+      {"not more than is of use", kAuto, {200 * kGb, 0}, kMost, nullptr},
+      {"nothing is left", kAuto, {19 * kGb, 0}, 0, nullptr},
+      {"nobody knows what there is", kAuto, {0, 0}, 0, nullptr},
+      {"too much", 8 * kGb, {24 * kGb, 0}, 0,
+       "prefix cache 8.0, workspace 0.5), 24.0 GB are available: --cache-ram 5430 would fit"},
+  };
+  for (const Case& c : cases) {
+    MemoryRequest request = asks(8192, 1);
+    request.prefix_bytes = c.prefix_bytes;
+    const auto plan = plan_memory(qwen(), request, c.budget);
+    ASSERT_EQ(plan.ok(), c.fault == nullptr) << c.name;
+    if (!plan.ok()) {
+      EXPECT_NE(plan.error().message.find(c.fault), std::string::npos) << plan.error().message;
+      continue;
+    }
+    const uint64_t n_bytes = plan->n_prefix_tokens * qwen().slot_bytes;
+    EXPECT_LE(n_bytes, c.n_bytes) << c.name;
+    EXPECT_GE(n_bytes + 5'000'000, c.n_bytes) << c.name;
+    EXPECT_EQ(plan->n_prefix_tokens % 32, 0u) << c.name;
+    EXPECT_EQ(plan->cache_bytes, (plan->n_kv_tokens + plan->n_prefix_tokens) * qwen().slot_bytes);
+  }
+  // A context that is chosen leaves what was asked for.
+  MemoryRequest request = asks(0, 1);
+  request.prefix_bytes = 2 * kGb;
+  const auto plan = plan_memory(qwen(), request, {24 * kGb, 0});
+  ASSERT_TRUE(plan.ok());
+  EXPECT_LT(plan->context, 41'472u - 20'000u);
+  // Slots of a tiny model: no more than there are numbers for.
+  MemoryNeeds tiny = qwen();
+  tiny.slot_bytes = 1;
+  request = asks(8192, 1);
+  request.prefix_bytes = 20 * kGb;
+  EXPECT_LT(plan_memory(tiny, request, {100 * kGb, 0})->n_prefix_tokens + 8192, UINT32_MAX);
+}
+
 // A verb whose options have other names, or none.
 TEST(MemoryPlan, AdviceNamesTheVerbsOptions) {
   MemoryRequest request = asks(32'768, 4);
