@@ -7,6 +7,9 @@ namespace floe::cuda {
 
 namespace {
 
+// Rows whose logits kernels write into the host's memory themselves.
+constexpr uint32_t kMostDirectRows = 16;
+
 bool attention_reads_q8(const Layer& layer) {
   return layer.attention->input_reads_q8();
 }
@@ -264,6 +267,7 @@ void CardModel::run_moe(const Shape& shape, const MoeFfn& moe, uint32_t moe_inde
   routing.begin = ws_.expert_begin;
   routing.used = ws_.used_experts;
   routing.n_used = ws_.n_used + moe_index;
+  routing.chosen_result = results_.chosen + size_t{moe_index} * ws_.chosen_stride;
   routing.n_used_result = results_.n_used + moe_index;
   route(stream_, routing, shape.n_rows);
   if (moe.has_shared) run_ffn(shape, moe.shared, ws_.shared_inner, ws_.shared_outputs);
@@ -359,8 +363,16 @@ void CardModel::project_logits(const Shape& shape) {
   head.n_groups = (head.n_rows + kRowsPerGroup - 1) / kRowsPerGroup;
   PlaneRows rows;
   rows.n = shape.n_logit_rows;
-  const Product logits{head, results_.logits, shape.n_logits, nullptr, logit_rows_};
+  // Few rows go to the host as they come; the kernels of many write single words, which would be
+  // slow there.
+  const bool direct = shape.n_logit_rows <= kMostDirectRows;
+  const Product logits{head, direct ? results_.logits : ws_.logits, shape.n_logits, nullptr,
+                       logit_rows_};
   matmul(stream_, &logits, 1, ws_.input.rows(), rows);
+  if (direct) return;
+  const size_t n_bytes = size_t{shape.n_logit_rows} * shape.n_logits * sizeof(float);
+  // A failure is the device's last error, which run() asks for.
+  (void)cudaMemcpyAsync(results_.logits, ws_.logits, n_bytes, cudaMemcpyDeviceToHost, stream_);
 }
 
 void CardModel::walk(const Shape& shape) {

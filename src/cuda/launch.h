@@ -235,7 +235,9 @@ struct Routing {
   uint32_t* begin;        // [n_experts + 1]
   uint32_t* used;         // [n_experts]
   uint32_t* n_used;
-  uint32_t* n_used_result;  // the same once more, for the host
+  // chosen and n_used once more, for the host.
+  uint32_t* chosen_result;
+  uint32_t* n_used_result;
 };
 void route(cudaStream_t stream, const Routing& what, uint32_t n_rows);
 

@@ -500,7 +500,7 @@ inline constexpr uint32_t kMultiprocessors = 132;
 // stage: where the caller knows that bulk copies can bring the weights.
 template <QuantType type>
 void launch_blocks(cudaStream_t stream, ProductSet& set, bool stage = false) {
-  const bool few = has_few_rows(set.rows);
+  const bool few = stage || has_few_rows(set.rows);
   const uint32_t rows_per_block = few ? kTileRows : kTileRows * kManyWarps;
   uint32_t n_tiles = 0;
   uint32_t most_blocks = 0;

@@ -343,9 +343,22 @@ bool fits_whole(const ProductSet& set) {
   return n_bytes <= kMultiprocessors * size_t{200 << 10};
 }
 
+// Rows beyond the first eight read the weights again, from the second-level cache if they fit
+// there.
+inline bool passes_pay(const ProductSet& set) {
+  constexpr uint32_t kMostRows = 32;
+  constexpr size_t kCached = size_t{32} << 20;
+  if (has_few_rows(set.rows)) return true;
+  size_t n_bytes = 0;
+  for (uint32_t i = 0; i < set.n; ++i) {
+    n_bytes += set.product[i].matrix.plane_bytes * set.rows.n_planes;
+  }
+  return set.rows.n <= kMostRows && n_bytes <= kCached;
+}
+
 template <QuantType type>
 void launch_quantised(cudaStream_t stream, ProductSet& set) {
-  if (!has_few_rows(set.rows) || !fits_ring<type>(set)) return launch_blocks<type>(stream, set);
+  if (!passes_pay(set) || !fits_ring<type>(set)) return launch_blocks<type>(stream, set);
   if (fits_whole<type>(set)) return launch_blocks<type>(stream, set, true);
   if (set.rows.n == 1) return launch_ring<type, 1, false>(stream, set, {});
   launch_ring<type, kTileCols, false>(stream, set, {});
@@ -353,7 +366,7 @@ void launch_quantised(cudaStream_t stream, ProductSet& set) {
 
 template <QuantType type>
 bool launch_gated(cudaStream_t stream, ProductSet& set, const GatedRows& out) {
-  if (!has_few_rows(set.rows) || !fits_ring<type>(set) || fits_whole<type>(set)) return false;
+  if (!passes_pay(set) || !fits_ring<type>(set) || fits_whole<type>(set)) return false;
   if (set.rows.n == 1) {
     launch_ring<type, 1, true>(stream, set, out);
   } else {

@@ -126,6 +126,7 @@ __global__ void choose_experts(const __grid_constant__ Routing p) {
     }
     if (n_before < p.n_active) {
       chosen[n_before] = i;
+      p.chosen_result[size_t{row} * p.n_active + n_before] = i;
       picked[n_before] = probabilities[i];
     }
   }
@@ -276,6 +277,7 @@ __global__ void __launch_bounds__(kSortThreads)
       if (lane == j % 32) own = first;
       if (lane == 0) {
         p.chosen[size_t{row} * p.n_active + j] = first;
+        p.chosen_result[size_t{row} * p.n_active + j] = first;
         all_chosen[row * p.n_active + j] = first;
         picked[j] = probabilities[first];
       }

@@ -449,6 +449,8 @@ TEST(CardRouter, ChoosesAndSortsAsTheProcessor) {
           const OnCard<uint32_t> n_used_result(1);
           what.n_used = n_used.data();
           what.n_used_result = n_used_result.data();
+          const OnCard<uint32_t> chosen_result(chosen.size());
+          what.chosen_result = chosen_result.data();
           cuda::route(nullptr, what, n_rows);
           EXPECT_EQ(card_chosen.read(), chosen);
           EXPECT_TRUE(same_bits(card_weights.read(), weights));
@@ -466,6 +468,8 @@ TEST(CardRouter, ChoosesAndSortsAsTheProcessor) {
           const std::set<uint32_t> distinct(chosen.begin(), chosen.end());
           EXPECT_EQ(n_used.read()[0], distinct.size());
           EXPECT_EQ(n_used_result.read(), n_used.read());
+          EXPECT_EQ(chosen_result.read(), chosen);
+          EXPECT_EQ(chosen_result.read(), chosen);
         }
       }
     }
