@@ -19,7 +19,7 @@ constexpr uint32_t kMostValues = 4;  // of a thread: value_dim <= 1024
 // Few rows wait for memory: many loads of a thread are on their way together. Many rows need many
 // threads, and so few registers.
 constexpr uint32_t kValuesTogether = 16;
-constexpr uint32_t kFewRows = 32;
+constexpr uint32_t kFewRows = kMostAttendedQ8Rows;
 constexpr float kLowest = -INFINITY;
 
 // Columns [i, i + 8 * n_loads) of q . key; all of the key's loads are on their way together.
@@ -232,6 +232,7 @@ struct Seen {
   }
 };
 
+template <bool few>
 __device__ void divide_and_write(const Attention& p, const Running& whole, uint32_t head) {
   const float inverse = whole.sum == 0.0f ? 0.0f : 1.0f / whole.sum;
   const size_t at = blockIdx.y * p.row_stride + head * p.head_stride;
@@ -242,6 +243,7 @@ __device__ void divide_and_write(const Attention& p, const Running& whole, uint3
     const float value = whole.out[i] * inverse;
     p.out[at + d] = value;
     // Of value_dim a warp has 32 in a row, or none.
+    if constexpr (!few) continue;
     if (p.q8 != nullptr) quantize_block(value, p.q8[(at + d) / 32], threadIdx.x % 32);
   }
 }
@@ -294,7 +296,7 @@ __global__ void __launch_bounds__(kThreads)
       whole.join(later.maximum, later.sum, later.out);
     }
   }
-  if (!alone) return divide_and_write(p, whole, head);
+  if (!alone) return divide_and_write<few>(p, whole, head);
   float* part = part_of(p, head, blockIdx.z);
 #pragma unroll
   for (uint32_t i = 0; i < kMostValues; ++i) {
@@ -332,7 +334,7 @@ __global__ void __launch_bounds__(kThreads)
       whole.join(later.maximum, later.sum, later.out);
     }
   }
-  divide_and_write(p, whole, head);
+  divide_and_write<true>(p, whole, head);
 }
 
 template <KvType key_type, KvType value_type>

@@ -19,10 +19,11 @@ bool ffn_reads_q8(const Layer& layer) {
 }
 
 // Where attend() leaves the 8-bit form of its results: nowhere if their reader does not need it, or
-// if heads do not end with a block.
+// if heads do not end with a block, or of many rows.
 ActivationBlock* attended_q8(const PackedMatrix& reader, const ActivationBuffer& buffer,
-                             uint32_t value_dim) {
-  return reads_q8(reader) && value_dim % kActivationBlockCols == 0 ? buffer.q8 : nullptr;
+                             uint32_t value_dim, uint32_t n_rows) {
+  const bool can = n_rows <= kMostAttendedQ8Rows && value_dim % kActivationBlockCols == 0;
+  return can && reads_q8(reader) ? buffer.q8 : nullptr;
 }
 
 GatedRows gated_rows(const ActivationBuffer& inner, const PackedMatrix& reader,
@@ -88,7 +89,7 @@ void CardModel::attend_gqa(const Shape& shape, const GqaAttention& a, uint32_t l
   attention.out = ws_.attention.values;
   attention.row_stride = ws_.attention.stride;
   attention.head_stride = a.value_dim;
-  attention.q8 = attended_q8(a.output, ws_.attention, a.value_dim);
+  attention.q8 = attended_q8(a.output, ws_.attention, a.value_dim, shape.n_rows);
   attention.keys = keys;
   attention.values = values;
   attention.slots = slot_table();
@@ -210,7 +211,7 @@ void CardModel::attend_mla(const Shape& shape, const MlaAttention& a, uint32_t l
   attention.out = ws_.context.values;
   attention.row_stride = ws_.context.stride;
   attention.head_stride = size_t{shape.n_rows} * ws_.context.stride;
-  attention.q8 = attended_q8(a.v_b, ws_.context, a.kv_lora_dim);
+  attention.q8 = attended_q8(a.v_b, ws_.context, a.kv_lora_dim, shape.n_rows);
   attention.keys = shape.cache->plane(layer, MlaAttention::kLatentPlane);
   attention.slots = slot_table();
   if (a.selection != Selection::all) {

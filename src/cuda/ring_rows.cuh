@@ -347,7 +347,7 @@ bool fits_whole(const ProductSet& set) {
 // there.
 inline bool passes_pay(const ProductSet& set) {
   constexpr uint32_t kMostRows = 32;
-  constexpr size_t kCached = size_t{32} << 20;
+  constexpr size_t kCached = size_t{64} << 20;
   if (has_few_rows(set.rows)) return true;
   size_t n_bytes = 0;
   for (uint32_t i = 0; i < set.n; ++i) {
