@@ -16,26 +16,47 @@ constexpr uint32_t kWarps = 8;
 constexpr uint32_t kThreads = 32 * kWarps;
 constexpr uint32_t kChunk = kWarps * kAttentionBlock;
 constexpr uint32_t kMostValues = 4;  // of a thread: value_dim <= 1024
+// Few rows wait for memory: many loads of a thread are on their way together. Many rows need many
+// threads, and so few registers.
+constexpr uint32_t kValuesTogether = 16;
+constexpr uint32_t kFewRows = kMostAttendedQ8Rows;
 constexpr float kLowest = -INFINITY;
 
+// Columns [i, i + 8 * n_loads) of q . key; all of the key's loads are on their way together.
+template <uint32_t n_loads>
+__device__ void add_products(const float* q, const std::byte* key, uint32_t i, float (&lane)[8]) {
+  uint4 words[n_loads];
+#pragma unroll
+  for (uint32_t k = 0; k < n_loads; ++k) {
+    words[k] = *reinterpret_cast<const uint4*>(key + 2 * (i + 8 * k));
+  }
+#pragma unroll
+  for (uint32_t k = 0; k < n_loads; ++k) {
+    const auto* halves = reinterpret_cast<const __half2*>(&words[k]);
+    const float* own = q + i + 8 * k;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float2 two = __half22float2(halves[j]);
+      lane[2 * j] = fmaf(own[2 * j], two.x, lane[2 * j]);
+      lane[2 * j + 1] = fmaf(own[2 * j + 1], two.y, lane[2 * j + 1]);
+    }
+  }
+}
+
 // q . key, eight lanes, then reduce_lanes' order.
-template <KvType type>
+template <KvType type, bool few>
 __device__ float dot_cached(const float* q, const std::byte* key, uint32_t dim) {
   float lane[8] = {};
   uint32_t i = 0;
   if constexpr (type == KvType::F16) {
     if (dim % 8 == 0) {
-#pragma unroll 8
-      for (; i < dim; i += 8) {
-        const uint4 words = *reinterpret_cast<const uint4*>(key + 2 * i);
-        const auto* halves = reinterpret_cast<const __half2*>(&words);
-#pragma unroll
-        for (int k = 0; k < 4; ++k) {
-          const float2 two = __half22float2(halves[k]);
-          lane[2 * k] = fmaf(q[i + 2 * k], two.x, lane[2 * k]);
-          lane[2 * k + 1] = fmaf(q[i + 2 * k + 1], two.y, lane[2 * k + 1]);
-        }
+      if constexpr (few) {
+        for (; i + 192 <= dim; i += 192) add_products<24>(q, key, i, lane);
+        for (; i + 128 <= dim; i += 128) add_products<16>(q, key, i, lane);
+        for (; i + 64 <= dim; i += 64) add_products<8>(q, key, i, lane);
       }
+#pragma unroll 4
+      for (; i < dim; i += 8) add_products<1>(q, key, i, lane);
     }
   }
   for (; i < dim; i += 8) {
@@ -104,7 +125,7 @@ struct Shared {
 };
 
 // Takes `running` through positions [begin, end) of one span.
-template <KvType key_type, KvType value_type>
+template <KvType key_type, KvType value_type, bool few>
 __device__ void attend_positions(const Attention& p, const float* q, const std::byte* keys,
                                  const std::byte* values, const uint32_t* slots, uint32_t begin,
                                  uint32_t end, Shared& shared, Running& running) {
@@ -123,8 +144,8 @@ __device__ void attend_positions(const Attention& p, const float* q, const std::
     if (lane < n) {
       const uint32_t slot = slots[from + lane];
       shared.slots[warp * kAttentionBlock + lane] = slot;
-      score =
-          p.scale * dot_cached<key_type>(q, keys + size_t{slot} * p.keys.stride_bytes, p.key_dim);
+      score = p.scale *
+              dot_cached<key_type, few>(q, keys + size_t{slot} * p.keys.stride_bytes, p.key_dim);
     }
     float largest = score > kLowest ? score : kLowest;  // a NaN is never the largest
 #pragma unroll
@@ -163,13 +184,28 @@ __device__ void attend_positions(const Attention& p, const float* q, const std::
         const uint32_t d = threadIdx.x + i * kThreads;
         if (d >= p.value_dim) break;
         float out = running.out[i] * factor;
-#pragma unroll 8
-        for (uint32_t k = 0; k < w_n; ++k) {
+        const auto value_of = [&](uint32_t k) {
           const std::byte* vector =
               value_base + size_t{shared.slots[w * kAttentionBlock + k]} * value_stride;
-          const float value = values_in_keys ? cached_value(vector, key_type, d)
-                                             : cached_value(vector, value_type, d);
-          out = fmaf(shared.weights[w * kAttentionBlock + k], value, out);
+          return values_in_keys ? cached_value(vector, key_type, d)
+                                : cached_value(vector, value_type, d);
+        };
+        const float* weights = shared.weights + w * kAttentionBlock;
+        if constexpr (few) {
+          for (uint32_t first = 0; first < w_n; first += kValuesTogether) {
+            float loaded[kValuesTogether];
+#pragma unroll
+            for (uint32_t k = 0; k < kValuesTogether; ++k) {
+              loaded[k] = value_of(min(first + k, w_n - 1));
+            }
+#pragma unroll
+            for (uint32_t k = 0; k < kValuesTogether; ++k) {
+              if (first + k < w_n) out = fmaf(weights[first + k], loaded[k], out);
+            }
+          }
+        } else {
+#pragma unroll 8
+          for (uint32_t k = 0; k < w_n; ++k) out = fmaf(weights[k], value_of(k), out);
         }
         running.out[i] = out;
       }
@@ -196,6 +232,7 @@ struct Seen {
   }
 };
 
+template <bool few>
 __device__ void divide_and_write(const Attention& p, const Running& whole, uint32_t head) {
   const float inverse = whole.sum == 0.0f ? 0.0f : 1.0f / whole.sum;
   const size_t at = blockIdx.y * p.row_stride + head * p.head_stride;
@@ -206,6 +243,7 @@ __device__ void divide_and_write(const Attention& p, const Running& whole, uint3
     const float value = whole.out[i] * inverse;
     p.out[at + d] = value;
     // Of value_dim a warp has 32 in a row, or none.
+    if constexpr (!few) continue;
     if (p.q8 != nullptr) quantize_block(value, p.q8[(at + d) / 32], threadIdx.x % 32);
   }
 }
@@ -216,7 +254,7 @@ __device__ float* part_of(const Attention& p, uint32_t head, uint32_t span) {
 }
 
 // blockIdx: x head, y row, z span where they are taken side by side.
-template <KvType key_type, KvType value_type>
+template <KvType key_type, KvType value_type, bool few>
 __global__ void __launch_bounds__(kThreads)
     attend_kernel(const __grid_constant__ Attention p, const RowInfo* rows) {
   let_next_start();
@@ -244,21 +282,21 @@ __global__ void __launch_bounds__(kThreads)
     const uint32_t begin = max(seen.first, span * kAttentionSpan);
     const uint32_t end = min(seen.end, (span + 1) * kAttentionSpan);
     if (span == first_span) {
-      attend_positions<key_type, value_type>(p, q, keys, values, seen.slots, begin, end, shared,
-                                             whole);
+      attend_positions<key_type, value_type, few>(p, q, keys, values, seen.slots, begin, end,
+                                                  shared, whole);
       continue;
     }
     Running later;
     later.start(false, 0.0f);
-    attend_positions<key_type, value_type>(p, q, keys, values, seen.slots, begin, end, shared,
-                                           later);
+    attend_positions<key_type, value_type, few>(p, q, keys, values, seen.slots, begin, end, shared,
+                                                later);
     if (alone) {
       whole = later;
     } else {
       whole.join(later.maximum, later.sum, later.out);
     }
   }
-  if (!alone) return divide_and_write(p, whole, head);
+  if (!alone) return divide_and_write<few>(p, whole, head);
   float* part = part_of(p, head, blockIdx.z);
 #pragma unroll
   for (uint32_t i = 0; i < kMostValues; ++i) {
@@ -296,14 +334,15 @@ __global__ void __launch_bounds__(kThreads)
       whole.join(later.maximum, later.sum, later.out);
     }
   }
-  divide_and_write(p, whole, head);
+  divide_and_write<true>(p, whole, head);
 }
 
 template <KvType key_type, KvType value_type>
 void launch(cudaStream_t stream, const Attention& what, const RowInfo* rows, uint32_t n_rows) {
   const dim3 grid(what.n_heads, n_rows, what.n_spans);
-  cuda::start(stream, attend_kernel<key_type, value_type>, grid, kThreads,
-              what.key_dim * sizeof(float), what, rows);
+  const auto kernel = n_rows <= kFewRows ? attend_kernel<key_type, value_type, true>
+                                         : attend_kernel<key_type, value_type, false>;
+  cuda::start(stream, kernel, grid, kThreads, what.key_dim * sizeof(float), what, rows);
 }
 
 template <KvType key_type>

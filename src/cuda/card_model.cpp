@@ -182,13 +182,15 @@ Result<void> CardModel::make_results(const ForwardLimits& limits) {
   const size_t hidden = align_up(size_t{limits.max_logit_rows} * network_->n_vocab * sizeof(float));
   const size_t taps = align_up(hidden + hidden_bytes);
   const size_t n_used = limits.tap_layers ? align_up(taps + kTaps * hidden_bytes) : taps;
-  const size_t size = n_used + (ws_.n_moe_layers + 1) * sizeof(uint32_t);
+  const size_t chosen = align_up(n_used + (ws_.n_moe_layers + 1) * sizeof(uint32_t));
+  const size_t size = chosen + size_t{ws_.n_moe_layers} * ws_.chosen_stride * sizeof(uint32_t);
   FLOE_TRY(result_memory_, PinnedMemory::allocate(size, "the results of a forward"));
   std::byte* base = result_memory_.data();
   results_.logits = reinterpret_cast<float*>(base);
   results_.hidden = reinterpret_cast<float*>(base + hidden);
   results_.taps = limits.tap_layers ? reinterpret_cast<float*>(base + taps) : nullptr;
   results_.n_used = reinterpret_cast<uint32_t*>(base + n_used);
+  results_.chosen = reinterpret_cast<uint32_t*>(base + chosen);
   return {};
 }
 
@@ -417,18 +419,14 @@ Result<void> CardModel::run(const Shape& shape) {
   return check(cudaStreamSynchronize(stream_), "a forward");
 }
 
-Result<ForwardOutput> CardModel::collect(const ForwardBatch& batch, const Shape& shape) {
+ForwardOutput CardModel::collect(const ForwardBatch& batch, const Shape& shape) {
   if (batch.routing_log != nullptr) {
     for (size_t i = 0; i < network_->n_trunk_layers; ++i) {
       const uint32_t n_active = network_->layers[i].ffn->routing().n_active;
       if (n_active == 0) continue;
+      const uint32_t* chosen = results_.chosen + size_t{moe_index_[i]} * ws_.chosen_stride;
       const size_t n = size_t{shape.n_rows} * n_active;
-      const size_t before = batch.routing_log->size();
-      batch.routing_log->resize(before + n);
-      FLOE_TRY_VOID(check(cudaMemcpy(batch.routing_log->data() + before,
-                                     ws_.chosen + size_t{moe_index_[i]} * ws_.chosen_stride,
-                                     n * sizeof(uint32_t), cudaMemcpyDeviceToHost),
-                          "downloading choices"));
+      batch.routing_log->insert(batch.routing_log->end(), chosen, chosen + n);
     }
   }
   ForwardOutput output;

@@ -82,7 +82,7 @@ class CardModel final : public Model {
   Result<cudaGraphExec_t> record(const Shape& shape);
   // Runs the shape's kernels, as a graph where it has few rows.
   Result<void> run(const Shape& shape);
-  Result<ForwardOutput> collect(const ForwardBatch& batch, const Shape& shape);
+  ForwardOutput collect(const ForwardBatch& batch, const Shape& shape);
   ByteLedger count(const ForwardBatch& batch, const Shape& shape) const;
 
   void walk(const Shape& shape);
@@ -136,6 +136,7 @@ class CardModel final : public Model {
     float* hidden = nullptr;
     float* taps = nullptr;       // null: none
     uint32_t* n_used = nullptr;  // [MoE layers], the size of each layer's union
+    uint32_t* chosen = nullptr;  // as CardWorkspace::chosen
   };
   PinnedMemory result_memory_;
   Results results_;

@@ -7,6 +7,9 @@ namespace floe::cuda {
 
 namespace {
 
+// Rows whose logits kernels write into the host's memory themselves.
+constexpr uint32_t kMostDirectRows = 16;
+
 bool attention_reads_q8(const Layer& layer) {
   return layer.attention->input_reads_q8();
 }
@@ -16,10 +19,11 @@ bool ffn_reads_q8(const Layer& layer) {
 }
 
 // Where attend() leaves the 8-bit form of its results: nowhere if their reader does not need it, or
-// if heads do not end with a block.
+// if heads do not end with a block, or of many rows.
 ActivationBlock* attended_q8(const PackedMatrix& reader, const ActivationBuffer& buffer,
-                             uint32_t value_dim) {
-  return reads_q8(reader) && value_dim % kActivationBlockCols == 0 ? buffer.q8 : nullptr;
+                             uint32_t value_dim, uint32_t n_rows) {
+  const bool can = n_rows <= kMostAttendedQ8Rows && value_dim % kActivationBlockCols == 0;
+  return can && reads_q8(reader) ? buffer.q8 : nullptr;
 }
 
 GatedRows gated_rows(const ActivationBuffer& inner, const PackedMatrix& reader,
@@ -85,7 +89,7 @@ void CardModel::attend_gqa(const Shape& shape, const GqaAttention& a, uint32_t l
   attention.out = ws_.attention.values;
   attention.row_stride = ws_.attention.stride;
   attention.head_stride = a.value_dim;
-  attention.q8 = attended_q8(a.output, ws_.attention, a.value_dim);
+  attention.q8 = attended_q8(a.output, ws_.attention, a.value_dim, shape.n_rows);
   attention.keys = keys;
   attention.values = values;
   attention.slots = slot_table();
@@ -207,7 +211,7 @@ void CardModel::attend_mla(const Shape& shape, const MlaAttention& a, uint32_t l
   attention.out = ws_.context.values;
   attention.row_stride = ws_.context.stride;
   attention.head_stride = size_t{shape.n_rows} * ws_.context.stride;
-  attention.q8 = attended_q8(a.v_b, ws_.context, a.kv_lora_dim);
+  attention.q8 = attended_q8(a.v_b, ws_.context, a.kv_lora_dim, shape.n_rows);
   attention.keys = shape.cache->plane(layer, MlaAttention::kLatentPlane);
   attention.slots = slot_table();
   if (a.selection != Selection::all) {
@@ -264,6 +268,7 @@ void CardModel::run_moe(const Shape& shape, const MoeFfn& moe, uint32_t moe_inde
   routing.begin = ws_.expert_begin;
   routing.used = ws_.used_experts;
   routing.n_used = ws_.n_used + moe_index;
+  routing.chosen_result = results_.chosen + size_t{moe_index} * ws_.chosen_stride;
   routing.n_used_result = results_.n_used + moe_index;
   route(stream_, routing, shape.n_rows);
   if (moe.has_shared) run_ffn(shape, moe.shared, ws_.shared_inner, ws_.shared_outputs);
@@ -359,8 +364,16 @@ void CardModel::project_logits(const Shape& shape) {
   head.n_groups = (head.n_rows + kRowsPerGroup - 1) / kRowsPerGroup;
   PlaneRows rows;
   rows.n = shape.n_logit_rows;
-  const Product logits{head, results_.logits, shape.n_logits, nullptr, logit_rows_};
+  // Few rows go to the host as they come; the kernels of many write single words, which would be
+  // slow there.
+  const bool direct = shape.n_logit_rows <= kMostDirectRows;
+  const Product logits{head, direct ? results_.logits : ws_.logits, shape.n_logits, nullptr,
+                       logit_rows_};
   matmul(stream_, &logits, 1, ws_.input.rows(), rows);
+  if (direct) return;
+  const size_t n_bytes = size_t{shape.n_logit_rows} * shape.n_logits * sizeof(float);
+  // A failure is the device's last error, which run() asks for.
+  (void)cudaMemcpyAsync(results_.logits, ws_.logits, n_bytes, cudaMemcpyDeviceToHost, stream_);
 }
 
 void CardModel::walk(const Shape& shape) {

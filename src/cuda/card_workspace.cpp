@@ -138,6 +138,7 @@ uint64_t carve(const Network& network, const Widths& w, const ForwardLimits& lim
   carver.array(ws.n_used, w.moe_layers);
   carver.array(ws.pair_outputs, n_pairs * hidden_dim);
   carver.array(ws.shared_outputs, w.shared_ffn != 0 ? n_rows * hidden_dim : 0);
+  carver.array(ws.logits, uint64_t{limits.max_logit_rows} * network.n_vocab);
   return carver.size_bytes();
 }
 

@@ -58,6 +58,7 @@ struct CardWorkspace {
   uint32_t n_moe_layers = 0;
   float* pair_outputs = nullptr;
   float* shared_outputs = nullptr;
+  float* logits = nullptr;  // of many rows, on their way to the host
 
   DeviceMemory memory;
 

@@ -196,6 +196,9 @@ struct IndexerPass {
 void select_positions(cudaStream_t stream, const IndexerPass& what, const RowInfo* rows,
                       uint32_t n_rows);
 
+// More rows need the registers that it takes.
+inline constexpr uint32_t kMostAttendedQ8Rows = 32;
+
 struct Attention {
   uint32_t n_heads, heads_per_kv, key_dim, value_dim;
   float scale;
@@ -205,7 +208,8 @@ struct Attention {
   size_t query_stride;
   float* out;  // + row * row_stride + head * head_stride
   size_t row_stride, head_stride;
-  // The 8-bit form of out, where the strides and value_dim are multiples of 32; null: not needed.
+  // The 8-bit form of out, of at most kMostAttendedQ8Rows rows, where the strides and value_dim are
+  // multiples of 32; null: not needed.
   ActivationBlock* q8;
   CachePlane keys, values;  // values.base null: the first value_dim of the keys
   const uint32_t* slots;
@@ -235,7 +239,9 @@ struct Routing {
   uint32_t* begin;        // [n_experts + 1]
   uint32_t* used;         // [n_experts]
   uint32_t* n_used;
-  uint32_t* n_used_result;  // the same once more, for the host
+  // chosen and n_used once more, for the host.
+  uint32_t* chosen_result;
+  uint32_t* n_used_result;
 };
 void route(cudaStream_t stream, const Routing& what, uint32_t n_rows);
 

@@ -9,6 +9,9 @@
 //   many rows: a warp takes 16 output rows and up to 32 activation rows along all of K, and keeps
 //              their sums in registers.
 // A lane g * 4 + t holds weight rows g and g + 8, and activation rows 2t and 2t + 1 of the result.
+#include <type_traits>
+
+#include "cuda/bulk_copy.cuh"
 #include "cuda/formats.h"
 #include "cuda/launch.h"
 #include "cuda/start.cuh"
@@ -187,8 +190,9 @@ __device__ inline void load_activations(const ActivationBlock* x_g,
 }
 
 // blockIdx: x tile, y plane. blockDim: 32 * warps, at least 128. kept_cols: 1 where no plane has
-// more than one row, else 8.
-template <QuantType type, uint32_t kept_cols>
+// more than one row, else 8. staged: one bulk copy of each group, started before the kernel before
+// has ended, brings the weights into shared memory.
+template <QuantType type, uint32_t kept_cols, bool staged>
 __global__ void __launch_bounds__(512) few_rows(const __grid_constant__ ProductSet set) {
   constexpr PackedLayout layout = kPacked<type>;
   constexpr uint32_t block_cols = layout.n_steps * kStepCols;
@@ -217,13 +221,36 @@ __global__ void __launch_bounds__(512) few_rows(const __grid_constant__ ProductS
   const uint32_t t = threadIdx.x % 4;
   const uint32_t group0 = work.tile * 2;
   const uint32_t group1 = min(group0 + 1, matrix.n_groups - 1);
-  const uint8_t* w0 = work.plane + group0 * matrix.group_bytes;
-  const uint8_t* w1 = work.plane + group1 * matrix.group_bytes;
-  if (threadIdx.x == 0) {
-    prefetch_bytes(w0, matrix.group_bytes);
-    if (group1 != group0) prefetch_bytes(w1, matrix.group_bytes);
+  using Bytes = std::conditional_t<staged, SharedBytes, const uint8_t*>;
+  const uint8_t* const from0 = work.plane + group0 * matrix.group_bytes;
+  const uint8_t* const from1 = work.plane + group1 * matrix.group_bytes;
+  Bytes w0;
+  Bytes w1;
+  if constexpr (staged) {
+    extern __shared__ __align__(128) uint8_t groups[];
+    __shared__ CopyBarrier arrived;
+    const auto n_bytes = static_cast<uint32_t>(matrix.group_bytes);
+    if (threadIdx.x == 0) {
+      arrived.init(1);
+      CopyBarrier::publish_inits();
+      arrived.arrive_and_expect(2 * n_bytes);
+      bulk_copy(groups, from0, n_bytes, arrived);
+      bulk_copy(groups + n_bytes, from1, n_bytes, arrived);
+    }
+    __syncthreads();
+    wait_for_previous();
+    arrived.wait(0);
+    w0 = {groups};
+    w1 = {groups + n_bytes};
+  } else {
+    if (threadIdx.x == 0) {
+      prefetch_bytes(from0, matrix.group_bytes);
+      if (group1 != group0) prefetch_bytes(from1, matrix.group_bytes);
+    }
+    if (knows_plane) wait_for_previous();
+    w0 = from0;
+    w1 = from1;
   }
-  if (knows_plane) wait_for_previous();
   const uint32_t n_blocks = matrix.n_cols / block_cols;
   const uint32_t x_stride = set.x.stride / kActivationBlockCols;
 
@@ -260,8 +287,8 @@ __global__ void __launch_bounds__(512) few_rows(const __grid_constant__ ProductS
         for (uint32_t k = 0; k < kAhead; ++k) {
           const uint32_t block = b + k * n_warps;
           if (block >= round_end) break;
-          const uint8_t* at0 = w0 + size_t{block} * block_bytes;
-          const uint8_t* at1 = w1 + size_t{block} * block_bytes;
+          const Bytes at0 = w0 + size_t{block} * block_bytes;
+          const Bytes at1 = w1 + size_t{block} * block_bytes;
           BlockSums sums[4];
 #pragma unroll
           for (uint32_t s = 0; s < layout.n_steps; ++s) {
@@ -353,7 +380,6 @@ template <QuantType type>
 __global__ void __launch_bounds__(32 * kManyWarps)
     many_rows(const __grid_constant__ ProductSet set) {
   constexpr PackedLayout layout = kPacked<type>;
-  constexpr uint32_t block_cols = layout.n_steps * kStepCols;
   constexpr uint32_t block_bytes =
       layout.head_bytes + layout.n_steps * (layout.sub_bytes + plane_bytes(layout.planes));
   __shared__ StagedStep staged[kStagedSteps][kManyCols];
@@ -466,9 +492,15 @@ inline bool has_few_rows(const PlaneRows& rows) {
   return rows.n <= (rows.kind == PlaneRows::Kind::experts ? kFewExpertRows : kFewRows);
 }
 
+// What the blocks of threads of few_rows() take of the shared memory.
+inline constexpr uint32_t kFewRowsShared = 37 << 10;
+inline constexpr uint32_t kMostStaged = 150 << 10;
+inline constexpr uint32_t kMultiprocessors = 132;
+
+// stage: where the caller knows that bulk copies can bring the weights.
 template <QuantType type>
-void launch_blocks(cudaStream_t stream, ProductSet& set) {
-  const bool few = has_few_rows(set.rows);
+void launch_blocks(cudaStream_t stream, ProductSet& set, bool stage = false) {
+  const bool few = stage || has_few_rows(set.rows);
   const uint32_t rows_per_block = few ? kTileRows : kTileRows * kManyWarps;
   uint32_t n_tiles = 0;
   uint32_t most_blocks = 0;
@@ -488,8 +520,22 @@ void launch_blocks(cudaStream_t stream, ProductSet& set) {
     const uint32_t n_warps = most_blocks < 16 && kPacked<type>.n_steps == 1 ? 4
                              : one && small && most_blocks >= 64            ? 16
                                                                             : 8;
-    start(stream, one ? few_rows<type, 1> : few_rows<type, 8>, dim3(n_tiles, set.rows.n_planes),
-          32 * n_warps, 0, set);
+    if (stage) {
+      size_t most_bytes = 0;
+      for (uint32_t i = 0; i < set.n; ++i) {
+        most_bytes = max(most_bytes, 2 * set.product[i].matrix.group_bytes);
+      }
+      static const cudaError_t allowed[] = {
+          cudaFuncSetAttribute(few_rows<type, 1, true>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               kMostStaged),
+          cudaFuncSetAttribute(few_rows<type, 8, true>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               kMostStaged)};
+      (void)allowed;  // a failure shows at the launch
+      return start(stream, one ? few_rows<type, 1, true> : few_rows<type, 8, true>,
+                   dim3(n_tiles, set.rows.n_planes), 32 * n_warps, most_bytes, set);
+    }
+    start(stream, one ? few_rows<type, 1, false> : few_rows<type, 8, false>,
+          dim3(n_tiles, set.rows.n_planes), 32 * n_warps, 0, set);
   } else {
     const uint32_t n_column_tiles =
         set.rows.kind == PlaneRows::Kind::experts ? 1 : (set.rows.n + kManyCols - 1) / kManyCols;

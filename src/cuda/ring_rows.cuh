@@ -21,6 +21,21 @@ template <QuantType type>
 inline constexpr uint32_t kGroupStageBytes = kStageSteps /
                                              kPacked<type>.n_steps* kPacked<type>.block_bytes();
 
+// Where the next stage of the weights lies in the ring, and how often the ring has gone round.
+struct RingPlace {
+  uint32_t k = 0;
+  uint32_t slot = 0;
+  uint32_t lap = 0;
+
+  __device__ void next(uint32_t n_ring, uint32_t n_stages) {
+    if (++k == n_stages) k = 0;
+    if (++slot == n_ring) {
+      slot = 0;
+      ++lap;
+    }
+  }
+};
+
 struct RingSet {
   ProductSet products;
   uint32_t n_stages;  // of the ring
@@ -31,52 +46,78 @@ struct RingSet {
 template <QuantType type, uint32_t kept_cols>
 struct RingSums {
   static constexpr PackedLayout layout = kPacked<type>;
+  // Steps whose loads come first, then their products, then their sums: only these have an order.
+  static constexpr uint32_t kTogether = kept_cols == 1 ? 8 : 4;
+  static constexpr int kEvery = kept_cols == 1 ? 2 : 1;  // of a lane's four results
   float acc[4] = {0.0f, 0.0f, 0.0f, 0.0f};
   BlockSums sums[4];
 
-  __device__ void step(SharedBytes w0, SharedBytes w1, const uint8_t* x_rows, uint32_t s,
-                       uint32_t g, uint32_t t) {
-    const uint32_t at = s / layout.n_steps * layout.block_bytes();
-    const uint32_t in_block = s % layout.n_steps;
-    StepWeights<type> w;
-    w.load(step_at<type>(w0 + at, in_block), step_at<type>(w1 + at, in_block), g, t);
-    const auto block_of = [&](uint32_t row) {
-      return reinterpret_cast<const ActivationBlock*>(
-                 x_rows + (kept_cols == 1 ? 0 : row * kStagedRowBytes)) +
-             s;
-    };
-    StepActivations x;
-    const auto* q = reinterpret_cast<const uint32_t*>(block_of(g)->q);
-    x.b0 = q[t];
-    x.b1 = q[t + 4];
+  __device__ static const ActivationBlock* block_of(const uint8_t* x_rows, uint32_t row,
+                                                    uint32_t s) {
+    return reinterpret_cast<const ActivationBlock*>(x_rows +
+                                                    (kept_cols == 1 ? 0 : row * kStagedRowBytes)) +
+           s;
+  }
+  // Steps [first, first + n_steps) of a stage.
+  template <uint32_t n_steps>
+  __device__ void steps(SharedBytes w0, SharedBytes w1, const uint8_t* x_rows, uint32_t first,
+                        uint32_t g, uint32_t t) {
+    StepWeights<type> w[n_steps];
+    StepActivations x[n_steps];
+    float d[n_steps][2];
+    float minimum[n_steps][2];
 #pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      // Scale and both sums in one load.
-      const uint2 head = *reinterpret_cast<const uint2*>(block_of(2 * t + j));
-      x.scale[j] = __uint_as_float(head.x);
-      x.sums[j][0] = static_cast<int16_t>(head.y & 0xffffu);
-      x.sums[j][1] = static_cast<int>(head.y) >> 16;
-    }
-    int p[4];
-    int m[4];
-    multiply_step<type>(w, x, t, p, m);
-    const bool block_ends = in_block + 1 == layout.n_steps;
-    float d[2] = {0.0f, 0.0f};
-    float minimum[2] = {0.0f, 0.0f};
-    if (block_ends) {
-      d[0] = block_scale<type>(w0 + at, g);
-      d[1] = block_scale<type>(w1 + at, g);
+    for (uint32_t i = 0; i < n_steps; ++i) {
+      const uint32_t s = first + i;
+      const uint32_t at = s / layout.n_steps * layout.block_bytes();
+      w[i].load(step_at<type>(w0 + at, s % layout.n_steps),
+                step_at<type>(w1 + at, s % layout.n_steps), g, t);
+      const auto* q = reinterpret_cast<const uint32_t*>(block_of(x_rows, g, s)->q);
+      x[i].b0 = q[t];
+      x[i].b1 = q[t + 4];
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        // Scale and both sums in one load.
+        const uint2 head = *reinterpret_cast<const uint2*>(block_of(x_rows, 2 * t + j, s));
+        x[i].scale[j] = __uint_as_float(head.x);
+        x[i].sums[j][0] = static_cast<int16_t>(head.y & 0xffffu);
+        x[i].sums[j][1] = static_cast<int>(head.y) >> 16;
+      }
+      if ((s + 1) % layout.n_steps != 0) continue;
+      d[i][0] = block_scale<type>(w0 + at, g);
+      d[i][1] = block_scale<type>(w1 + at, g);
       if constexpr (layout.has_min) {
-        minimum[0] = block_minimum(w0 + at, g);
-        minimum[1] = block_minimum(w1 + at, g);
+        minimum[i][0] = block_minimum(w0 + at, g);
+        minimum[i][1] = block_minimum(w1 + at, g);
+      } else {
+        minimum[i][0] = minimum[i][1] = 0.0f;
       }
     }
+    int p[n_steps][4];
+    int m[n_steps][4];
 #pragma unroll
-    for (int e = 0; e < 4; e += kept_cols == 1 ? 2 : 1) {
-      sums[e].template add_step<type>(p[e], m[e], x.scale[e % 2]);
-      if (!block_ends) continue;
-      acc[e] = sums[e].template add_to<type>(acc[e], d[e / 2], minimum[e / 2]);
-      sums[e] = BlockSums();
+    for (uint32_t i = 0; i < n_steps; ++i) multiply_step<type>(w[i], x[i], t, p[i], m[i]);
+#pragma unroll
+    for (uint32_t i = 0; i < n_steps; ++i) {
+      const bool block_ends = (first + i + 1) % layout.n_steps == 0;
+#pragma unroll
+      for (int e = 0; e < 4; e += kEvery) {
+        sums[e].template add_step<type>(p[i][e], m[i][e], x[i].scale[e % 2]);
+        if (!block_ends) continue;
+        acc[e] = sums[e].template add_to<type>(acc[e], d[i][e / 2], minimum[i][e / 2]);
+        sums[e] = BlockSums();
+      }
+    }
+  }
+  __device__ void stage(SharedBytes w0, SharedBytes w1, const uint8_t* x_rows, uint32_t n,
+                        uint32_t g, uint32_t t) {
+    if (n == kStageSteps) {
+#pragma unroll
+      for (uint32_t s = 0; s < kStageSteps; s += kTogether) {
+        steps<kTogether>(w0, w1, x_rows, s, g, t);
+      }
+    } else if constexpr (layout.n_steps == 1) {
+      for (uint32_t s = 0; s < n; ++s) steps<1>(w0, w1, x_rows, s, g, t);
     }
   }
   // visit(weight row, activation row, sum) for the results that this lane has.
@@ -84,7 +125,7 @@ struct RingSums {
   __device__ void each(uint32_t g, uint32_t t, const Visit& visit) const {
     if (kept_cols == 1 && t != 0) return;
 #pragma unroll
-    for (int e = 0; e < 4; e += kept_cols == 1 ? 2 : 1) {
+    for (int e = 0; e < 4; e += kEvery) {
       visit(g + 8 * (e / 2), kept_cols == 1 ? 0 : 2 * t + e % 2, acc[e]);
     }
   }
@@ -124,7 +165,6 @@ __global__ void __launch_bounds__(32 * (kMostRingWarps + 1))
   const uint32_t n_steps = work.product->matrix.n_cols / kStepCols;
   const uint32_t n_stages = (n_steps + kStageSteps - 1) / kStageSteps;
   const uint32_t n_passes = (work.n + kept_cols - 1) / kept_cols;
-  const uint32_t n_fetches = n_passes * n_stages;
   const auto tile_of = [&](uint32_t w) {
     return gated ? work.tile * 2 + w % 2 : work.tile * n_warps + w;
   };
@@ -135,44 +175,40 @@ __global__ void __launch_bounds__(32 * (kMostRingWarps + 1))
     const uint32_t group = min(tile_of(w) * 2 + lane % 2, matrix.n_groups - 1);
     const uint8_t* const weights =
         matrix.data + work.plane_id * matrix.plane_bytes + group * matrix.group_bytes;
-    const auto group_stage_bytes = [&](uint32_t k) {
+    const auto fetch_weights = [&](uint32_t k, uint32_t slot) {
       const uint32_t begin = k * kGroupBytes;
-      return min(kGroupBytes, static_cast<uint32_t>(matrix.group_bytes) - begin);
-    };
-    const auto fetch_weights = [&](uint32_t fetch) {
-      const uint32_t slot = fetch % n_ring;
-      const uint32_t k = fetch % n_stages;
-      const uint32_t n_bytes = group_stage_bytes(k);
+      const uint32_t n_bytes = min(kGroupBytes, static_cast<uint32_t>(matrix.group_bytes) - begin);
       if (lane == 0) full[slot].expect(2 * n_warps * n_bytes);
       __syncwarp();
       if (lane < 2 * n_warps) {
-        bulk_copy(ring + slot * stage_weights + lane * kGroupBytes, weights + k * kGroupBytes,
-                  n_bytes, full[slot]);
+        bulk_copy(ring + slot * stage_weights + lane * kGroupBytes, weights + begin, n_bytes,
+                  full[slot]);
       }
     };
-    const uint32_t n_ahead = min(n_ring, n_fetches);
-    for (uint32_t fetch = 0; fetch < n_ahead; ++fetch) fetch_weights(fetch);
+    const uint32_t n_ahead = min(n_ring, n_passes * n_stages);
+    RingPlace ahead;
+    for (uint32_t i = 0; i < n_ahead; ++i, ahead.next(n_ring, n_stages)) {
+      fetch_weights(ahead.k, ahead.slot);
+    }
     if (knows_plane) wait_for_previous();
-    const ActivationBlock* x = nullptr;
-    for (uint32_t fetch = 0; fetch < n_fetches; ++fetch) {
-      const uint32_t slot = fetch % n_ring;
-      const uint32_t k = fetch % n_stages;
-      if (k == 0) {
-        const uint32_t i = min(fetch / n_stages * kept_cols + lane % kept_cols, work.n - 1);
-        x = products.x.q8 +
-            size_t{work.x_row(products, i)} * (products.x.stride / kActivationBlockCols);
-      }
-      if (fetch >= n_ring) {
-        empty[slot].wait(fetch / n_ring - 1);
-        fetch_weights(fetch);
-      }
-      const uint32_t n_bytes =
-          min(kStageSteps, n_steps - k * kStageSteps) * sizeof(ActivationBlock);
-      if (lane == 0) full[slot].arrive_and_expect(kept_cols * n_bytes);
-      __syncwarp();
-      if (lane < kept_cols) {
-        bulk_copy(x_ring + (slot * kept_cols + lane) * kStagedRowBytes, x + k * kStageSteps,
-                  n_bytes, full[slot]);
+    RingPlace at;
+    for (uint32_t pass = 0; pass < n_passes; ++pass) {
+      const uint32_t i = min(pass * kept_cols + lane % kept_cols, work.n - 1);
+      const ActivationBlock* x = products.x.q8 + size_t{work.x_row(products, i)} *
+                                                     (products.x.stride / kActivationBlockCols);
+      for (uint32_t k = 0; k < n_stages; ++k, at.next(n_ring, n_stages)) {
+        if (at.lap != 0) {
+          empty[at.slot].wait(at.lap - 1);
+          fetch_weights(k, at.slot);
+        }
+        const uint32_t n_bytes =
+            min(kStageSteps, n_steps - k * kStageSteps) * sizeof(ActivationBlock);
+        if (lane == 0) full[at.slot].arrive_and_expect(kept_cols * n_bytes);
+        __syncwarp();
+        if (lane < kept_cols) {
+          bulk_copy(x_ring + (at.slot * kept_cols + lane) * kStagedRowBytes, x + k * kStageSteps,
+                    n_bytes, full[at.slot]);
+        }
       }
     }
     return;
@@ -181,22 +217,17 @@ __global__ void __launch_bounds__(32 * (kMostRingWarps + 1))
   if (knows_plane) wait_for_previous();
   const uint32_t g = lane / 4;
   const uint32_t t = lane % 4;
+  RingPlace at;
   for (uint32_t pass = 0; pass < n_passes; ++pass) {
     RingSums<type, kept_cols> sums;
-    for (uint32_t k = 0; k < n_stages; ++k) {
-      const uint32_t fetch = pass * n_stages + k;
-      const uint32_t slot = fetch % n_ring;
-      full[slot].wait(fetch / n_ring);
+    for (uint32_t k = 0; k < n_stages; ++k, at.next(n_ring, n_stages)) {
+      const uint32_t slot = at.slot;
+      full[slot].wait(at.lap);
       const SharedBytes w0{ring + slot * stage_weights + warp * 2 * kGroupBytes};
       const SharedBytes w1 = w0 + kGroupBytes;
       const uint8_t* x_rows = x_ring + slot * kept_cols * kStagedRowBytes;
       const uint32_t n = min(kStageSteps, n_steps - k * kStageSteps);
-      if (n == kStageSteps) {
-#pragma unroll
-        for (uint32_t s = 0; s < kStageSteps; ++s) sums.step(w0, w1, x_rows, s, g, t);
-      } else if constexpr (kPacked<type>.n_steps == 1) {
-        for (uint32_t s = 0; s < n; ++s) sums.step(w0, w1, x_rows, s, g, t);
-      }
+      sums.stage(w0, w1, x_rows, n, g, t);
       __syncwarp();
       if (lane == 0) empty[slot].arrive();
     }
@@ -261,8 +292,7 @@ bool fits_ring(const ProductSet& set) {
 
 template <QuantType type, uint32_t kept_cols, bool gated>
 void launch_ring(cudaStream_t stream, const ProductSet& products, const GatedRows& out) {
-  constexpr uint32_t kMostShared = 200 << 10;  // of a multiprocessor, all its blocks together
-  constexpr uint32_t kMultiprocessors = 132;
+  constexpr uint32_t kMostShared = 110 << 10;  // of a multiprocessor, all its blocks together
   static const cudaError_t allowed = cudaFuncSetAttribute(
       ring_rows<type, kept_cols, gated>, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostShared);
   (void)allowed;  // a failure shows at the launch
@@ -298,16 +328,45 @@ void launch_ring(cudaStream_t stream, const ProductSet& products, const GatedRow
         32 * (n_warps + 1), set.n_stages * stage_bytes, set);
 }
 
+// Whether each multiprocessor can hold all tiles that it has of these products at once, so that
+// their weights are there when the kernel before ends. Then what counts is how soon a tile's own
+// work is done, and all warps of a block share it.
+template <QuantType type>
+bool fits_whole(const ProductSet& set) {
+  if (set.rows.kind != PlaneRows::Kind::single) return false;
+  size_t n_bytes = 0;
+  for (uint32_t i = 0; i < set.n; ++i) {
+    const Matrix& matrix = set.product[i].matrix;
+    if (2 * matrix.group_bytes > kMostStaged) return false;
+    n_bytes += (matrix.n_groups + 1) / 2 * (2 * matrix.group_bytes + kFewRowsShared);
+  }
+  return n_bytes <= kMultiprocessors * size_t{200 << 10};
+}
+
+// Rows beyond the first eight read the weights again, from the second-level cache if they fit
+// there.
+inline bool passes_pay(const ProductSet& set) {
+  constexpr uint32_t kMostRows = 32;
+  constexpr size_t kCached = size_t{64} << 20;
+  if (has_few_rows(set.rows)) return true;
+  size_t n_bytes = 0;
+  for (uint32_t i = 0; i < set.n; ++i) {
+    n_bytes += set.product[i].matrix.plane_bytes * set.rows.n_planes;
+  }
+  return set.rows.n <= kMostRows && n_bytes <= kCached;
+}
+
 template <QuantType type>
 void launch_quantised(cudaStream_t stream, ProductSet& set) {
-  if (!has_few_rows(set.rows) || !fits_ring<type>(set)) return launch_blocks<type>(stream, set);
+  if (!passes_pay(set) || !fits_ring<type>(set)) return launch_blocks<type>(stream, set);
+  if (fits_whole<type>(set)) return launch_blocks<type>(stream, set, true);
   if (set.rows.n == 1) return launch_ring<type, 1, false>(stream, set, {});
   launch_ring<type, kTileCols, false>(stream, set, {});
 }
 
 template <QuantType type>
 bool launch_gated(cudaStream_t stream, ProductSet& set, const GatedRows& out) {
-  if (!has_few_rows(set.rows) || !fits_ring<type>(set)) return false;
+  if (!passes_pay(set) || !fits_ring<type>(set) || fits_whole<type>(set)) return false;
   if (set.rows.n == 1) {
     launch_ring<type, 1, true>(stream, set, out);
   } else {

@@ -40,6 +40,16 @@ __device__ void softmax(float* x, uint32_t n, uint32_t lane) {
 // One warp: weights[n_active] of the experts whose probabilities are picked[n_active].
 __device__ void weigh(const Routing& p, float* picked, float* weights, uint32_t lane) {
   if (p.gating == kSoftmaxSelected) softmax(picked, p.n_active, lane);
+  if (p.n_active <= 32) {
+    float own = lane < p.n_active ? picked[lane] : 0.0f;
+    if (p.normalise) {
+      float sum = 0.0f;
+      for (uint32_t j = 0; j < p.n_active; ++j) sum += __shfl_sync(kAllLanes, own, j);
+      own = own / (sum + 1e-20f);
+    }
+    if (lane < p.n_active) weights[lane] = own * p.scale;
+    return;
+  }
   if (lane != 0) return;
   if (p.normalise) {
     float sum = 0.0f;
@@ -116,6 +126,7 @@ __global__ void choose_experts(const __grid_constant__ Routing p) {
     }
     if (n_before < p.n_active) {
       chosen[n_before] = i;
+      p.chosen_result[size_t{row} * p.n_active + n_before] = i;
       picked[n_before] = probabilities[i];
     }
   }
@@ -124,14 +135,15 @@ __global__ void choose_experts(const __grid_constant__ Routing p) {
   weigh(p, picked, weights, lane);
 }
 
-// All kSortThreads of a block; counts u32 [n_experts]. Rows ascend within an expert.
-__device__ void sort_by_expert(const Routing& p, uint32_t n_pairs, uint32_t* counts) {
+// All threads of a block; counts u32 [n_experts], chosen as p.chosen. Rows ascend within an expert.
+__device__ void sort_by_expert(const Routing& p, const uint32_t* chosen, uint32_t n_pairs,
+                               uint32_t* counts) {
   const uint32_t warp = threadIdx.x / 32;
   const uint32_t lane = threadIdx.x % 32;
-  for (uint32_t e = threadIdx.x; e < p.n_experts; e += kSortThreads) counts[e] = 0;
+  for (uint32_t e = threadIdx.x; e < p.n_experts; e += blockDim.x) counts[e] = 0;
   __syncthreads();
-  for (uint32_t i = threadIdx.x; i < n_pairs; i += kSortThreads) {
-    atomicAdd(&counts[p.chosen[i]], 1u);
+  for (uint32_t i = threadIdx.x; i < n_pairs; i += blockDim.x) {
+    atomicAdd(&counts[chosen[i]], 1u);
   }
   __syncthreads();
   if (warp == 0) {
@@ -159,12 +171,12 @@ __device__ void sort_by_expert(const Routing& p, uint32_t n_pairs, uint32_t* cou
     }
   }
   __syncthreads();
-  for (uint32_t e = warp; e < p.n_experts; e += kSortThreads / 32) {
+  for (uint32_t e = warp; e < p.n_experts; e += blockDim.x / 32) {
     if (counts[e] == 0) continue;
     uint32_t place = p.begin[e];
     for (uint32_t first = 0; first < n_pairs; first += 32) {
       const uint32_t i = first + lane;
-      const bool mine = i < n_pairs && p.chosen[i] == e;
+      const bool mine = i < n_pairs && chosen[i] == e;
       const uint32_t all = __ballot_sync(kAllLanes, mine);
       if (mine) {
         const uint32_t at = place + __popc(all & ((1u << lane) - 1u));
@@ -182,84 +194,120 @@ __global__ void __launch_bounds__(kSortThreads)
   let_next_start();
   wait_for_previous();
   extern __shared__ uint32_t counts[];
-  sort_by_expert(p, n_pairs, counts);
+  sort_by_expert(p, p.chosen, n_pairs, counts);
 }
 
 // Few rows of one group of experts, and the sorting at once: one block, a warp for each row.
 constexpr uint32_t kFewRows = kSortThreads / 32;
 constexpr uint32_t kFewExperts = 512;
 
-// Larger for what comes first: the higher score, then the lower index.
-__device__ uint64_t rank_of(float score, uint32_t index) {
+// Ascends with the score; 0 is below all.
+__device__ uint32_t ascending(float score) {
   if (score == 0.0f) score = 0.0f;  // not -0
   const uint32_t bits = __float_as_uint(score);
-  const uint32_t ascending = (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
-  return uint64_t{ascending} << 32 | ~index;
+  return (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
 }
 
+// The pairs of one row, whose n_active experts are distinct; one warp, an expert a lane.
+__device__ void sort_one_row(const Routing& p, uint32_t expert, uint32_t lane) {
+  uint32_t place = 0;
+  for (uint32_t j = 0; j < p.n_active; ++j) {
+    place += __shfl_sync(kAllLanes, expert, j) < expert ? 1 : 0;
+  }
+  if (lane < p.n_active) {
+    p.pair_of[lane] = place;
+    p.row_of_pair[place] = 0;
+    p.used[place] = expert;
+    // Of experts that nobody chose nobody asks.
+    p.begin[expert] = place;
+    p.begin[expert + 1] = place + 1;
+  }
+  if (lane == 0) *p.n_used = *p.n_used_result = p.n_active;
+}
+
+// kOwn: experts of a lane, at most.
+template <uint32_t kOwn>
 __global__ void __launch_bounds__(kSortThreads)
     route_few(const __grid_constant__ Routing p, uint32_t n_rows) {
   let_next_start();
   wait_for_previous();
-  extern __shared__ float memory[];  // [n_rows][n_experts + n_active], then the counts
+  extern __shared__ float memory[];  // [n_rows][n_experts + n_active], then what sorting needs
   const uint32_t n = p.n_experts;
   const uint32_t row = threadIdx.x / 32;
   const uint32_t lane = threadIdx.x % 32;
+  auto* all_chosen = reinterpret_cast<uint32_t*>(memory + n_rows * (n + p.n_active));
+  uint32_t own = UINT32_MAX;  // the expert that the lane's place among the chosen has
   if (row < n_rows) {
     float* probabilities = memory + row * (n + p.n_active);
     float* picked = probabilities + n;  // what the chosen weigh
-    for (uint32_t i = lane; i < n; i += 32) {
+#pragma unroll
+    for (uint32_t k = 0; k < kOwn; ++k) {
+      const uint32_t i = lane + k * 32;
+      if (i >= n) continue;
       const float logit = p.logits[size_t{row} * n + i];
       probabilities[i] = p.gating == kSigmoid ? sigmoid(logit) : logit;
     }
     __syncwarp();
     if (p.gating == kSoftmax) softmax(probabilities, n, lane);
-    constexpr uint32_t kOwn = kFewExperts / 32;
-    uint64_t ranks[kOwn];  // 0: no such expert, or chosen already
+    uint32_t scores[kOwn];  // 0: no such expert, or chosen already
 #pragma unroll
     for (uint32_t k = 0; k < kOwn; ++k) {
       const uint32_t i = lane + k * 32;
-      ranks[k] = 0;
+      scores[k] = 0;
       if (i >= n) continue;
       float score = probabilities[i];
       if (p.correction_bias != nullptr) score = score + p.correction_bias[i];
-      ranks[k] = rank_of(ordered(score), i);
+      scores[k] = ascending(ordered(score));
     }
-    uint32_t* chosen = p.chosen + size_t{row} * p.n_active;
     for (uint32_t j = 0; j < p.n_active; ++j) {
-      uint64_t best = 0;
+      uint32_t best = 0;
 #pragma unroll
-      for (uint32_t k = 0; k < kOwn; ++k) best = ranks[k] > best ? ranks[k] : best;
+      for (uint32_t k = 0; k < kOwn; ++k) best = max(best, scores[k]);
+      best = __reduce_max_sync(kAllLanes, best);
+      uint32_t first = UINT32_MAX;  // the lowest index that has it
 #pragma unroll
-      for (int k = 16; k > 0; k /= 2) {
-        const uint64_t other = __shfl_xor_sync(kAllLanes, best, k);
-        best = other > best ? other : best;
+      for (uint32_t k = 0; k < kOwn; ++k) {
+        if (scores[k] == best) first = min(first, lane + k * 32);
       }
+      first = __reduce_min_sync(kAllLanes, first);
 #pragma unroll
-      for (uint32_t k = 0; k < kOwn; ++k) ranks[k] = ranks[k] == best ? 0 : ranks[k];
+      for (uint32_t k = 0; k < kOwn; ++k) {
+        if (lane + k * 32 == first) scores[k] = 0;
+      }
+      if (lane == j % 32) own = first;
       if (lane == 0) {
-        const uint32_t expert = ~static_cast<uint32_t>(best);
-        chosen[j] = expert;
-        picked[j] = probabilities[expert];
+        p.chosen[size_t{row} * p.n_active + j] = first;
+        p.chosen_result[size_t{row} * p.n_active + j] = first;
+        all_chosen[row * p.n_active + j] = first;
+        picked[j] = probabilities[first];
       }
     }
     __syncwarp();
     weigh(p, picked, p.weights + size_t{row} * p.n_active, lane);
   }
+  if (n_rows == 1 && p.n_active <= 32) return sort_one_row(p, own, lane);
   __syncthreads();
-  auto* counts = reinterpret_cast<uint32_t*>(memory + n_rows * (n + p.n_active));
-  sort_by_expert(p, n_rows * p.n_active, counts);
+  sort_by_expert(p, all_chosen, n_rows * p.n_active, all_chosen + n_rows * p.n_active);
+}
+
+template <uint32_t kOwn>
+void launch_few(cudaStream_t stream, const Routing& what, uint32_t n_rows) {
+  static const cudaError_t allowed =
+      cudaFuncSetAttribute(route_few<kOwn>, cudaFuncAttributeMaxDynamicSharedMemorySize, 128 << 10);
+  (void)allowed;  // a failure shows at the launch
+  const uint32_t n_words = n_rows * (what.n_experts + 2 * what.n_active) + what.n_experts;
+  const bool sorts_itself = n_rows == 1 && what.n_active <= 32;
+  start(stream, route_few<kOwn>, 1, sorts_itself ? 32 : kSortThreads, n_words * sizeof(float), what,
+        n_rows);
 }
 
 }  // namespace
 
 void route(cudaStream_t stream, const Routing& what, uint32_t n_rows) {
   if (n_rows <= kFewRows && what.n_experts <= kFewExperts && what.n_groups <= 1) {
-    static const cudaError_t allowed =
-        cudaFuncSetAttribute(route_few, cudaFuncAttributeMaxDynamicSharedMemorySize, 128 << 10);
-    (void)allowed;  // a failure shows at the launch
-    const uint32_t n_floats = n_rows * (what.n_experts + what.n_active) + what.n_experts;
-    return start(stream, route_few, 1, kSortThreads, n_floats * sizeof(float), what, n_rows);
+    if (what.n_experts <= 128) return launch_few<4>(stream, what, n_rows);
+    if (what.n_experts <= 256) return launch_few<8>(stream, what, n_rows);
+    return launch_few<kFewExperts / 32>(stream, what, n_rows);
   }
   const uint32_t n_last = what.n_groups > what.n_active ? what.n_groups : what.n_active;
   start(stream, choose_experts, n_rows, kThreads, (2 * what.n_experts + n_last) * sizeof(float),

@@ -48,11 +48,11 @@ __global__ void embed_kernel(Matrix embedding, const RowInfo* rows, uint32_t* sl
   }
 }
 
-constexpr uint32_t kFinishThreads = 512;
+constexpr uint32_t kFinishThreads = 1024;
 constexpr uint32_t kMostActive = 64;  // experts of a row whose outputs are loaded side by side
 
 // Columns of a thread whose loads are on their way together, and experts of a column.
-constexpr uint32_t kColsTogether = 4;
+constexpr uint32_t kColsTogether = 3;
 constexpr uint32_t kExpertsTogether = 8;
 
 __global__ void __launch_bounds__(kFinishThreads)

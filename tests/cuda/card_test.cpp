@@ -396,13 +396,14 @@ TEST(CardRouter, ChoosesAndSortsAsTheProcessor) {
   constexpr uint32_t kExperts = 48;
   constexpr uint32_t kActive = 5;
   const std::vector<float> bias = random_values(rng, kExperts, 0.1f);
-  for (const uint32_t n_rows : {7u, 40u}) {
+  for (const uint32_t n_rows : {1u, 7u, 40u}) {
     for (const Gating gating : {Gating::softmax, Gating::sigmoid, Gating::softmax_selected}) {
       for (const uint32_t n_groups : {1u, 4u}) {
         for (const bool corrected : {false, true}) {
           std::vector<float> logits = random_values(rng, n_rows * kExperts);
-          for (uint32_t i = 0; i < kExperts; ++i) logits[kExperts + i] = 0.5f;  // all ties
-          logits[2 * kExperts + 3] = NAN;
+          for (uint32_t i = 0; i < kExperts && n_rows > 1; ++i)
+            logits[kExperts + i] = 0.5f;  // all ties
+          logits[n_rows / 3 * kExperts + 3] = NAN;
           RouterRules rules;
           rules.n_experts = kExperts;
           rules.n_active = kActive;
@@ -448,6 +449,8 @@ TEST(CardRouter, ChoosesAndSortsAsTheProcessor) {
           const OnCard<uint32_t> n_used_result(1);
           what.n_used = n_used.data();
           what.n_used_result = n_used_result.data();
+          const OnCard<uint32_t> chosen_result(chosen.size());
+          what.chosen_result = chosen_result.data();
           cuda::route(nullptr, what, n_rows);
           EXPECT_EQ(card_chosen.read(), chosen);
           EXPECT_TRUE(same_bits(card_weights.read(), weights));
@@ -465,6 +468,8 @@ TEST(CardRouter, ChoosesAndSortsAsTheProcessor) {
           const std::set<uint32_t> distinct(chosen.begin(), chosen.end());
           EXPECT_EQ(n_used.read()[0], distinct.size());
           EXPECT_EQ(n_used_result.read(), n_used.read());
+          EXPECT_EQ(chosen_result.read(), chosen);
+          EXPECT_EQ(chosen_result.read(), chosen);
         }
       }
     }
