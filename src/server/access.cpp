@@ -31,6 +31,11 @@ ApiKeys::ApiKeys(const std::vector<std::string>& keys) {
   static_assert(sizeof(secret_) >= XXH3_SECRET_SIZE_MIN);
   const ssize_t n_bytes = getrandom(secret_.data(), secret_.size(), 0);
   FLOE_CHECK(n_bytes == static_cast<ssize_t>(secret_.size()));
+  replace(keys);
+}
+
+void ApiKeys::replace(const std::vector<std::string>& keys) {
+  digests_.clear();
   for (const std::string& key : keys) digests_.push_back(digest(key));
 }
 
@@ -72,10 +77,9 @@ std::string ApiKeys::name_of(const HttpRequest& head) const {
   return std::string(reinterpret_cast<const char*>(found.data()), sizeof found);
 }
 
-std::array<uint64_t, 2> ApiKeys::cache_key(const HttpRequest& head, std::string_view salt) const {
-  if (empty() && salt.empty()) return {};
-  std::string text = empty() ? std::string() : name_of(head);
-  return digest(text.append(salt));
+std::array<uint64_t, 2> ApiKeys::cache_key(std::string_view owner, std::string_view salt) const {
+  if (owner.empty() && salt.empty()) return {};
+  return digest(std::string(owner).append(salt));
 }
 
 bool is_loopback_host(std::string_view host) {

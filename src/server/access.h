@@ -14,13 +14,16 @@ namespace floe {
 class ApiKeys {
  public:
   explicit ApiKeys(const std::vector<std::string>& keys);
+  // From now on these keys alone. Of a key that stays, name_of() stays.
+  void replace(const std::vector<std::string>& keys);
   bool empty() const { return digests_.empty(); }
   bool contains(std::string_view key) const;
   // Tells requests of different keys apart, without the key; of one that admits() lets in.
   std::string name_of(const HttpRequest& head) const;
   // Whose prompts may start from each other's: those of the same key and the same salt. All zeros
   // without either.
-  std::array<uint64_t, 2> cache_key(const HttpRequest& head, std::string_view salt) const;
+  // owner: as name_of() gives it; empty without keys.
+  std::array<uint64_t, 2> cache_key(std::string_view owner, std::string_view salt) const;
   // By "Authorization: Bearer KEY" or "X-Api-Key: KEY". Client libraries send both, one of them
   // with a placeholder: a valid one is enough. A request with one of them twice is refused.
   bool admits(const HttpRequest& head) const;

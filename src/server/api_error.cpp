@@ -49,4 +49,21 @@ std::string error_body(const ApiError& error) {
   return dump_json(Json{{"error", std::move(object)}});
 }
 
+std::string anthropic_error_body(const ApiError& error) {
+  static constexpr std::pair<int, const char*> kTypes[] = {{400, "invalid_request_error"},
+                                                           {401, "authentication_error"},
+                                                           {403, "permission_error"},
+                                                           {404, "not_found_error"},
+                                                           {413, "request_too_large"},
+                                                           {429, "rate_limit_error"},
+                                                           {500, "api_error"},
+                                                           {503, "overloaded_error"}};
+  const char* type = error.status < 500 ? "invalid_request_error" : "api_error";
+  for (const auto& [status, name] : kTypes) {
+    if (status == error.status) type = name;
+  }
+  return dump_json(
+      Json{{"type", "error"}, {"error", Json{{"type", type}, {"message", error.message}}}});
+}
+
 }  // namespace floe

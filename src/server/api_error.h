@@ -11,6 +11,13 @@
 
 namespace floe {
 
+// Whose objects a client reads. The OpenAI kind is also that of llama.cpp's own paths.
+enum class ApiKind : uint8_t {
+  openai,     // completions and chat
+  responses,  // OpenAI's errors, objects of their own
+  anthropic,
+};
+
 struct ApiError {
   int status = 400;
   std::string type = "invalid_request_error";
@@ -31,6 +38,9 @@ struct ApiError {
 
 // {"error":{"message","type","param","code", ...}}; param and code are strings or null.
 std::string error_body(const ApiError& error);
+
+// {"type":"error","error":{"type","message"}}, with Anthropic's word for the status.
+std::string anthropic_error_body(const ApiError& error);
 
 // Either a value or an ApiError.
 template <typename T>

@@ -7,6 +7,8 @@
 #include <iterator>
 #include <new>
 
+#include "server/anthropic_response.h"
+#include "server/responses_response.h"
 namespace floe {
 namespace {
 
@@ -38,6 +40,13 @@ uint64_t count_characters(std::string_view bytes) {
   return static_cast<uint64_t>(std::count_if(bytes.begin(), bytes.end(), [](char c) {
     return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
   }));
+}
+
+std::unique_ptr<ApiWriter> make_writer(const AnswerIdentity& identity,
+                                       const GenerationRequest& request) {
+  if (request.api == ApiKind::anthropic) return make_anthropic_writer(identity);
+  if (request.api == ApiKind::responses) return make_responses_writer(identity, request.response);
+  return std::make_unique<OpenAiWriter>(identity, request.include_usage);
 }
 
 // Text to the token sequences that spell it, at the beginning of a text and behind a blank: what
@@ -90,6 +99,15 @@ ApiError submit_error(const SubmitOutcome& outcome) {
   return ApiError::of(500, "The request could not be completed");
 }
 
+ApiError unknown_response() {
+  ApiError error = ApiError::of(404,
+                                "There is no such response: it was not stored, or others have "
+                                "taken its place since. Send all items instead",
+                                "previous_response_id");
+  error.code = "previous_response_not_found";
+  return error;
+}
+
 std::vector<HttpField> json_fields() {
   return {{"Content-Type", "application/json; charset=utf-8"},
           {"Cache-Control", "no-store"},
@@ -104,8 +122,9 @@ HttpResponse json_response(int status, std::string body) {
   return response;
 }
 
-HttpResponse error_response(const ApiError& error) {
-  HttpResponse response = json_response(error.status, error_body(error));
+HttpResponse error_response(const ApiError& error, ApiKind api) {
+  HttpResponse response = json_response(
+      error.status, api == ApiKind::anthropic ? anthropic_error_body(error) : error_body(error));
   if (error.retry_after_seconds != 0) {
     response.fields.push_back({"Retry-After", std::to_string(error.retry_after_seconds)});
   }
@@ -134,7 +153,7 @@ Generation::Generation(const GenerationServices& services, GenerationRequest req
       identity_(std::move(identity)),
       thinking_(thinking),
       exchange_(std::move(exchange)),
-      writer_(identity_, request_.include_usage),
+      writer_(make_writer(identity_, request_)),
       prompts_(std::move(prompts)),
       choices_(prompts_.size() * request_.n) {}
 
@@ -221,9 +240,10 @@ void Generation::cancel() {
 
 void Generation::fail(const ApiError& error) {
   if (ended_.exchange(true)) return;
-  if (!exchange_->respond(error_response(error))) {
+  if (!exchange_->respond(error_response(error, request_.api))) {
     std::string frame;
-    ChunkWriter::error(error, frame);
+    // Not writer_: this may be another thread than the pump's.
+    make_writer(identity_, request_)->error(error, frame);
     exchange_->write(frame);
     exchange_->finish(true);
   }
@@ -335,7 +355,10 @@ void Generation::process(uint32_t prompt, TokenEvent& event) {
   // They come with the first event of the first choice, which may be behind other choices' first:
   // what needs them waits for them.
   if (!event.prompt_logprobs.empty()) prompts_[prompt].logprobs = std::move(event.prompt_logprobs);
-  if (!choice.begun) begin_choice(prompt, choice);
+  if (!choice.begun) {
+    choice.counts = event.counts;  // what is known of the prompt
+    begin_choice(prompt, choice);
+  }
   if (event.token >= 0 && !choice.stop_sent) {
     ++choice.n_tokens;
     choice.counts = event.counts;
@@ -365,11 +388,11 @@ void Generation::begin_choice(uint32_t prompt, Choice& choice) {
     choice.answer.content = echo;
     return;
   }
-  if (request_.chat) writer_.role(choice.answer.index, out_);
+  writer_->begin(choice.answer.index, usage(), out_);
   if (echo.empty()) return;
   std::vector<TokenLogprobEntry> entries;
   if (echoes_logprobs()) entries = echo_entries(prompts_[prompt]);
-  writer_.content(choice.answer.index, echo, entries, {}, out_);
+  writer_->content(choice.answer.index, echo, entries, {}, out_);
 }
 
 TokenText Generation::token_text(int32_t token, float logprob) const {
@@ -451,19 +474,19 @@ void Generation::emit(uint32_t index, Choice& choice, OutputDelta& delta) {
   // Log probabilities go with the first chunk after their tokens.
   std::vector<TokenLogprobEntry> logprobs = std::exchange(choice.logprobs, {});
   if (!delta.reasoning_content.empty()) {
-    writer_.reasoning(index, delta.reasoning_content, std::exchange(logprobs, {}), numbers, out_);
+    writer_->reasoning(index, delta.reasoning_content, std::exchange(logprobs, {}), numbers, out_);
   }
   if (!delta.content.empty()) {
-    writer_.content(index, delta.content, std::exchange(logprobs, {}), numbers, out_);
+    writer_->content(index, delta.content, std::exchange(logprobs, {}), numbers, out_);
   }
   for (const ToolCallDelta& call : delta.tool_calls) {
     if (!call.name.empty()) {
-      writer_.tool_call(index, call.index, tool_call_id(index, call.index), call.name,
-                        std::exchange(logprobs, {}), numbers, out_);
+      writer_->tool_call(index, call.index, tool_call_id(index, call.index), call.name,
+                         std::exchange(logprobs, {}), numbers, out_);
     }
     if (!call.arguments.empty()) {
-      writer_.tool_arguments(index, call.index, call.arguments, std::exchange(logprobs, {}),
-                             numbers, out_);
+      writer_->tool_arguments(index, call.index, call.arguments, std::exchange(logprobs, {}),
+                              numbers, out_);
     }
   }
 }
@@ -485,17 +508,20 @@ void Generation::finish_choice(uint32_t index, Choice& choice, const TokenEvent&
   const std::string_view reason = is_cut                      ? "length"
                                   : parser.n_tool_calls() > 0 ? "tool_calls"
                                                               : "stop";
+  const auto& match = choice.stream->stop_match();
+  const std::string stop_string = match ? request_.stop[match->stop_index] : std::string();
   ++n_done_;
   const bool last = n_done_ == choices_.size();
   if (request_.stream) {
     const bool with_figures = request_.timings_per_token || (last && !request_.include_usage);
     const AnswerFigures numbers = last ? total_figures() : figures(choice);
-    writer_.finish(index, reason, choice.logprobs,
-                   with_figures ? figures_json(numbers) : std::string(), out_);
+    writer_->finish(index, reason, stop_string, choice.logprobs,
+                    with_figures ? figures_json(numbers) : std::string(), out_);
     choice.logprobs.clear();
   } else {
     choice.answer.logprobs = std::move(choice.logprobs);
     choice.answer.finish_reason = reason;
+    choice.answer.stop_string = stop_string;
   }
   if (last) finish_answer();
 }
@@ -514,13 +540,11 @@ void Generation::finish_answer() {
       }
       if (request_.prompt_logprobs) answer.prompt_logprobs = prompt_logprobs_of(prompt);
     }
-    exchange_->respond(
-        json_response(200, answer_json(identity_, answers, request_.sampling.logprobs, usage(),
-                                       figures_json(total_figures()))));
+    exchange_->respond(json_response(200, writer_->whole(answers, request_.sampling.logprobs,
+                                                         usage(), figures_json(total_figures()))));
     return;
   }
-  if (request_.include_usage) writer_.usage(usage(), figures_json(total_figures()), out_);
-  ChunkWriter::done(out_);
+  writer_->finish_stream(usage(), figures_json(total_figures()), out_);
   exchange_->write(std::exchange(out_, {}));
   exchange_->finish(false);
 }

@@ -100,7 +100,7 @@ class Generation final : public std::enable_shared_from_this<Generation> {
   const AnswerIdentity identity_;
   const bool thinking_;
   const std::shared_ptr<HttpExchange> exchange_;
-  const ChunkWriter writer_;
+  const std::unique_ptr<ApiWriter> writer_;  // of the pump
   std::vector<GenerationPrompt> prompts_;
 
   // Only touched by the pump.
@@ -126,9 +126,12 @@ class Generation final : public std::enable_shared_from_this<Generation> {
 // The answer to a refused submission.
 ApiError submit_error(const SubmitOutcome& outcome);
 
+// Of an id that no response which is still known has.
+ApiError unknown_response();
+
 // HTTP fields of a JSON answer and of an event stream.
 std::vector<HttpField> json_fields();
 HttpResponse json_response(int status, std::string body);
-HttpResponse error_response(const ApiError& error);
+HttpResponse error_response(const ApiError& error, ApiKind api = ApiKind::openai);
 
 }  // namespace floe

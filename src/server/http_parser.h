@@ -42,6 +42,7 @@ struct HttpRequest {
   bool keep_alive = true;
   bool expects_continue = false;
   bool has_body = false;  // by its framing; the body itself may still be empty
+  std::string owner;      // filled in by Service: whose key it is; empty where there are no keys
   // Filled in by the connection.
   std::string client;            // address of the peer, without its port
   std::shared_ptr<void> charge;  // what the body is counted by: goes with it

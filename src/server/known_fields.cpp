@@ -41,8 +41,9 @@ constexpr std::string_view kReasoningApart =
 constexpr std::string_view kChatOnly = "it belongs to /v1/chat/completions";
 constexpr std::string_view kTextOnly = "it belongs to /v1/completions";
 constexpr std::string_view kOllama = "Ollama's options go beside messages, each as a field";
-constexpr std::string_view kResponses = "it belongs to /v1/responses, which is not served";
-constexpr std::string_view kStateless = "the server keeps no conversations: send all messages";
+constexpr std::string_view kResponses = "it belongs to /v1/responses";
+constexpr std::string_view kStateless =
+    "chats are not kept: send all messages, or use /v1/responses";
 
 constexpr KnownField kKnown[] = {
     // What is asked, and how it is answered.
@@ -107,7 +108,8 @@ constexpr KnownField kKnown[] = {
     {"tool_choice", kText, refused, kEmpty, "auto none", kChatOnly},
     {"parallel_tool_calls", kChat, done, 0, "", "false: the answer ends behind the first call"},
     {"parallel_tool_calls", kText | kPrompt, harmless, 0, ""},
-    {"reasoning_effort", kChat | kPrompt, done, 0, "", "none: no reasoning; any other: reasoning, and the template is told which"},
+    {"reasoning_effort", kChat | kPrompt, done, 0, "",
+     "none: no reasoning; any other: reasoning, and the template is told which"},
     {"reasoning", kChat | kPrompt, done, 0, "", "effort and enabled, as OpenRouter has them"},
     {"enable_thinking", kChat | kPrompt, done, 0, "", "reasoning on or off"},
     {"think", kChat | kPrompt, done, 0, "", "the same"},

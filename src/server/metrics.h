@@ -48,7 +48,7 @@ class MetricsText {
 // Answers by route and status, counted by whoever answers. Any thread.
 class RouteCounters {
  public:
-  static constexpr size_t kRoutes = 16;
+  static constexpr size_t kRoutes = 32;
   static constexpr std::array<int, 19> kStatuses = {200, 204, 304, 400, 401, 403, 404,
                                                     405, 408, 413, 414, 415, 417, 421,
                                                     429, 431, 500, 503, 505};

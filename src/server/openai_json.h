@@ -11,4 +11,11 @@ inline const Json* find_member(const Json& object, const char* name) {
   return found == object.end() || found->is_null() ? nullptr : &*found;
 }
 
+// The array `name` of an object, made where it is absent. The library makes an array of a null by
+// halves where memory runs out.
+inline Json& array_member(Json& object, const char* name) {
+  if (!object.contains(name)) object[name] = Json::array();
+  return object[name];
+}
+
 }  // namespace floe

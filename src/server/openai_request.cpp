@@ -49,7 +49,8 @@ std::optional<ApiError> read_cache_salt(const Json& body, GenerationRequest& req
   for (const char* name : {"cache_salt", "extra_key"}) {
     const Json* value = find_member(body, name);
     if (value == nullptr) continue;
-    if (!value->is_string()) return ApiError::invalid(name, fmt::format("{} must be a string", name));
+    if (!value->is_string())
+      return ApiError::invalid(name, fmt::format("{} must be a string", name));
     const std::string& salt = value->get_ref<const std::string&>();
     request.cache_salt += fmt::format("{} {}:{}", name, salt.size(), salt);
   }

@@ -20,6 +20,8 @@
 
 namespace floe {
 
+struct ResponseContext;
+
 inline constexpr uint32_t kMaxChoices = 8;
 inline constexpr size_t kMaxLogitBias = 1024;
 inline constexpr size_t kMaxStopTokens = 1024;
@@ -39,7 +41,9 @@ using PromptInput = std::variant<std::string, std::vector<int32_t>>;
 
 struct GenerationRequest {
   bool chat = false;
-  std::string model;  // as asked; empty: any
+  ApiKind api = ApiKind::openai;                    // whose objects the answer and its errors are
+  std::shared_ptr<const ResponseContext> response;  // of ApiKind::responses
+  std::string model;                                // as asked; empty: any
 
   std::vector<ChatMessage> messages;  // chat
   ChatOptions chat_options;
@@ -60,8 +64,8 @@ struct GenerationRequest {
   std::optional<GrammarAsk> grammar_ask;
   std::optional<CallAsk> call_ask;
   std::shared_ptr<const OutputGrammar> grammar;  // what came of them; null: the answers are free
-  bool cache_prompt = true;  // start from what earlier requests left in the cache
-  std::string cache_salt;    // only of those that had the same salt
+  bool cache_prompt = true;             // start from what earlier requests left in the cache
+  std::string cache_salt;               // only of those that had the same salt
   std::array<uint64_t, 2> cache_key{};  // made of the API key and the salt
   // How many alternatives to tell at each place of the prompt; nothing: none of it is told.
   std::optional<uint32_t> prompt_logprobs;

@@ -4,26 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 
-#include "base/json.h"
+#include "server/json_append.h"
 
 namespace floe {
 namespace {
 
 // JSON has no infinities; this is what OpenAI reports for a token that cannot occur.
 constexpr double kLowestLogprob = -9999.0;
-
-void append_string(std::string_view text, std::string& out) {
-  out += '"';
-  append_json_escaped(text, out);
-  out += '"';
-}
-
-template <typename... Args>
-void append_format(std::string& out, fmt::format_string<Args...> format, Args&&... args) {
-  fmt::format_to(std::back_inserter(out), format, std::forward<Args>(args)...);
-}
 
 double finite(double value) {
   return std::isfinite(value) ? value : 0.0;
@@ -285,25 +273,26 @@ std::string answer_json(const AnswerIdentity& identity, std::span<const AnswerCh
   return out;
 }
 
-ChunkWriter::ChunkWriter(const AnswerIdentity& identity, bool usage_in_every_chunk)
-    : chat_(identity.chat),
-      reasoning_field_(identity.reasoning_field),
+OpenAiWriter::OpenAiWriter(const AnswerIdentity& identity, bool with_usage)
+    : identity_(identity),
+      with_usage_(with_usage),
       head_("data: " +
             identity_head(identity, identity.chat ? "chat.completion.chunk" : "text_completion")),
-      tail_(usage_in_every_chunk ? "],\"usage\":null" : "]") {}
+      tail_(with_usage ? "],\"usage\":null" : "]") {}
 
-void ChunkWriter::open(uint32_t choice, std::string& out) const {
+void OpenAiWriter::open(uint32_t choice, std::string& out) const {
   out += head_;
   append_format(out, "{{\"index\":{},", choice);
 }
 
-void ChunkWriter::close(std::span<const TokenLogprobEntry> logprobs, std::string_view finish_reason,
-                        std::string_view figures, std::string& out) const {
+void OpenAiWriter::close(std::span<const TokenLogprobEntry> logprobs,
+                         std::string_view finish_reason, std::string_view figures,
+                         std::string& out) const {
   out += ",\"logprobs\":";
   if (logprobs.empty()) {
     out += "null";
   } else {
-    append_logprobs(chat_, logprobs, out);
+    append_logprobs(identity_.chat, logprobs, out);
   }
   if (finish_reason.empty()) {
     out += ",\"finish_reason\":null}";
@@ -318,27 +307,28 @@ void ChunkWriter::close(std::span<const TokenLogprobEntry> logprobs, std::string
   out += "}\n\n";
 }
 
-void ChunkWriter::role(uint32_t choice, std::string& out) const {
+void OpenAiWriter::begin(uint32_t choice, const AnswerUsage&, std::string& out) {
+  if (!identity_.chat) return;
   open(choice, out);
   out += "\"delta\":{\"role\":\"assistant\",\"content\":null}";
   close({}, {}, {}, out);
 }
 
-void ChunkWriter::reasoning(uint32_t choice, std::string_view text,
-                            std::span<const TokenLogprobEntry> logprobs, std::string_view figures,
-                            std::string& out) const {
+void OpenAiWriter::reasoning(uint32_t choice, std::string_view text,
+                             std::span<const TokenLogprobEntry> logprobs, std::string_view figures,
+                             std::string& out) {
   open(choice, out);
   out += "\"delta\":{";
-  append_reasoning(reasoning_field_, text, out);
+  append_reasoning(identity_.reasoning_field, text, out);
   out += '}';
   close(logprobs, {}, figures, out);
 }
 
-void ChunkWriter::content(uint32_t choice, std::string_view text,
-                          std::span<const TokenLogprobEntry> logprobs, std::string_view figures,
-                          std::string& out) const {
+void OpenAiWriter::content(uint32_t choice, std::string_view text,
+                           std::span<const TokenLogprobEntry> logprobs, std::string_view figures,
+                           std::string& out) {
   open(choice, out);
-  if (chat_) {
+  if (identity_.chat) {
     out += "\"delta\":{\"content\":";
     append_string(text, out);
     out += '}';
@@ -349,9 +339,9 @@ void ChunkWriter::content(uint32_t choice, std::string_view text,
   close(logprobs, {}, figures, out);
 }
 
-void ChunkWriter::tool_call(uint32_t choice, uint32_t call_index, std::string_view id,
-                            std::string_view name, std::span<const TokenLogprobEntry> logprobs,
-                            std::string_view figures, std::string& out) const {
+void OpenAiWriter::tool_call(uint32_t choice, uint32_t call_index, std::string_view id,
+                             std::string_view name, std::span<const TokenLogprobEntry> logprobs,
+                             std::string_view figures, std::string& out) {
   open(choice, out);
   append_format(out, "\"delta\":{{\"tool_calls\":[{{\"index\":{},", call_index);
   append_tool_call(id, name, {}, out);
@@ -359,9 +349,9 @@ void ChunkWriter::tool_call(uint32_t choice, uint32_t call_index, std::string_vi
   close(logprobs, {}, figures, out);
 }
 
-void ChunkWriter::tool_arguments(uint32_t choice, uint32_t call_index, std::string_view text,
-                                 std::span<const TokenLogprobEntry> logprobs,
-                                 std::string_view figures, std::string& out) const {
+void OpenAiWriter::tool_arguments(uint32_t choice, uint32_t call_index, std::string_view text,
+                                  std::span<const TokenLogprobEntry> logprobs,
+                                  std::string_view figures, std::string& out) {
   open(choice, out);
   append_format(
       out, "\"delta\":{{\"tool_calls\":[{{\"index\":{},\"function\":{{\"arguments\":", call_index);
@@ -370,31 +360,35 @@ void ChunkWriter::tool_arguments(uint32_t choice, uint32_t call_index, std::stri
   close(logprobs, {}, figures, out);
 }
 
-void ChunkWriter::finish(uint32_t choice, std::string_view reason,
-                         std::span<const TokenLogprobEntry> logprobs, std::string_view figures,
-                         std::string& out) const {
+void OpenAiWriter::finish(uint32_t choice, std::string_view reason, std::string_view,
+                          std::span<const TokenLogprobEntry> logprobs, std::string_view figures,
+                          std::string& out) {
   open(choice, out);
-  out += chat_ ? "\"delta\":{}" : "\"text\":\"\"";
+  out += identity_.chat ? "\"delta\":{}" : "\"text\":\"\"";
   close(logprobs, reason, figures, out);
 }
 
-void ChunkWriter::usage(const AnswerUsage& usage, std::string_view figures,
-                        std::string& out) const {
-  out += head_;
-  out += "],\"usage\":" + usage_json(usage);
-  if (!figures.empty()) {
-    out += ',';
-    out += figures;
+void OpenAiWriter::finish_stream(const AnswerUsage& usage, std::string_view figures,
+                                 std::string& out) {
+  if (with_usage_) {
+    out += head_;
+    out += "],\"usage\":" + usage_json(usage);
+    if (!figures.empty()) {
+      out += ',';
+      out += figures;
+    }
+    out += "}\n\n";
   }
-  out += "}\n\n";
-}
-
-void ChunkWriter::done(std::string& out) {
   out += "data: [DONE]\n\n";
 }
 
-void ChunkWriter::error(const ApiError& error, std::string& out) {
+void OpenAiWriter::error(const ApiError& error, std::string& out) {
   out += "data: " + error_body(error) + "\n\n";
+}
+
+std::string OpenAiWriter::whole(std::span<const AnswerChoice> choices, bool with_logprobs,
+                                const AnswerUsage& usage, std::string_view figures) const {
+  return answer_json(identity_, choices, with_logprobs, usage, figures);
 }
 
 }  // namespace floe

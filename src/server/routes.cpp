@@ -96,6 +96,28 @@ std::span<const Service::Route> Service::routes() {
        .path = "/detokenize",
        .starts_work = true,
        .worker = &Service::post_detokenize},
+      {.name = "messages",
+       .method = "POST",
+       .path = "/v1/messages",
+       .starts_work = true,
+       .api = ApiKind::anthropic,
+       .worker = &Service::post_messages},
+      {.name = "count_tokens",
+       .method = "POST",
+       .path = "/v1/messages/count_tokens",
+       .starts_work = true,
+       .api = ApiKind::anthropic,
+       .worker = &Service::post_count_tokens},
+      {.name = "responses",
+       .method = "POST",
+       .path = "/v1/responses",
+       .starts_work = true,
+       .worker = &Service::post_responses},
+      {.name = "responses",
+       .method = "GET",
+       .path = "/v1/responses/",
+       .is_prefix = true,
+       .handler = &Service::get_response},
       {.name = "apply_template",
        .method = "POST",
        .path = "/apply-template",
@@ -228,7 +250,7 @@ std::optional<HttpResponse> Service::admit(const HttpRequest& head) {
   const Route* route = find_route(head.path);
   std::optional<HttpResponse> response;
   if (const std::optional<ApiError> error = refuse(head, route)) {
-    response = error_response(*error);
+    response = error_response(*error, route == nullptr ? ApiKind::openai : route->api);
     if (error->status == 401) response->fields.push_back({"WWW-Authenticate", "Bearer"});
     if (error->status == 415) response->fields.push_back({"Accept-Encoding", "identity"});
     if (error->status == 405) {
@@ -282,17 +304,18 @@ void Service::handle(HttpRequest request, std::shared_ptr<HttpExchange> exchange
     log_end(head, status,
             std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
   });
+  if (!keys_.empty()) request.owner = keys_.name_of(request);
   if (route->handler != nullptr) return (this->*route->handler)(request, exchange);
   const bool is_long = request.body.size() > kLongBodyBytes;
   // Whoever has a key is known by it, wherever the requests come from.
-  const std::string client = keys_.empty() ? request.client : keys_.name_of(request);
+  const std::string client = keys_.empty() ? request.client : request.owner;
   auto shared = std::make_shared<HttpRequest>(std::move(request));
   const bool posted = prepare_queue_.try_post(
       client, is_long, [this, route, shared, exchange] { run_worker(*route, *shared, exchange); });
   if (!posted) {
     ApiError error = ApiError::of(429, "Too many requests are waiting");
     error.retry_after_seconds = 1;
-    exchange->respond(error_response(error));
+    exchange->respond(error_response(error, route->api));
   }
 }
 
@@ -307,7 +330,9 @@ void Service::run_worker(const Route& route, HttpRequest& request, const Exchang
   try {
     if (!exchange->closed()) (this->*route.worker)(request, exchange);
   } catch (const std::bad_alloc&) {
-    exchange->respond(failure(503, "There is not enough memory for this request"));
+    ApiError error = ApiError::of(503, "There is not enough memory for this request");
+    error.retry_after_seconds = 1;
+    exchange->respond(error_response(error, route.api));
   }
   if (!was_long) return;
   request.body = {};
@@ -380,6 +405,13 @@ Json chat_caps(const ChatTemplate* chat, const AnswerFormat& answers) {
 }
 
 }  // namespace
+
+void Service::get_response(const HttpRequest& request, const Exchange& exchange) {
+  const std::string id = request.path.substr(request.path.rfind('/') + 1);
+  std::optional<StoredResponse> stored = responses_.find(request.owner, id);
+  if (!stored) return (void)exchange->respond(error_response(unknown_response()));
+  exchange->respond(json_response(200, std::move(stored->object)));
+}
 
 void Service::get_props(const HttpRequest&, const Exchange& exchange) {
   const Loaded& l = loaded();

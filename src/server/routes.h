@@ -12,6 +12,7 @@
 #include "server/http.h"
 #include "server/metrics.h"
 #include "server/prepare_queue.h"
+#include "server/response_store.h"
 #include "server/serve.h"
 #include "server/task_queue.h"
 
@@ -28,6 +29,8 @@ class Service final : public HttpHandler {
   bool ready() const { return model_.load() != nullptr; }
   EngineThread* engine() const;  // nullptr while loading
 
+  // Requests whose head comes later need one of these. On the I/O thread.
+  void set_keys(const std::vector<std::string>& keys) { keys_.replace(keys); }
   // From now on new work is refused with 503 and /health says so.
   void begin_drain() { draining_ = true; }
   // Ends the engine and the workers. No request is answered after this.
@@ -44,11 +47,12 @@ class Service final : public HttpHandler {
     std::string_view name;  // in metrics
     std::string_view method;
     std::string_view path;
-    bool is_prefix = false;    // path is followed by one more part
-    bool is_public = false;    // no key needed
-    bool is_vital = false;     // served when all ordinary connections are taken
-    bool needs_model = true;   // 503 while loading
-    bool starts_work = false;  // 503 while draining
+    bool is_prefix = false;         // path is followed by one more part
+    bool is_public = false;         // no key needed
+    bool is_vital = false;          // served when all ordinary connections are taken
+    bool needs_model = true;        // 503 while loading
+    bool starts_work = false;       // 503 while draining
+    ApiKind api = ApiKind::openai;  // whose error objects its clients read
     void (Service::*handler)(const HttpRequest&, const std::shared_ptr<HttpExchange>&) = nullptr;
     // May take the body out of the request.
     void (Service::*worker)(HttpRequest&, const std::shared_ptr<HttpExchange>&) = nullptr;
@@ -56,6 +60,7 @@ class Service final : public HttpHandler {
   static std::span<const Route> routes();
 
  private:
+  static constexpr size_t kMaxStoredBytes = size_t{64} << 20;  // of responses to go on from
   static constexpr size_t kMaxPreparing = 256;  // requests whose bodies wait for a worker
 
   struct Loaded {
@@ -85,15 +90,20 @@ class Service final : public HttpHandler {
   void get_slots(const HttpRequest& request, const Exchange& exchange);
   void get_metrics(const HttpRequest& request, const Exchange& exchange);
   void get_page(const HttpRequest& request, const Exchange& exchange);
+  void get_response(const HttpRequest& request, const Exchange& exchange);
   // On a worker.
   void post_chat(HttpRequest& request, const Exchange& exchange);
   void post_completion(HttpRequest& request, const Exchange& exchange);
+  void post_messages(HttpRequest& request, const Exchange& exchange);
+  void post_count_tokens(HttpRequest& request, const Exchange& exchange);
+  void post_responses(HttpRequest& request, const Exchange& exchange);
   void post_tokenize(HttpRequest& request, const Exchange& exchange);
   void post_detokenize(HttpRequest& request, const Exchange& exchange);
   void post_apply_template(HttpRequest& request, const Exchange& exchange);
 
   RequestContext request_context() const;
   std::string model_object() const;
+  void run_chat(GenerationRequest request, const Exchange& exchange);
   void generate(GenerationRequest request, std::vector<GenerationPrompt> prompts, bool thinking,
                 const Exchange& exchange);
   std::optional<ApiError> check_model_name(const std::string& name) const;
@@ -108,7 +118,7 @@ class Service final : public HttpHandler {
   std::optional<ApiError> too_long(Encoded::End end, size_t n_tokens_at_least) const;
 
   const ServeOptions& options_;
-  const ApiKeys keys_;
+  ApiKeys keys_;  // on the I/O thread
   const HostList hosts_;
   const HttpServer* server_ = nullptr;
   RouteCounters counters_;
@@ -117,6 +127,8 @@ class Service final : public HttpHandler {
   std::atomic<const Loaded*> model_{nullptr};
   std::atomic<bool> draining_{false};
   std::atomic<bool> stopped_{false};
+
+  ResponseStore responses_{kMaxStoredBytes};
 
   // Bodies are parsed and prompts encoded on one queue, tokens turned into text on another: a large
   // prompt must not hold up running streams.

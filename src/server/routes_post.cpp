@@ -7,6 +7,9 @@
 #include <utility>
 
 #include "base/json.h"
+#include "server/anthropic_request.h"
+#include "server/responses_request.h"
+#include "server/responses_response.h"
 #include "server/routes.h"
 #include "text/unicode.h"
 
@@ -30,8 +33,9 @@ uint64_t random_seed() {
   return seed;
 }
 
-void answer(const std::shared_ptr<HttpExchange>& exchange, const ApiError& error) {
-  exchange->respond(error_response(error));
+void answer(const std::shared_ptr<HttpExchange>& exchange, const ApiError& error,
+            ApiKind api = ApiKind::openai) {
+  exchange->respond(error_response(error, api));
 }
 
 // Takes the body out of the request: from here on its bytes are only in what was made of them.
@@ -196,7 +200,11 @@ void Service::generate(GenerationRequest request, std::vector<GenerationPrompt> 
   if (!request.seed_given) request.sampling.seed = random_seed();
   AnswerIdentity identity;
   identity.chat = request.chat;
-  identity.id = (request.chat ? "chatcmpl-" : "cmpl-") + random_name();
+  const char* prefix = request.api == ApiKind::anthropic   ? "msg_"
+                       : request.api == ApiKind::responses ? "resp_"
+                       : request.chat                      ? "chatcmpl-"
+                                                           : "cmpl-";
+  identity.id = prefix + random_name();
   identity.created = std::time(nullptr);
   identity.model = loaded().model.name;
   identity.fingerprint = loaded().fingerprint;
@@ -212,26 +220,74 @@ void Service::post_chat(HttpRequest& http, const Exchange& exchange) {
     return body.ok() ? parse_chat_request(body.value(), request_context()) : body.error();
   }();
   if (!request.ok()) return answer(exchange, request.error());
-  if (const auto error = check_model_name(request->model)) return answer(exchange, *error);
-  request->cache_key = keys_.cache_key(http, request->cache_salt);
-  ApiResult<ChatPrompt> prompt = format_chat(*request, encode_limits(exchange));
-  if (!prompt.ok()) return answer(exchange, prompt.error());
+  request->cache_key = keys_.cache_key(http.owner, request->cache_salt);
+  run_chat(std::move(*request), exchange);
+}
+
+void Service::post_messages(HttpRequest& http, const Exchange& exchange) {
+  ApiResult<GenerationRequest> request = [&]() -> ApiResult<GenerationRequest> {
+    ApiResult<Json> body = parse_body(http, exchange);
+    if (!body.ok()) return body.error();
+    const ApiResult<Json> chat = chat_body_of_messages(std::move(*body), false);
+    return chat.ok() ? parse_chat_request(chat.value(), request_context()) : chat.error();
+  }();
+  if (!request.ok()) return answer(exchange, request.error(), ApiKind::anthropic);
+  request->api = ApiKind::anthropic;
+  request->cache_key = keys_.cache_key(http.owner, request->cache_salt);
+  run_chat(std::move(*request), exchange);
+}
+
+void Service::post_responses(HttpRequest& http, const Exchange& exchange) {
+  ApiResult<GenerationRequest> request = [&]() -> ApiResult<GenerationRequest> {
+    ApiResult<Json> body = parse_body(http, exchange);
+    if (!body.ok()) return body.error();
+    const ApiResult<std::string> previous = previous_response_id(body.value());
+    if (!previous.ok()) return previous.error();
+    Json earlier;
+    if (!previous.value().empty()) {
+      const std::optional<StoredResponse> stored = responses_.find(http.owner, previous.value());
+      if (!stored) return unknown_response();
+      Result<Json> messages = parse_json(stored->messages);
+      FLOE_CHECK(messages.ok());
+      earlier = std::move(*messages);
+    }
+    ApiResult<ResponsesBody> made = chat_body_of_response(std::move(*body), earlier);
+    if (!made.ok()) return made.error();
+    ApiResult<GenerationRequest> parsed = parse_chat_request(made->chat, request_context());
+    if (!parsed.ok()) return parsed;
+    auto context = std::make_shared<ResponseContext>();
+    context->echo = std::move(made->echo);
+    if (made->store) context->messages = std::move(made->messages);
+    context->owner = http.owner;
+    context->store = &responses_;
+    parsed->response = std::move(context);
+    return parsed;
+  }();
+  if (!request.ok()) return answer(exchange, request.error());
+  request->api = ApiKind::responses;
+  request->cache_key = keys_.cache_key(http.owner, request->cache_salt);
+  run_chat(std::move(*request), exchange);
+}
+
+void Service::run_chat(GenerationRequest request, const Exchange& exchange) {
+  const auto refuse = [&](const ApiError& error) { answer(exchange, error, request.api); };
+  if (const auto error = check_model_name(request.model)) return refuse(*error);
+  ApiResult<ChatPrompt> prompt = format_chat(request, encode_limits(exchange));
+  if (!prompt.ok()) return refuse(prompt.error());
   if (prompt->end == Encoded::End::cancelled) return;
-  if (const auto error = too_long(prompt->end, prompt->n_tokens_at_least)) {
-    return answer(exchange, *error);
-  }
-  const bool thinking = loaded().model.chat_template->thinks(request->chat_options);
+  if (const auto error = too_long(prompt->end, prompt->n_tokens_at_least)) return refuse(*error);
+  const bool thinking = loaded().model.chat_template->thinks(request.chat_options);
   std::vector<GenerationPrompt> prompts(1);
   prompts[0].parser = parser_options(loaded().model.answer_format, *loaded().model.tokenizer,
-                                     *prompt, request->chat_options.tools);
+                                     *prompt, request.chat_options.tools);
   prompts[0].ids = std::move(prompt->ids);
-  request->messages.clear();
+  request.messages.clear();
   if (auto error =
-          bind_answers(*request, prompts[0].parser.starts_in_reasoning, thinking, exchange)) {
-    return answer(exchange, *error);
+          bind_answers(request, prompts[0].parser.starts_in_reasoning, thinking, exchange)) {
+    return refuse(*error);
   }
-  if (auto error = check_prompt_logprobs(*request, prompts)) return answer(exchange, *error);
-  generate(std::move(*request), std::move(prompts), thinking, exchange);
+  if (auto error = check_prompt_logprobs(request, prompts)) return refuse(*error);
+  generate(std::move(request), std::move(prompts), thinking, exchange);
 }
 
 void Service::post_completion(HttpRequest& http, const Exchange& exchange) {
@@ -241,7 +297,7 @@ void Service::post_completion(HttpRequest& http, const Exchange& exchange) {
   }();
   if (!request.ok()) return answer(exchange, request.error());
   if (const auto error = check_model_name(request->model)) return answer(exchange, *error);
-  request->cache_key = keys_.cache_key(http, request->cache_salt);
+  request->cache_key = keys_.cache_key(http.owner, request->cache_salt);
   const Tokenizer& tokenizer = *loaded().model.tokenizer;
   std::vector<GenerationPrompt> prompts;
   for (PromptInput& input : request->prompts) {
@@ -270,6 +326,23 @@ void Service::post_completion(HttpRequest& http, const Exchange& exchange) {
   if (auto error = bind_answers(*request, false, false, exchange)) return answer(exchange, *error);
   if (auto error = check_prompt_logprobs(*request, prompts)) return answer(exchange, *error);
   generate(std::move(*request), std::move(prompts), false, exchange);
+}
+
+void Service::post_count_tokens(HttpRequest& http, const Exchange& exchange) {
+  const auto refuse = [&](const ApiError& error) { answer(exchange, error, ApiKind::anthropic); };
+  ApiResult<Json> body = parse_body(http, exchange);
+  if (!body.ok()) return refuse(body.error());
+  const ApiResult<Json> chat = chat_body_of_messages(std::move(*body), true);
+  if (!chat.ok()) return refuse(chat.error());
+  const ApiResult<GenerationRequest> request = parse_template_request(chat.value());
+  if (!request.ok()) return refuse(request.error());
+  EncodeLimits limits = encode_limits(exchange);
+  limits.max_tokens = SIZE_MAX;  // whoever counts wants to know by how much it is too long
+  const ApiResult<ChatPrompt> prompt = format_chat(request.value(), limits);
+  if (!prompt.ok()) return refuse(prompt.error());
+  if (prompt.value().end == Encoded::End::cancelled) return;
+  exchange->respond(
+      json_response(200, fmt::format("{{\"input_tokens\":{}}}", prompt.value().ids.size())));
 }
 
 void Service::post_tokenize(HttpRequest& http, const Exchange& exchange) {

@@ -16,6 +16,7 @@
 #include "server/access.h"
 #include "server/routes.h"
 #include "server/sandbox.h"
+#include "server/service_manager.h"
 
 namespace floe {
 namespace {
@@ -40,10 +41,12 @@ Result<void> check_exposure(const ServeOptions& options) {
 // The life of one run: loading, serving, draining. Its members run on the I/O thread unless marked.
 class Run {
  public:
-  Run(const ServeOptions& options, Service& service, HttpServer& server)
-      : options_(options), service_(service), server_(server) {}
+  Run(const ServeOptions& options, Service& service, HttpServer& server,
+      const ServiceManager& manager)
+      : options_(options), service_(service), server_(server), manager_(manager) {}
 
-  void on_signal() {
+  void on_signal(int number) {
+    if (number == SIGHUP && options_.read_keys) return read_keys();
     if (draining_) {
       std::fputs("floe: second signal, ending at once\n", stderr);
       std::_Exit(1);
@@ -54,6 +57,7 @@ class Run {
       std::fflush(nullptr);
       std::_Exit(0);
     }
+    manager_.tell("STOPPING=1");
     spdlog::info("draining: running requests may take {} s",
                  std::chrono::duration<double>(options_.drain).count());
     service_.begin_drain();
@@ -65,6 +69,17 @@ class Run {
   }
 
  private:
+  // Faulty files change nothing: a server without its keys would let nobody in, or everybody.
+  void read_keys() {
+    const Result<std::vector<std::string>> keys = options_.read_keys();
+    if (keys.ok()) {
+      service_.set_keys(*keys);
+      spdlog::info("{} keys read", keys->size());
+    } else {
+      spdlog::error("{}: the keys stay as they were", keys.error().message);
+    }
+  }
+
   void poll_drain() {
     const bool flushed = server_.counters().n_active == 0;
     if ((service_.engine()->drained() && flushed) ||
@@ -77,6 +92,7 @@ class Run {
   const ServeOptions& options_;
   Service& service_;
   HttpServer& server_;
+  const ServiceManager& manager_;
   bool draining_ = false;
   std::chrono::steady_clock::time_point deadline_;
 };
@@ -108,8 +124,10 @@ Result<int> run_server(const ServeOptions& options, std::function<Result<ServedM
   FLOE_TRY_VOID(server.listen());
   if (options.on_listening) options.on_listening(server.addresses());
 
-  Run run(options, service, server);
-  server.on_signals({SIGTERM, SIGINT, SIGHUP}, [&run](int) { run.on_signal(); });
+  const ServiceManager manager;
+  manager.tell("STATUS=loading the model");
+  Run run(options, service, server, manager);
+  server.on_signals({SIGTERM, SIGINT, SIGHUP}, [&run](int number) { run.on_signal(number); });
 
   std::optional<Error> load_error;
   std::jthread loader([&] {
@@ -118,6 +136,7 @@ Result<int> run_server(const ServeOptions& options, std::function<Result<ServedM
       if (model.ok()) {
         service.set_model(std::move(*model));
         if (options.sandbox) report(enter_sandbox());
+        manager.tell("READY=1\nSTATUS=serving");
         if (options.on_ready) server.post(options.on_ready);
         return;
       }

@@ -27,6 +27,8 @@ struct ServeOptions {
   // set.
   std::vector<std::string> api_keys;
   bool insecure = false;
+  // Reads the keys anew, on SIGHUP. Empty: there is no file to read them from, and SIGHUP drains.
+  std::function<Result<std::vector<std::string>>()> read_keys;
   // Names besides localhost and the bound addresses that a Host field may carry. Checked on
   // loopback addresses always (against DNS rebinding), on others when this list is not empty.
   std::vector<std::string> allowed_hosts;
@@ -41,7 +43,7 @@ struct ServeOptions {
   uint32_t default_max_tokens = UINT32_MAX;
   ReasoningField reasoning_field = ReasoningField::reasoning_content;  // of answers
   bool default_cache_prompt = true;  // prompts start from what earlier ones left in the cache
-  std::string build_info;  // for /props and system_fingerprint
+  std::string build_info;            // for /props and system_fingerprint
 
   // After the sockets are open, before the model is loaded; the addresses as bound.
   std::function<void(const std::vector<std::string>& addresses)> on_listening;
@@ -65,10 +67,10 @@ struct ServedModel {
   std::unique_ptr<EngineThread> engine;
 };
 
-// Serves until SIGTERM or SIGINT, then drains: the listeners close at once, /health turns 503,
-// waiting requests end with 503, running ones may finish within options.drain. Returns 0. A second
-// signal ends the process at once with exit code 1; a signal while the model is loading ends it at
-// once with 0.
+// Serves until SIGTERM or SIGINT (or SIGHUP, where no keys can be read anew), then drains: the
+// listeners close at once, /health turns 503, waiting requests end with 503, running ones may
+// finish within options.drain. Returns 0. A second signal ends the process at once with exit code
+// 1; a signal while the model is loading ends it at once with 0.
 //
 // Listens first, so that /health can answer 503 "Loading model"; `load` runs on a thread of its
 // own. An error of `load` ends the server and is returned. ErrorKind::usage when the options would

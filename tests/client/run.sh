@@ -1,5 +1,5 @@
 #!/bin/sh
-# run.sh: the official openai client against a server.
+# run.sh: the official clients of OpenAI and Anthropic against a server.
 # FLOE_URL=http://...  a running server (FLOE_API_KEY: its key). Without it the test starts its own: the bundled
 #                      model when it is there, and the fake model of the server tests, from FLOE_BUILD
 #                      (build/release by default).
@@ -39,7 +39,7 @@ trap 'cleanup; rm -rf "$work"' EXIT
 
 # test_url NAME URL
 test_url() {
-  FLOE_URL=$2 node --test --test-reporter=tap "$here/client.test.mjs" >"$work/tap" 2>&1
+  FLOE_URL=$2 node --test --test-reporter=tap "$here"/*.test.mjs >"$work/tap" 2>&1
   status=$?
   count() { sed -n "s/^# $1 \([0-9][0-9]*\)$/\1/p" "$work/tap" | tail -n 1; }
   passed=$(count pass)

@@ -290,7 +290,7 @@ std::string check_answer_properties(std::span<const uint8_t> bytes, AnswerCounts
   identity.chat = true;
   identity.id = "chatcmpl-x";
   identity.model = "m";
-  const ChunkWriter writer(identity, false);
+  OpenAiWriter writer(identity, false);
   std::vector<AnswerChoice> answer(1);
   std::string frames;
   const auto take = [&](const OutputDelta& delta) {

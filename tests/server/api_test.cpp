@@ -355,8 +355,8 @@ TEST_F(Api, ErrorCodes) {
        "invalid_request_error", nullptr, nullptr},
       {"a bad value", server_.post("/v1/completions", text("a", {{"n", 0}})), 400,
        "invalid_request_error", nullptr, "n"},
-      {"a refused field", server_.post("/v1/completions", text("a", {{"regex", "a*"}})), 400,
-       "invalid_request_error", "unsupported_parameter", "regex"},
+      {"a refused field", server_.post("/v1/completions", text("a", {{"ebnf", "a*"}})), 400,
+       "invalid_request_error", "unsupported_parameter", "ebnf"},
       {"a long prompt", server_.post("/v1/completions", text(std::string(3000, 'a'))), 400,
        "exceed_context_size_error", "context_length_exceeded", nullptr},
   };

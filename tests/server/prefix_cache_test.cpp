@@ -12,16 +12,15 @@ namespace {
 std::string post(const std::string& body, const std::string& key = {}) {
   std::string head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n";
   if (!key.empty()) head += "Authorization: Bearer " + key + "\r\n";
-  return head + "Content-Type: application/json\r\nContent-Length: " +
-         std::to_string(body.size()) + "\r\n\r\n" + body;
+  return head + "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n\r\n" + body;
 }
 
 Json ask(TestServer& server, const std::string& fields, const std::string& key = {}) {
   RawClient client(server.port());
   const std::string prompt(100, 'p');
-  EXPECT_TRUE(client.send(post("{\"prompt\":\"" + prompt +
-                                   "\",\"temperature\":0,\"max_tokens\":8" + fields + "}",
-                               key)));
+  EXPECT_TRUE(client.send(post(
+      "{\"prompt\":\"" + prompt + "\",\"temperature\":0,\"max_tokens\":8" + fields + "}", key)));
   const Response response = client.read_response();
   EXPECT_EQ(response.status, 200) << response.body;
   return response.json();
@@ -115,8 +114,8 @@ TEST(PrefixCacheApi, SlotsShowWhatIsReused) {
   ask(server, "");
   const auto slots = [&](const char* query, int status) {
     RawClient client(server.port());
-    EXPECT_TRUE(client.send(std::string("GET /slots") + query +
-                            " HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    EXPECT_TRUE(
+        client.send(std::string("GET /slots") + query + " HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     const Response response = client.read_response();
     EXPECT_EQ(response.status, status) << response.body;
     return response.json();

@@ -14,7 +14,7 @@
 namespace floe {
 namespace {
 
-const RequestContext kContext{
+const RequestContext kDefaultContext{
     .n_vocab = 300, .default_sampling = {}, .default_max_tokens = UINT32_MAX};
 
 Json chat_body() {
@@ -25,7 +25,8 @@ Json text_body() {
 }
 
 ApiResult<GenerationRequest> parse(bool chat, const Json& body) {
-  return chat ? parse_chat_request(body, kContext) : parse_completion_request(body, kContext);
+  return chat ? parse_chat_request(body, kDefaultContext)
+              : parse_completion_request(body, kDefaultContext);
 }
 
 bool accepted(bool chat, const std::string& name, const Json& value) {
@@ -156,7 +157,7 @@ TEST(RequestSchema, StoresWhatItReads) {
 }
 
 TEST(RequestSchema, DefaultsComeFromTheServer) {
-  RequestContext context = kContext;
+  RequestContext context = kDefaultContext;
   context.default_sampling.temperature = 0.25f;
   context.default_sampling.top_k = 11;
   context.default_max_tokens = 99;
@@ -366,7 +367,7 @@ TEST(RequestSchema, ValuesThatAskForNothing) {
   body.update(Json::parse(R"({"max_tokens":5,"n_predict":-1,"max_completion_tokens":null})"));
   EXPECT_EQ(parse(false, body).value().max_tokens, 5u);
   // Nor the server's own default.
-  RequestContext context = kContext;
+  RequestContext context = kDefaultContext;
   context.default_max_tokens = 99;
   body = text_body();
   body["n_predict"] = -1;
@@ -422,7 +423,8 @@ TEST(RequestSchema, TokensThatEndAndWordsThatAreBanned) {
 
 TEST(RequestSchema, PromptsInAllTheirForms) {
   const auto prompts = [](const char* json) {
-    const auto result = parse_completion_request(Json{{"prompt", Json::parse(json)}}, kContext);
+    const auto result =
+        parse_completion_request(Json{{"prompt", Json::parse(json)}}, kDefaultContext);
     EXPECT_TRUE(result.ok()) << json;
     return result.value().prompts;
   };

@@ -60,7 +60,7 @@ TEST(Answer, ReasoningComesInTheFieldAskedFor) {
     answer[0].reasoning_content = "hm";
     const Json whole = Json::parse(answer_json(identity, answer, false, {}, {}));
     std::string frame;
-    ChunkWriter(identity, false).reasoning(0, "hm", {}, {}, frame);
+    OpenAiWriter(identity, false).reasoning(0, "hm", {}, {}, frame);
     const Json chunk = Json::parse(frame.substr(6));
     for (const Json& message : {whole["choices"][0]["message"], chunk["choices"][0]["delta"]}) {
       EXPECT_EQ(message.contains("reasoning_content"), row.reasoning_content) << message;

@@ -330,9 +330,15 @@ std::string error_object_fault(const Response& response) {
   if (response.field("content-type") != "application/json; charset=utf-8")
     return "wrong content type";
   const Json body = response.json();
-  if (!body.is_object() || body.size() != 1 || !body.contains("error")) return "no error object";
-  const Json& error = body["error"];
+  // Anthropic's shape says of itself what it is, and has no more than a type and a message.
+  const bool is_anthropic = body.is_object() && body.value("type", "") == "error";
+  if (!body.is_object() || body.size() != (is_anthropic ? 2 : 1) || !body.contains("error")) {
+    return "no error object";
+  }
+  Json error = body["error"];
+  if (is_anthropic && error.size() != 2) return "more than a type and a message";
   for (const char* name : {"message", "type", "param", "code"}) {
+    if (is_anthropic) error.emplace(name, nullptr);
     if (!error.contains(name)) return std::string("no ") + name;
   }
   if (!error["message"].is_string() || error["message"].get<std::string>().empty())
