@@ -96,7 +96,8 @@ struct ServeFlags {
     sampling.add_to(table);
     spec.add_to(table);
     table.add("--api-key", "LIST", &api_key, "keys that requests must carry, separated by commas");
-    table.add("--api-key-file", "FILE", &api_key_file, "file with one key a line");
+    table.add("--api-key-file", "FILE", &api_key_file,
+              "file with one key a line; SIGHUP reads it again");
     table.add("--insecure", &insecure, "allow other than loopback addresses without a key");
     table.add("--sandbox", &sandbox,
               "once loaded, give up starting programs, opening connections and writing files");
@@ -136,30 +137,32 @@ struct Resources {
   Speculating speculating;
 };
 
+// What there is to say about chat once the server is ready.
+struct ChatNotes {
+  std::string off;       // why the model cannot chat, or empty
+  std::string fault;     // why not even a plain question has a prompt, or empty
+  std::string prefixes;  // whether a conversation's prompts extend each other
+};
+
 // A template that cannot be used takes chat away, unless the user asked for it.
-Result<void> load_chat(const ServeFlags& flags, const GgufMetadata& metadata, ServedModel& served) {
+Result<void> load_chat(const ServeFlags& flags, const GgufMetadata& metadata, ServedModel& served,
+                       ChatNotes& notes) {
   auto chat = ChatTemplate::load(flags.chat.choice, *served.tokenizer, &metadata);
   std::string source = served.tokenizer->chat_template();
   if (chat.ok()) {
     const TemplateTraits& traits = chat->traits();
-    if (!traits.fault.empty()) {
-      spdlog::warn("chat template of {}: a plain question has no prompt: {}", chat->source().name,
-                   escape_for_terminal(traits.fault, 512));
-    }
-    if (traits.prefix_breaks.empty()) {
-      spdlog::info("chat template of {}: each prompt of a conversation begins with the one before",
-                   chat->source().name);
-    } else {
-      spdlog::info("chat template of {}: less of a conversation is found in the cache, since {}",
-                   chat->source().name, fmt::join(traits.prefix_breaks, "; "));
-    }
+    notes.fault = escape_for_terminal(traits.fault, 512);
+    notes.prefixes = traits.prefix_breaks.empty()
+                         ? "each prompt of a conversation begins with the one before"
+                         : fmt::format("less of a conversation is found in the cache, since {}",
+                                       fmt::join(traits.prefix_breaks, "; "));
     source = chat->source().text;
     served.chat_template = std::move(*chat);
   } else if (chat.error().kind == ErrorKind::usage) {
     return chat.error();
   } else {
     served.chat_off = chat.error().message;
-    spdlog::warn("chat is off: {}", escape_for_terminal(served.chat_off, 512));
+    notes.off = escape_for_terminal(served.chat_off, 512);
   }
   if (flags.tool_parser == "auto") {
     served.answer_format = detect_answer_format(source, *served.tokenizer);
@@ -170,15 +173,13 @@ Result<void> load_chat(const ServeFlags& flags, const GgufMetadata& metadata, Se
   return {};
 }
 
-// chat_off: why the model cannot chat, or empty.
-Result<ServedModel> load_served(const ServeFlags& flags, std::string& chat_off) {
+Result<ServedModel> load_served(const ServeFlags& flags, ChatNotes& notes) {
   ServedModel served;
   {
     // Only the metadata is used here, and that is a copy: no tensor is read.
     FLOE_TRY(const GgufFile gguf, open_model_file(flags.model.model_path));
     FLOE_TRY(served.tokenizer, Tokenizer::load(gguf));
-    FLOE_TRY_VOID(load_chat(flags, gguf, served));
-    chat_off = served.chat_off;
+    FLOE_TRY_VOID(load_chat(flags, gguf, served, notes));
   }
   auto resources = std::make_shared<Resources>();
   EngineOptions options;
@@ -246,8 +247,14 @@ Result<int> run_serve(std::span<const std::string> arguments) {
     FLOE_TRY(options.api_keys, parse_api_keys(flags.api_key));
   }
   if (table.given("--api-key-file")) {
-    FLOE_TRY(const auto keys, read_api_key_file(flags.api_key_file));
-    options.api_keys.insert(options.api_keys.end(), keys.begin(), keys.end());
+    options.read_keys = [given = options.api_keys,
+                         path = flags.api_key_file]() -> Result<std::vector<std::string>> {
+      std::vector<std::string> keys = given;
+      FLOE_TRY(const auto read, read_api_key_file(path));
+      keys.insert(keys.end(), read.begin(), read.end());
+      return keys;
+    };
+    FLOE_TRY(options.api_keys, options.read_keys());
   }
   for (const char c : flags.alias) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
@@ -269,20 +276,24 @@ Result<int> run_serve(std::span<const std::string> arguments) {
                                 : ReasoningField::reasoning_content;
   options.build_info = fmt::format("floe {} ({})", kVersion, kBuildCommit);
   std::string address;
-  std::string chat_off;  // written before on_ready is called
+  ChatNotes notes;  // written before on_ready is called
   options.on_listening = [&](const std::vector<std::string>& addresses) {
     address = addresses.front();
   };
   options.on_ready = [&] {
     fmt::print("floe is ready: http://{}/\n", address);
-    if (chat_off.empty()) {
+    if (!notes.fault.empty()) {
+      spdlog::warn("chat template: a plain question has no prompt: {}", notes.fault);
+    }
+    if (!notes.prefixes.empty()) spdlog::info("chat template: {}", notes.prefixes);
+    if (notes.off.empty()) {
       fmt::print(
           "curl http://{}/v1/chat/completions -H 'Content-Type: application/json' -d "
           "'{{\"messages\":[{{\"role\":"
           "\"user\",\"content\":\"Hello!\"}}]}}'\n",
           address);
     } else {
-      fmt::print("chat is off because {}\n", escape_for_terminal(chat_off, 512));
+      fmt::print("chat is off because {}\n", notes.off);
       fmt::print(
           "curl http://{}/v1/completions -H 'Content-Type: application/json' -d "
           "'{{\"prompt\":\"Once upon a time\",\"max_tokens\":32}}'\n",
@@ -290,7 +301,7 @@ Result<int> run_serve(std::span<const std::string> arguments) {
     }
     std::fflush(stdout);
   };
-  return run_server(options, [&] { return load_served(flags, chat_off); });
+  return run_server(options, [&] { return load_served(flags, notes); });
 }
 
 }  // namespace floe

@@ -27,6 +27,8 @@ expect() {
     pass
   fi
 }
+# same FOUND EXPECTED WHAT
+same() { [ "$1" = "$2" ] && pass || fail "$3: expected '$2', found '$1'"; }
 # has_keys COMMAND-OUTPUT-FILE KEY...: the output is JSON and its (first) object has the keys.
 has_keys() {
   local file=$1
@@ -98,6 +100,41 @@ else
   [ "$(grep -cE '^(NoNewPrivs:.1|Seccomp:.2)$' "/proc/$server/status")" -eq 2 ] && pass || fail "serve: no sandbox"
 fi
 kill "$server"; wait "$server" && pass || fail "serve: exit code $? after SIGTERM"
+# A service manager hears that the model is loaded, and SIGHUP reads the keys again; a faulty file changes nothing.
+printf 'first-key\n' >"$scratch/keys"
+python3 - "$scratch/notify" >"$scratch/states" <<'PYTHON' &
+import socket, sys
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+listener.bind(sys.argv[1])
+listener.settimeout(60)
+while True:
+    state = listener.recv(4096).decode()
+    print(state.replace("\n", " "), flush=True)
+    if "STOPPING" in state: break
+PYTHON
+manager=$!
+for _ in $(seq 100); do [ -S "$scratch/notify" ] && break; sleep 0.05; done
+NOTIFY_SOCKET=$scratch/notify "$floe" serve -m "$nano" --port 0 -c 256 --api-key-file "$scratch/keys" --no-progress >"$scratch/out" 2>"$scratch/err" &
+server=$!
+for _ in $(seq 200); do grep -q 'is ready' "$scratch/out" && break; sleep 0.1; done
+port=$(sed -n 's,^floe is ready: http://127.0.0.1:\([0-9]*\)/$,\1,p' "$scratch/out")
+key_status() { curl -s -o /dev/null -w '%{http_code}' -H "X-Api-Key: $1" "http://127.0.0.1:$port/v1/models"; }
+# after_hangup PATTERN: SIGHUP, and wait for the line that the server writes about it.
+after_hangup() {
+  local n=$(grep -cE "$1" "$scratch/err")
+  kill -HUP "$server"
+  for _ in $(seq 100); do [ "$(grep -cE "$1" "$scratch/err")" -gt "$n" ] && return; sleep 0.05; done
+}
+same "$(key_status first-key) $(key_status second-key)" "200 401" "keys at the start"
+printf 'second-key\nthird-key\n' >"$scratch/keys"
+after_hangup '2 keys read'
+same "$(key_status first-key) $(key_status second-key) $(key_status third-key)" "401 200 200" "keys after SIGHUP"
+printf 'a key\n' >"$scratch/keys"
+after_hangup 'line 1: expected printable ASCII.*stay as they were'
+same "$(key_status second-key)" 200 "keys after a faulty file"
+kill "$server"; wait "$server" && pass || fail "serve: exit code $? after SIGTERM"
+wait "$manager"
+same "$(tr '\n' '|' <"$scratch/states")" "STATUS=loading the model|READY=1 STATUS=serving|STOPPING=1|" "what the service manager heard"
 expect 2 'expected one of|expected .*qwen3' "$floe" synth --like gpt-9 -o "$scratch/x.gguf"
 expect 2 '^floe: --prompts: expected' "$floe" spec-bench -m "$nano"
 expect 2 "^floe: --arms: expected a whole number from 1 to 32, found '0x'" "$floe" spec-bench -m "$nano" --prompts bench/prompts --arms off,on:0x
@@ -194,6 +231,12 @@ has_keys "$scratch/out" n_vocab argmax logits_last4 hash
 expect 0 '"text"' "$floe" run -m "$nano" --chat -p 'Hello!' -n 8 --temp 0 --json
 has_keys "$scratch/out" text tokens timings moe
 cp "$scratch/out" "$scratch/first"
+expect 0 '"prompt_n": ?[0-9]' "$floe" run -m "$nano" --chat --chat-template '{{ messages[0].content }}' -p 'Hello!' -n 1 --temp 0 --json
+expect 2 '--chat-template: expected qwen3, chatml' "$floe" run -m "$nano" --chat --chat-template alpaca -p x
+expect 2 'chat template, line 1' "$floe" run -m "$nano" --chat --chat-template '{% include x %}' -p x
+expect 2 'goes with --chat' "$floe" run -m "$nano" --chat-template floe-nano -p x
+expect 2 '--no-jinja' "$floe" serve -m "$nano" --no-jinja
+expect 2 'expected true or false' "$floe" serve -m "$nano" --chat-template-kwargs '{"enable_thinking": 1}'
 expect 0 '"text"' "$floe" run -m "$nano" --chat -p 'Hello!' -n 8 --temp 0 --json -t 1
 if [ "$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["tokens"] == json.load(open(sys.argv[2]))["tokens"])' "$scratch/out" "$scratch/first")" = True ]; then
   pass
