@@ -1,8 +1,7 @@
 #pragma once
 // Prompts of spec-bench, a class to a file: lines of JSON, of which each holds one of
-//   "messages"  a conversation through the model's chat template, with "tools" and "think" where wanted
-//   "text"      text to continue
-//   "random"    so many random token ids, from "seed"
+//   "messages"  a conversation through the model's chat template, with "tools" and "think" where
+//   wanted "text"      text to continue "random"    so many random token ids, from "seed"
 // and may hold "n" (most tokens to generate), "temperature" and "seed" (greedy when left out).
 // bench/prompts/README.md has the details.
 #include <cstdint>

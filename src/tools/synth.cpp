@@ -11,6 +11,7 @@
 #include "store/gguf_writer.h"
 #include "tools/synth_shapes.h"
 #include "tools/synth_weights.h"
+#include "tools/synth_words.h"
 
 namespace floe {
 
@@ -94,7 +95,6 @@ void Blueprint::metadata(uint64_t seed) {
   const SynthShape& s = shape_;
   header.add_string("general.architecture", s.architecture);
   header.add_string("general.name", fmt::format("synth {} seed {}", s.name, seed));
-  header.add_string("tokenizer.ggml.model", "none");
   header.add_u32(key("vocab_size"), s.n_vocab);
   header.add_u32(key("block_count"), s.n_layers);
   header.add_u32(key("context_length"), s.context_length);
@@ -296,6 +296,12 @@ Result<SynthResult> synthesize(const SynthOptions& options) {
   FLOE_TRY(const SynthShape shape, chosen_shape(options));
   Blueprint blueprint(shape, options.type);
   blueprint.metadata(options.seed);
+  if (options.words_path.empty()) {
+    blueprint.header.add_string("tokenizer.ggml.model", "none");
+  } else {
+    FLOE_TRY(const GgufFile words, GgufFile::open(options.words_path, NoTensors::allow));
+    FLOE_TRY_VOID(add_words(words, shape.n_vocab, blueprint.header));
+  }
   blueprint.tensors();
 
   const auto tensors = blueprint.header.tensors();

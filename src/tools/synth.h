@@ -2,8 +2,7 @@
 // Synthetic models: random weights in the shape of a published one, for speed runs and for tests.
 //
 // Weights are drawn so that activations keep their size through the layers; routing is close to
-// uniform and independent, the worst case for a union of experts. There is no tokenizer: such
-// models take token ids.
+// uniform and independent, the worst case for a union of experts. The words are another model's.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,6 +24,8 @@ struct SynthOptions {
                                       // its block take Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K,
                                       // and F16 where even that does not fit
   uint64_t seed = 1;
+  std::string words_path;  // a GGUF file whose vocabulary is taken (add_words); empty: none, and
+                           // the model takes token ids alone
   std::string output_path;
   bool show_progress = true;
 };

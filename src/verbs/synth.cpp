@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/stop_signal.h"
+#include "tools/synth_words.h"
 #include "verbs/model_flags.h"
 #include "verbs/verbs.h"
 
@@ -26,6 +27,9 @@ Result<int> run_synth(std::span<const std::string> arguments) {
   table.add("--experts", "N", &n_experts, 1, 1024,
             "routed experts per layer; the shape's when not given");
   table.add("--vocab", "N", &n_vocab, 16, 1 << 20, "vocabulary; the shape's when not given");
+  table.add("--words", "FILE", &options.words_path,
+            "model whose words the vocabulary begins with, numbered ones follow; default: "
+            "models/floe-nano.gguf; none: token ids alone");
   table.add_choice("--type", synth_types(), &type,
                    "weight format of the matrices; where rows are no multiple of 256, Q4_K becomes "
                    "Q5_0, Q5_K Q5_1 "
@@ -38,6 +42,15 @@ Result<int> run_synth(std::span<const std::string> arguments) {
   if (options.like.empty())
     return usage_error("--like: expected one of {}", fmt::join(synth_shapes(), ", "));
   if (options.output_path.empty()) return usage_error("-o: expected a file to write");
+  if (options.words_path == "none") {
+    options.words_path.clear();
+  } else if (options.words_path.empty()) {
+    const std::optional<std::string> bundled = bundled_model_path();
+    // A small vocabulary is asked for where nobody means to send text.
+    if (bundled && !table.given("--vocab")) options.words_path = *bundled;
+    if (!bundled)
+      fmt::print(stderr, "floe: no words: models/floe-nano.gguf was not found (--words FILE)\n");
+  }
   if (table.given("--layers")) options.n_layers = static_cast<uint32_t>(n_layers);
   if (table.given("--dense")) options.n_dense = static_cast<uint32_t>(n_dense);
   if (table.given("--experts")) options.n_experts = static_cast<uint32_t>(n_experts);

@@ -11,6 +11,8 @@ std::span<const Verb> verbs() {
        run_batched_bench_verb},
       {"spec-bench", "speed with guesses beside speed without, on prompts of many kinds",
        run_spec_bench_verb},
+      {"bench-serve", "speed of a server as its clients see it, at different loads",
+       run_bench_serve},
       {"logits", "logits of given tokens, and a hash of their bits", run_logits},
       {"tokenize", "token ids of a text", run_tokenize},
       {"template", "the prompt that a chat template makes of a conversation", run_template},

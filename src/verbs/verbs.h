@@ -22,6 +22,7 @@ Result<int> run_serve(std::span<const std::string> arguments);
 Result<int> run_bench_verb(std::span<const std::string> arguments);
 Result<int> run_batched_bench_verb(std::span<const std::string> arguments);
 Result<int> run_spec_bench_verb(std::span<const std::string> arguments);
+Result<int> run_bench_serve(std::span<const std::string> arguments);
 Result<int> run_logits(std::span<const std::string> arguments);
 Result<int> run_tokenize(std::span<const std::string> arguments);
 Result<int> run_template(std::span<const std::string> arguments);

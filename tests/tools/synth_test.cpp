@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <vector>
 
+#include "repo_path.h"
 #include "store/gguf.h"
+#include "text/tokenizer.h"
 #include "tools/synth_shapes.h"
 #include "tools/synth_weights.h"
 
@@ -127,6 +129,37 @@ TEST_F(SynthFile, GptOssHasItsBiasesSinksAndKeys) {
   EXPECT_EQ(file->require_float("gpt-oss.rope.scaling.factor", 1, 64).value(), 32.0f);
   EXPECT_EQ(file->require_uint("gpt-oss.rope.scaling.original_context_length", 1, 131072).value(),
             4096u);
+}
+
+TEST_F(SynthFile, WordsAreThoseOfTheFileAndNumberedOnes) {
+  const std::string bundled = repo_path("models/floe-nano.gguf");
+  SynthOptions wanted = options("qwen3-30b-a3b");
+  wanted.n_experts = 8;
+  wanted.n_vocab = 9000;
+  wanted.words_path = bundled;
+  const auto result = synthesize(wanted);
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  const auto file = GgufFile::open(path_);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  const auto padded = Tokenizer::load(*file);
+  ASSERT_TRUE(padded.ok()) << padded.error().message;
+  const auto original = Tokenizer::load(*GgufFile::open(bundled));
+  ASSERT_TRUE(original.ok());
+  EXPECT_EQ((*padded)->n_vocab(), 9000);
+  for (const std::string text : {"The cat sat. w8999", "<|user|> 1 + 1 = ", "\xF0\x9F\x90\xB1"}) {
+    EXPECT_EQ((*padded)->encode(text, true, true), (*original)->encode(text, true, true)) << text;
+  }
+  const std::vector<int32_t> added = {8192, 8999};
+  EXPECT_EQ((*padded)->decode(added, false), " w8192 w8999");
+
+  SynthOptions too_small = wanted;
+  too_small.n_vocab = 64;
+  EXPECT_EQ(synthesize(too_small).error().kind, ErrorKind::usage);
+  SynthOptions wordless = options("qwen3-30b-a3b");
+  wordless.n_experts = 8;
+  ASSERT_TRUE(synthesize(wordless).ok());
+  wanted.words_path = path_;
+  EXPECT_EQ(synthesize(wanted).error().kind, ErrorKind::usage);
 }
 
 TEST_F(SynthFile, ImpossibleChangesAreUsageErrors) {
