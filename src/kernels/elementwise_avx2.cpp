@@ -216,15 +216,6 @@ void add(const float* x, float* out, uint32_t n) {
   map(out, n, [&](auto load) { return _mm256_add_ps(load(out), load(x)); });
 }
 
-float dot(const float* a, const float* b, uint32_t n) {
-  return sum_lanes(
-      n,
-      [a, b](__m256 lanes, uint32_t i) {
-        return _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), lanes);
-      },
-      [a, b](float lane, uint32_t i) { return __builtin_fmaf(a[i], b[i], lane); });
-}
-
 void softmax(float* x, uint32_t n) {
   const float lowest = -__builtin_inff();
   __m256 largest = _mm256_set1_ps(lowest);

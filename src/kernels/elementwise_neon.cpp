@@ -236,12 +236,6 @@ void add(const float* x, float* out, uint32_t n) {
   map(out, n, [&](auto read) { return read(out) + read(x); });
 }
 
-float dot(const float* a, const float* b, uint32_t n) {
-  return sum_lanes(
-      n, [a, b](const Lanes& lanes, uint32_t i) { return fma(load(a + i), load(b + i), lanes); },
-      [a, b](float lane, uint32_t i) { return __builtin_fmaf(a[i], b[i], lane); });
-}
-
 void softmax(float* x, uint32_t n) {
   const float lowest = -__builtin_inff();
   Lanes largest = splat(lowest);

@@ -86,10 +86,6 @@ void add(const float* x, float* out, uint32_t n) {
   for (uint32_t i = 0; i < n; ++i) out[i] += x[i];
 }
 
-float dot(const float* a, const float* b, uint32_t n) {
-  return sum_lanes(n, [&](float lane, uint32_t i) { return std::fma(a[i], b[i], lane); });
-}
-
 void softmax(float* x, uint32_t n) {
   // NaN never wins the comparison; it comes out of exp and reaches every element through the sum.
   float max = -INFINITY;

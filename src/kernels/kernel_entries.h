@@ -17,7 +17,6 @@
   DO(set, swiglu_clamped)         \
   DO(set, axpy)                   \
   DO(set, add)                    \
-  DO(set, dot)                    \
   DO(set, softmax)                \
   DO(set, load_kv)                \
   DO(set, attn_scores)            \

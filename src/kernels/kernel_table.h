@@ -85,7 +85,6 @@ struct KernelTable {
   // out += scale * x
   void (*axpy)(float scale, const float* x, float* out, uint32_t n);
   void (*add)(const float* x, float* out, uint32_t n);  // out += x
-  float (*dot)(const float* a, const float* b, uint32_t n);
 
   // x[n] <- exp(x - max) / sum, in place.
   void (*softmax)(float* x, uint32_t n);

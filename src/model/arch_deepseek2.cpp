@@ -2,7 +2,6 @@
 // layer, whose rotation is half-split while attention's is interleaved).
 #include "model/architecture.h"
 #include "model/attention_mla.h"
-#include "model/gated_ffn.h"
 #include "model/moe.h"
 
 namespace floe {
@@ -40,14 +39,7 @@ Result<void> build_deepseek2(const Hparams& hparams, WeightLoader& loader, Netwo
       ignore_indexer(prefix, loader);
     }
     FLOE_TRY_VOID(loader.vector(prefix + "ffn_norm.weight", hparams.hidden_dim, layer.ffn_norm));
-    if (hparams.n_experts == 0 || i < hparams.n_leading_dense) {
-      auto& dense = layer.make_ffn<DenseFfn>();
-      FLOE_TRY_VOID(
-          load_gated_ffn(prefix, "", hparams.hidden_dim, hparams.ffn_dim, loader, dense.ffn));
-    } else {
-      FLOE_TRY_VOID(load_moe(hparams, prefix, hparams.expert_ffn_dim, {Gating::softmax, false},
-                             loader, layer.make_ffn<MoeFfn>()));
-    }
+    FLOE_TRY_VOID(load_dense_or_moe(hparams, i, {Gating::softmax, false}, loader, layer));
   }
   if (!split.has_mtp) return {};
   network.mtp->feeds_normed_hidden = false;

@@ -3,7 +3,6 @@
 // are dense. The draft head is one more layer with experts.
 #include "model/architecture.h"
 #include "model/attention_gqa.h"
-#include "model/gated_ffn.h"
 #include "model/moe.h"
 
 namespace floe {
@@ -37,14 +36,7 @@ Result<void> build_glm4moe(const Hparams& hparams, WeightLoader& loader, Network
     // Named after the attention it follows; it norms the feed-forward network's input.
     FLOE_TRY_VOID(
         loader.vector(prefix + "post_attention_norm.weight", hparams.hidden_dim, layer.ffn_norm));
-    if (i < hparams.n_leading_dense) {
-      auto& dense = layer.make_ffn<DenseFfn>();
-      FLOE_TRY_VOID(
-          load_gated_ffn(prefix, "", hparams.hidden_dim, hparams.ffn_dim, loader, dense.ffn));
-    } else {
-      FLOE_TRY_VOID(load_moe(hparams, prefix, hparams.expert_ffn_dim, {Gating::sigmoid, false},
-                             loader, layer.make_ffn<MoeFfn>()));
-    }
+    FLOE_TRY_VOID(load_dense_or_moe(hparams, i, {Gating::sigmoid, false}, loader, layer));
   }
   if (!split.has_mtp) return {};
   return build_mtp(hparams, layer_prefix(split.n_trunk_layers), loader, *network.mtp);

@@ -2,7 +2,6 @@
 // the positions that the nearest indexer below chose. The draft head attends to everything.
 #include "model/architecture.h"
 #include "model/attention_mla.h"
-#include "model/gated_ffn.h"
 #include "model/moe.h"
 
 namespace floe {
@@ -61,14 +60,7 @@ Result<void> build_glm_dsa(const Hparams& hparams, WeightLoader& loader, Network
       ignore_indexer(prefix, loader);
     }
     FLOE_TRY_VOID(loader.vector(prefix + "ffn_norm.weight", hparams.hidden_dim, layer.ffn_norm));
-    if (i < hparams.n_leading_dense) {
-      auto& dense = layer.make_ffn<DenseFfn>();
-      FLOE_TRY_VOID(
-          load_gated_ffn(prefix, "", hparams.hidden_dim, hparams.ffn_dim, loader, dense.ffn));
-    } else {
-      FLOE_TRY_VOID(load_moe(hparams, prefix, hparams.expert_ffn_dim, {Gating::sigmoid, false},
-                             loader, layer.make_ffn<MoeFfn>()));
-    }
+    FLOE_TRY_VOID(load_dense_or_moe(hparams, i, {Gating::sigmoid, false}, loader, layer));
   }
   if (!split.has_mtp) return {};
   return build_mtp(hparams, layer_prefix(split.n_trunk_layers), loader, *network.mtp);

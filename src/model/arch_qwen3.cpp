@@ -1,7 +1,6 @@
 // qwen3 and qwen3moe: queries and keys are normed per head before a half-split rotation.
 #include "model/architecture.h"
 #include "model/attention_gqa.h"
-#include "model/gated_ffn.h"
 #include "model/moe.h"
 
 namespace floe {
@@ -26,14 +25,7 @@ Result<void> build_qwen3(const Hparams& hparams, WeightLoader& loader, Network& 
     FLOE_TRY_VOID(loader.vector(prefix + "attn_q_norm.weight", hparams.key_dim, attention.q_norm));
     FLOE_TRY_VOID(loader.vector(prefix + "attn_k_norm.weight", hparams.key_dim, attention.k_norm));
     FLOE_TRY_VOID(loader.vector(prefix + "ffn_norm.weight", hparams.hidden_dim, layer.ffn_norm));
-    if (is_moe) {
-      FLOE_TRY_VOID(load_moe(hparams, prefix, hparams.expert_ffn_dim, {Gating::softmax, true},
-                             loader, layer.make_ffn<MoeFfn>()));
-    } else {
-      auto& dense = layer.make_ffn<DenseFfn>();
-      FLOE_TRY_VOID(
-          load_gated_ffn(prefix, "", hparams.hidden_dim, hparams.ffn_dim, loader, dense.ffn));
-    }
+    FLOE_TRY_VOID(load_dense_or_moe(hparams, i, {Gating::softmax, true}, loader, layer));
   }
   return {};
 }

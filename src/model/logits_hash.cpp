@@ -28,10 +28,4 @@ std::string LogitsHash::text() const {
   return fmt::format("{:016x}", value());
 }
 
-uint64_t hash_logits(const float* logits, size_t n_rows, size_t n_vocab) {
-  LogitsHash hash;
-  hash.add(logits, n_rows, n_vocab);
-  return hash.value();
-}
-
 }  // namespace floe

@@ -25,7 +25,4 @@ class LogitsHash {
   std::unique_ptr<State> state_;
 };
 
-// All rows at once.
-uint64_t hash_logits(const float* logits, size_t n_rows, size_t n_vocab);
-
 }  // namespace floe

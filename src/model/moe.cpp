@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "model/architecture.h"
+
 namespace floe {
 
 namespace {
@@ -164,6 +166,18 @@ Result<ResidentExperts*> load_moe(const Hparams& hparams, const std::string& pre
                                  hparams.n_shared_experts * expert_ffn_dim, loader, moe.shared));
   }
   return experts;
+}
+
+Result<void> load_dense_or_moe(const Hparams& hparams, uint32_t index,
+                               const RouterDefaults& defaults, WeightLoader& loader, Layer& layer) {
+  const std::string prefix = layer_prefix(index);
+  if (hparams.n_experts == 0 || index < hparams.n_leading_dense) {
+    return load_gated_ffn(prefix, "", hparams.hidden_dim, hparams.ffn_dim, loader,
+                          layer.make_ffn<DenseFfn>().ffn);
+  }
+  FLOE_TRY_VOID(load_moe(hparams, prefix, hparams.expert_ffn_dim, defaults, loader,
+                         layer.make_ffn<MoeFfn>()));
+  return {};
 }
 
 bool MoeFfn::input_reads_q8() const {

@@ -13,6 +13,7 @@
 #include "model/experts.h"
 #include "model/gated_ffn.h"
 #include "model/hparams.h"
+#include "model/network.h"
 #include "model/router.h"
 #include "model/weights.h"
 
@@ -46,6 +47,11 @@ struct RouterDefaults {
 Result<ResidentExperts*> load_moe(const Hparams& hparams, const std::string& prefix,
                                   uint32_t expert_ffn_dim, const RouterDefaults& defaults,
                                   WeightLoader& loader, MoeFfn& moe);
+
+// The network of layer `index`: dense where the model has no experts and in its first
+// n_leading_dense layers, else experts of expert_ffn_dim.
+Result<void> load_dense_or_moe(const Hparams& hparams, uint32_t index,
+                               const RouterDefaults& defaults, WeightLoader& loader, Layer& layer);
 
 // The (row, chosen expert) pairs of a layer, sorted by expert, rows ascending within an expert.
 struct SortedPairs {

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "template/marked_text.h"
 
 namespace floe::jinja {

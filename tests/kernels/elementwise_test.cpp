@@ -164,7 +164,7 @@ TEST(SwigluClamped, NanStays) {
   }
 }
 
-TEST(AxpyAddDot, MatchFloat64AndAllTablesAgree) {
+TEST(AxpyAdd, MatchFloat64AndAllTablesAgree) {
   std::mt19937 rng(5);
   for (const uint32_t n : kLengths) {
     const std::vector<float> a = random_values(rng, n);
@@ -173,16 +173,10 @@ TEST(AxpyAddDot, MatchFloat64AndAllTablesAgree) {
     std::vector<float> added = b;
     reference_kernels().axpy(0.3f, a.data(), scaled.data(), n);
     reference_kernels().add(a.data(), added.data(), n);
-    const float product = reference_kernels().dot(a.data(), b.data(), n);
-    double expected = 0;
-    double magnitude = 0;
     for (uint32_t i = 0; i < n; ++i) {
       EXPECT_NEAR(scaled[i], b[i] + 0.3 * a[i], 1e-6);
       EXPECT_EQ(added[i], b[i] + a[i]);
-      expected += static_cast<double>(a[i]) * b[i];
-      magnitude += std::abs(static_cast<double>(a[i]) * b[i]);
     }
-    EXPECT_NEAR(product, expected, magnitude * 0x1p-24 * (n / 32.0 + 8));
     for (const KernelTable* table : fast_tables()) {
       std::vector<float> out = b;
       table->axpy(0.3f, a.data(), out.data(), n);
@@ -190,7 +184,6 @@ TEST(AxpyAddDot, MatchFloat64AndAllTablesAgree) {
       out = b;
       table->add(a.data(), out.data(), n);
       ASSERT_TRUE(same_bits(added, out)) << table->isa;
-      ASSERT_TRUE(same_bits(product, table->dot(a.data(), b.data(), n))) << table->isa << n;
     }
   }
 }

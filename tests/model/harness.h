@@ -39,6 +39,13 @@ struct LoadedModel {
   std::vector<uint32_t> take_slots(uint32_t n);
 };
 
+// The hash of rows of logits, f32 [n_rows][n_vocab].
+inline uint64_t hash_logits(const float* logits, size_t n_rows, size_t n_vocab) {
+  LogitsHash hash;
+  hash.add(logits, n_rows, n_vocab);
+  return hash.value();
+}
+
 // Logits [n_rows][n_vocab] and hidden states of a run.
 struct Rows {
   uint32_t n_vocab = 0;
