@@ -1,7 +1,7 @@
 #pragma once
 // Errors that come from input or from the machine travel as values; broken invariants stop the
 // process.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstdint>
 #include <optional>
@@ -30,7 +30,7 @@ struct Error {
 
 template <typename... Args>
 Error make_error(ErrorKind kind, fmt::format_string<Args...> format, Args&&... args) {
-  return Error{kind, fmt::format(format, std::forward<Args>(args)...)};
+  return Error{kind, fmt::vformat(format, fmt::make_format_args(args...))};
 }
 
 template <typename... Args>
