@@ -9,7 +9,7 @@ page_packages=(nodejs:node npm:npm)
 example_packages=(curl:curl)  # what quickstart's example is typed with
 test_packages=(libgtest-dev libpcre2-dev curl:curl python3:python3 python3-jinja2 python3-jsonschema chromium:chromium
   clang-format-14:clang-format-14)
-full_packages=(g++-aarch64-linux-gnu:aarch64-linux-gnu-g++ qemu-user:qemu-aarch64)  # of ./check --full
+full_packages=(g++-aarch64-linux-gnu:aarch64-linux-gnu-g++ qemu-user:qemu-aarch64 clang:clang++)  # of ./check --full
 tools_folder=$PWD/build/tools  # programs taken out of their packages, which are not installed
 PATH=$tools_folder/usr/bin:$PATH
 
