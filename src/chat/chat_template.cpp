@@ -64,7 +64,7 @@ struct ChatTemplate::Loaded {
     TemplateTraits traits;
   };
   ChatTemplateSource source;
-  Json constants;
+  Json constants = Json::object();
   std::string reasoning_open;
   Variant plain;
   std::optional<Variant> with_tools;

@@ -212,12 +212,20 @@ class Probe {
 
   void prefixes() {
     const auto tell = [&](const char* why) { traits_.prefix_breaks.emplace_back(why); };
-    if (!opens_ && !extends(question_, with_question(with_answer(question_, false)), {}, kAnswer)) {
-      tell("an answer is written otherwise than its prompt began");
+    ChatOptions off;
+    ChatOptions on;
+    if (traits_.can_switch_thinking) {
+      off.enable_thinking = false;
+      on.enable_thinking = true;
+    }
+    const bool answers_alone = traits_.can_switch_thinking || !opens_;
+    if (answers_alone &&
+        !extends(question_, with_question(with_answer(question_, false)), off, kAnswer)) {
+      tell("an answer without reasoning is written otherwise than its prompt began");
     }
     const bool keeps =
         !traits_.has_reasoning ||
-        extends(question_, with_question(with_answer(question_, true)), {}, kThought);
+        extends(question_, with_question(with_answer(question_, true)), on, kThought);
     if (!keeps) tell("reasoning of earlier turns is left out");
     ChatOptions tools;
     tools.tools = probe_tools();

@@ -30,7 +30,8 @@ class MessageWriter {
   explicit MessageWriter(const TemplateShapes& shapes) : shapes_(shapes) {}
 
   Json write(const ChatMessage& message) {
-    Json out;
+    // The JSON library makes an object of a null by halves where memory runs out: begin with one.
+    Json out = Json::object();
     const bool is_developer = message.role == "developer" && !shapes_.has_developer;
     out["role"] = is_developer ? "system" : message.role;
     std::string content = message.content;
@@ -68,7 +69,7 @@ class MessageWriter {
     Json& calls = out["tool_calls"] = Json::array();
     for (const ChatToolCall& call : message.tool_calls) {
       const std::string id = shapes_.ids_of_nine ? fmt::format("{:09}", ++n_calls_) : call.id;
-      Json written;
+      Json written = Json::object();
       if (!id.empty()) written["id"] = id;
       written["type"] = "function";
       written["function"] = {{"name", call.name},

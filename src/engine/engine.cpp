@@ -494,8 +494,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options, Mod
                        std::numeric_limits<uint32_t>::max(), n_tokens + n_prefix_tokens);
   }
   const auto n_slots = static_cast<uint32_t>(n_blocks * kKvBlockTokens);
-  n_context = static_cast<uint32_t>(
-      std::min<uint64_t>(n_context, blocks_of(n_tokens) * kKvBlockTokens));
+  n_context =
+      static_cast<uint32_t>(std::min<uint64_t>(n_context, blocks_of(n_tokens) * kKvBlockTokens));
   if (model.cache_bytes(options.kv_types).per_state != 0) {
     return model_error("{}: expected a model without recurrent layers, whose states are not kept",
                        model.info().name);

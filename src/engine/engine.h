@@ -36,9 +36,9 @@ struct EngineOptions {
   // needs its blocks. n_prefix_tokens: room for that beside n_kv_tokens.
   bool cache_prefixes = false;
   uint32_t n_prefix_tokens = 0;
-  uint32_t max_sequences = 4;   // choices that run at the same time
-  uint32_t max_waiting = 64;    // requests that may wait; one more is refused
-  uint32_t max_choices = 8;     // largest n of a request
+  uint32_t max_sequences = 4;  // choices that run at the same time
+  uint32_t max_waiting = 64;   // requests that may wait; one more is refused
+  uint32_t max_choices = 8;    // largest n of a request
   // Both row budgets are raised to max_sequences + 1 where they are lower.
   uint32_t max_step_rows = 512;   // rows of one forward
   uint32_t max_mixed_rows = 128;  // the same while a sequence decodes: bounds its wait

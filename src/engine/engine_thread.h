@@ -2,9 +2,9 @@
 // A thread that steps an Engine, and the calls that other threads may make.
 //
 // Threading: submit, cancel, finish, pause, resume, stats, health and begin_drain are safe from any
-// thread, take one short lock and do work that does not depend on the number of requests, but for running(). Their
-// effect comes with the next step. Sinks are called on the engine's thread. The loop takes the same
-// lock once per step, to collect what arrived and to publish the statistics.
+// thread, take one short lock and do work that does not depend on the number of requests, but for
+// running(). Their effect comes with the next step. Sinks are called on the engine's thread. The
+// loop takes the same lock once per step, to collect what arrived and to publish the statistics.
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -91,7 +91,7 @@ class EngineThread {
   bool stop_ = false;
   bool stopped_ = false;
 
-  std::vector<SequenceStats> running_;  // of the thread alone, about to be published
+  std::vector<SequenceStats> running_;      // of the thread alone, about to be published
   std::atomic<int64_t> step_begin_ns_{-1};  // -1: not in a step
   std::thread thread_;
 };

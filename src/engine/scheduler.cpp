@@ -28,8 +28,7 @@ uint32_t shareable_blocks(const Sequence& sequence) {
 // Whole blocks that the sequence may start from: its last token's row is always computed, and rows
 // that are found have no logits to score the prompt with.
 uint32_t reusable_blocks(const Sequence& sequence) {
-  const uint32_t n_tokens =
-      sequence.is_scoring() ? sequence.n_scored : sequence.n_tokens() - 1;
+  const uint32_t n_tokens = sequence.is_scoring() ? sequence.n_scored : sequence.n_tokens() - 1;
   return n_tokens / kKvBlockTokens;
 }
 

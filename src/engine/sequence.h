@@ -34,7 +34,7 @@ struct Sequence {
   uint32_t n_cached = 0;
   uint32_t n_highest_cached = 0;  // before the last preemption: rows below are computed again
   std::optional<KvBlockTable> table;
-  PrefixChain prefix;         // of the table: how far others can find its blocks
+  PrefixChain prefix;     // of the table: how far others can find its blocks
   uint32_t n_reused = 0;  // positions that it found cached when it last started to run
 
   // Of a choice that tells how probable the prompt was. n_scored: tokens of the prompt, from the

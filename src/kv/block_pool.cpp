@@ -134,9 +134,8 @@ void KvBlockPool::audit(std::span<const uint32_t> references) const {
     is_free[block] = true;
   }
   uint32_t n_cached = 0;
-  each_cached([&](KvBlockId block) {
-    FLOE_CHECK(blocks_[block].is_cached && ++n_cached <= n_cached_);
-  });
+  each_cached(
+      [&](KvBlockId block) { FLOE_CHECK(blocks_[block].is_cached && ++n_cached <= n_cached_); });
   FLOE_CHECK(n_cached == n_cached_);
   for (size_t i = 0; i < n_blocks(); ++i) {
     const Block& block = blocks_[i];

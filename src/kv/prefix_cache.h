@@ -9,9 +9,9 @@
 // have nothing in common.
 //
 // Blocks stay known while anybody refers to them, and afterwards, where their namespace stays,
-// until the pool evicts them. A table holds the whole chain of the blocks that it has and gives them
-// back from the last to the first, so a block is evicted before the one that it stands on, and no
-// chain has a hole.
+// until the pool evicts them. A table holds the whole chain of the blocks that it has and gives
+// them back from the last to the first, so a block is evicted before the one that it stands on, and
+// no chain has a hole.
 #include <array>
 #include <cstdint>
 #include <span>
@@ -98,7 +98,7 @@ class PrefixCache final : private KvBlockFinder {
   KvBlockPool& pool_;
   const bool keeps_;
   const uint64_t hash_mask_;
-  const uint64_t seed_;  // so that nobody can choose prompts whose hashes collide
+  const uint64_t seed_;             // so that nobody can choose prompts whose hashes collide
   std::vector<Entry> entries_;      // [n_blocks], by block
   std::vector<KvBlockId> buckets_;  // a power of two of them
 };

@@ -36,7 +36,7 @@ struct Family {
   std::vector<std::string> no;  // or not whole
 };
 
-std::vector<Family> families() {
+std::vector<Family> forced_families() {
   return {
       {"hermes",
        {"<tool_call>", "</tool_call>"},
@@ -107,7 +107,7 @@ bool is_whole(const std::shared_ptr<OutputGrammar>& output, const Tokenizer& tok
 }
 
 TEST(CallGrammar, ReadsCallsOfEachFamily) {
-  for (const Family& family : families()) {
+  for (const Family& family : forced_families()) {
     SCOPED_TRACE(family.format);
     const auto tokenizer = tokenizer_with(family.special);
     const auto format = answer_format_by_name(family.format, {}, *tokenizer);

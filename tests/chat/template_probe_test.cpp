@@ -51,12 +51,15 @@ TEST(TemplateProbe, TellsWhatReleasedTemplatesTake) {
   const Row rows[] = {
       {"Qwen-Qwen2.5-7B-Instruct", true, true, false, true, true, false, false, "reasoning_content",
        ""},
-      {"Qwen3.5-4B", true, true, false, true, true, true, true, "reasoning_content", kDropped},
+      {"Qwen3.5-4B", true, true, false, true, true, true, true, "reasoning_content",
+       "an answer without reasoning is written otherwise than its prompt began; " +
+           std::string(kDropped)},
       {"GLM-4.6", true, false, false, true, true, true, true, "reasoning_content", kDropped},
       {"Kimi-K2-Thinking", false, true, false, true, true, true, false, "reasoning_content",
        kDropped},
       {"deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", true, true, false, false, true, false, true,
-       "reasoning_content", "an answer is written otherwise than its prompt began"},
+       "reasoning_content",
+       "an answer without reasoning is written otherwise than its prompt began"},
       {"deepseek-ai-DeepSeek-V3.1", true, true, false, false, true, false, true,
        "reasoning_content", ""},
       {"openai-gpt-oss-120b", true, false, false, true, true, true, false, "thinking",

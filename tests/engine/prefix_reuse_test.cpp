@@ -148,9 +148,12 @@ TEST_F(PrefixReuse, ARequestSaysWhetherItSharesAndWithWhom) {
     uint32_t n_cached;
   };
   const Case cases[] = {
-      {"the first of all", 1, true, 0},       {"the same again", 1, true, 96},
-      {"another key", 2, true, 0},            {"that key again", 2, true, 96},
-      {"without the cache", 1, false, 0},     {"again", 1, false, 0},
+      {"the first of all", 1, true, 0},
+      {"the same again", 1, true, 96},
+      {"another key", 2, true, 0},
+      {"that key again", 2, true, 96},
+      {"without the cache", 1, false, 0},
+      {"again", 1, false, 0},
       {"the others lose nothing", 1, true, 96},
   };
   EngineOptions options;
@@ -249,8 +252,8 @@ TEST_F(PrefixReuse, DraftersTrustOnlyBlocksThatTheyWrote) {
     bool drafts;
   };
   const Case cases[] = {
-      {"nobody guesses", 1, 0, 0, false},   {"its blocks lack the drafter's", 1, 8, 96, false},
-      {"another prompt", 2, 8, 0, true},    {"whose blocks have it", 2, 8, 96, true},
+      {"nobody guesses", 1, 0, 0, false},  {"its blocks lack the drafter's", 1, 8, 96, false},
+      {"another prompt", 2, 8, 0, true},   {"whose blocks have it", 2, 8, 96, true},
       {"nobody guesses", 2, 0, 96, false},
   };
   for (const Case& c : cases) {

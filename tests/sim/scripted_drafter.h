@@ -56,7 +56,8 @@ class ScriptedDrafter final : public Drafter {
       for (uint32_t p = 0; p < known->second.n_cached; ++p) {
         state = model_.next(state, rows.tokens[p], p);
         if (p < rows.first_position) continue;
-        if (script_.caches && !known->second.is_dropped) written_[rows.slots[p]] = FakeModel::hidden(state);
+        if (script_.caches && !known->second.is_dropped)
+          written_[rows.slots[p]] = FakeModel::hidden(state);
         if (rows.hidden[p - rows.first_position] != FakeModel::hidden(state)) {
           violate("another row's hidden state");
         }

@@ -80,8 +80,7 @@ TEST(Simulation, EverySeedHoldsEveryOracle) {
       count(n_seeds), count(sum.n_steps), count(sum.n_rows), count(sum.n_requests),
       count(sum.n_refused), count(sum.n_tokens), count(sum.n_preemptions), count(sum.n_cancelled),
       count(sum.n_stopped), count(sum.n_errors), count(sum.n_shared_prompt_tokens),
-      count(sum.n_reused_prompt_tokens),
-      count(sum.n_accepted), count(sum.n_drafted));
+      count(sum.n_reused_prompt_tokens), count(sum.n_accepted), count(sum.n_drafted));
   if (n_seeds < 200 || n_failures > 0) return;
   // The seeds reach what they are meant to reach.
   EXPECT_GT(sum.n_preemptions, n_seeds);

@@ -160,7 +160,10 @@ TEST(MemoryPlan, PrefixesGetWhatIsAskedForOrAShareOfWhatIsLeft) {
       {"not more than is of use", kAuto, {200 * kGb, 0}, kMost, nullptr},
       {"nothing is left", kAuto, {19 * kGb, 0}, 0, nullptr},
       {"nobody knows what there is", kAuto, {0, 0}, 0, nullptr},
-      {"too much", 8 * kGb, {24 * kGb, 0}, 0,
+      {"too much",
+       8 * kGb,
+       {24 * kGb, 0},
+       0,
        "prefix cache 8.0, workspace 0.5), 24.0 GB are available: --cache-ram 5430 would fit"},
   };
   for (const Case& c : cases) {
