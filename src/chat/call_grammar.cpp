@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "base/json.h"
+#include "chat/call_literals.h"
+#include "chat/call_markup.h"
 #include "grammar/json_schema.h"
 #include "grammar/regex.h"
 
@@ -22,40 +24,35 @@ std::string_view without_blanks(std::string_view text) {
   return text;
 }
 
-// The longest marker with a token that stands at the beginning of text.
-const AnswerFormat::Marker* marker_at(const AnswerFormat& format, std::string_view text) {
-  const AnswerFormat::Marker* best = nullptr;
-  for (const AnswerFormat::Marker& marker : format.markers) {
-    if (marker.id < 0 || marker.text.empty() || !text.starts_with(marker.text)) continue;
-    if (best == nullptr || marker.text.size() > best->text.size()) best = &marker;
-  }
-  return best;
-}
-
 class CallGrammar {
   static constexpr uint64_t kMaxFailedTrials = 256;
 
  public:
   CallGrammar(const AnswerFormat& format, const CallGrammarOptions& options, Nfa& nfa)
-      : format_(format), syntax_(format.calls), options_(options), nfa_(nfa), terminals_(nfa) {}
+      : format_(format),
+        syntax_(format.calls),
+        options_(options),
+        nfa_(nfa),
+        terminals_(nfa),
+        literals_(format, nfa, terminals_) {}
 
   Result<Nfa::Rule> run(std::span<const CallableFunction> functions) {
-    const CallLayout layout = syntax_.layout;
-    if (layout != CallLayout::json_object && layout != CallLayout::json_arguments &&
-        layout != CallLayout::tagged) {
+    const bool in_channels = syntax_.layout == CallLayout::harmony;
+    if (!syntax_.exists()) {
       return usage_error("calls in this model's format ({}) cannot be forced", format_.name);
     }
     const Nfa::Rule root = nfa_.add_rule("calls");
     const Nfa::RuleStates states = nfa_.rule(root);
-    std::string_view begin = syntax_.begin;
+    Nfa::State call = 0;
     if (options_.begins_behind_token) {
-      const AnswerFormat::Marker* marker = marker_at(format_, begin);
-      if (marker == nullptr) {
-        return usage_error("calls in this model's format ({}) begin with no token", format_.name);
-      }
-      begin.remove_prefix(marker->text.size());
+      const AnswerFormat::Marker* marker = marker_at(format_, syntax_.begin);
+      FLOE_CHECK(marker != nullptr);
+      call = add_markup(states.start, std::string_view(syntax_.begin).substr(marker->text.size()));
+    } else {
+      const Nfa::State start = in_channels ? add_messages(states.start) : states.start;
+      call = add_markup(start, syntax_.begin);
+      if (options_.or_text) add_text(start, call, states.end);
     }
-    const Nfa::State call = add_markup(states.start, begin);
     const Nfa::State behind = nfa_.add_state();
     for (size_t i = 0; i < functions.size(); ++i) {
       FLOE_TRY_VOID(add_call(call, behind, functions[i], "tools[" + std::to_string(i) + "]"));
@@ -77,26 +74,42 @@ class CallGrammar {
   }
 
  private:
-  // Text of the format: where it has a token for a part, that token.
   Nfa::State add_markup(Nfa::State at, std::string_view text) {
-    while (!text.empty() && !nfa_.work().failed()) {
-      const AnswerFormat::Marker* marker = marker_at(format_, text);
-      if (marker != nullptr) {
-        const Nfa::State next = nfa_.add_state();
-        nfa_.add_token(at, next, marker->id);
-        at = next;
-        text.remove_prefix(marker->text.size());
-        continue;
-      }
-      size_t end = 1;
-      while (end < text.size() &&
-             ((text[end] & 0xc0) == 0x80 || marker_at(format_, text.substr(end)) == nullptr)) {
-        ++end;
-      }
-      at = nfa_.text_after(at, text.substr(0, end));
-      text.remove_prefix(end);
+    return floe::add_markup(format_, nfa_, at, text);
+  }
+
+  // What the model thinks and says before its call: any number of messages of their own.
+  Nfa::State add_messages(Nfa::State from) {
+    const Nfa::State behind = nfa_.add_state();
+    nfa_.add_nothing(from, behind);
+    for (const char* channel : {"analysis", "commentary"}) {
+      const Nfa::State text =
+          add_markup(behind, std::string("<|channel|>") + channel + "<|message|>");
+      nfa_.add_characters(text, text, CodePointSet::all());
+      nfa_.add_nothing(add_markup(text, "<|end|><|start|>assistant"), behind);
     }
-    return at;
+    return behind;
+  }
+
+  // An answer in text instead of calls, or before them.
+  void add_text(Nfa::State from, Nfa::State call, Nfa::State end) {
+    const CodePointSet all = CodePointSet::all();
+    if (syntax_.layout == CallLayout::harmony) {
+      const Nfa::State text = add_markup(from, "<|channel|>final<|message|>");
+      nfa_.add_characters(text, text, all);
+      nfa_.add_nothing(text, end);
+    } else if (syntax_.may_be_bare) {
+      nfa_.add_nothing(from, call);
+      nfa_.add_nothing(from, end);
+      const Nfa::State text = nfa_.add_state();
+      nfa_.add_characters(
+          from, text,
+          CodePointSet({{'{', '{'}, {'[', '['}, {' ', ' '}, {'\t', '\r'}}).complement());
+      nfa_.add_characters(text, text, all);
+      nfa_.add_nothing(text, end);
+    } else {
+      add_text_without(syntax_.begin, from, call, end);
+    }
   }
 
   Result<void> add_call(Nfa::State from, Nfa::State to, const CallableFunction& function,
@@ -126,6 +139,9 @@ class CallGrammar {
     const Json& schema = schemas_.emplace_back(std::move(*parsed));
     if (syntax_.layout == CallLayout::tagged) {
       return add_tagged(from, to, schema, function.is_strict, place);
+    }
+    if (syntax_.layout == CallLayout::braces || syntax_.layout == CallLayout::python) {
+      return literals_.add_arguments(from, to, schema, function.is_strict, place);
     }
     if (!function.is_strict && !can_be_done(schema)) {
       nfa_.add_call(from, to, terminals_.object());
@@ -311,7 +327,13 @@ class CallGrammar {
       nfa_.add_nothing(begin, to);
       return;
     }
-    // How much of the end has been written, in characters; never all of it.
+    add_text_without(end, begin, std::nullopt, to);
+  }
+
+  // Any text in which `end` does not come, up to `to`; where it has come, `behind` follows.
+  void add_text_without(std::string_view end, Nfa::State begin, std::optional<Nfa::State> behind,
+                        Nfa::State to) {
+    // How much of the end has been written, in characters.
     std::vector<uint32_t> characters;
     uint32_t code_point = 0;
     for (size_t i = 0; next_code_point(end, i, code_point);) characters.push_back(code_point);
@@ -331,11 +353,13 @@ class CallGrammar {
                                           written.end(), characters.begin())) {
           --matched;
         }
-        if (matched < characters.size()) targets[matched].push_back({c, c});
+        targets[matched].push_back({c, c});
       }
       nfa_.add_characters(states[n], begin, CodePointSet(std::move(named)).complement());
       for (auto& [matched, ranges] : targets) {
-        nfa_.add_characters(states[n], states[matched], CodePointSet(std::move(ranges)));
+        if (matched == characters.size() && !behind) continue;
+        nfa_.add_characters(states[n], matched == characters.size() ? *behind : states[matched],
+                            CodePointSet(std::move(ranges)));
       }
     }
   }
@@ -355,6 +379,7 @@ class CallGrammar {
   const CallGrammarOptions& options_;
   Nfa& nfa_;
   JsonTerminals terminals_;
+  CallLiterals literals_;
   std::deque<Json> schemas_;  // what readers refer to
   std::deque<SchemaReader> readers_;
 };
@@ -362,6 +387,8 @@ class CallGrammar {
 }  // namespace
 
 int32_t call_begin_token(const AnswerFormat& format) {
+  // The first token of a message tells nothing, and bare calls have none.
+  if (format.calls.layout == CallLayout::harmony || format.calls.may_be_bare) return -1;
   const AnswerFormat::Marker* marker = marker_at(format, format.calls.begin);
   return marker == nullptr ? -1 : marker->id;
 }

@@ -23,9 +23,13 @@ struct CallGrammarOptions {
   // The token with which a block begins has been written already: for calls that the model begins
   // by itself.
   bool begins_behind_token = false;
+  // The model may write text, and then calls or none: for calls that it begins by itself in formats
+  // where no token tells their beginning. Text never spells the beginning of a block, and where
+  // calls may stand bare it does not begin like one.
+  bool or_text = false;
 };
 
-// -1: a block of this format begins with no token.
+// The token that tells where a block of calls begins. -1: none does.
 int32_t call_begin_token(const AnswerFormat& format);
 
 // One or more calls of these functions, as the whole of a text. Arguments come in the order of the

@@ -39,6 +39,8 @@ struct ChatTemplateChoice {
   std::string name_or_text;  // of a built-in one, or a template as text; empty: nothing was said
   std::string file;          // empty: none
   std::string kwargs;        // a JSON object of variables for every conversation; empty: none
+  // Of the model's file. A chat_template.jinja there is used where the file itself has none.
+  std::string folder;
 
   bool is_made() const {
     return !file.empty() || (!name_or_text.empty() && name_or_text != "auto");
@@ -51,9 +53,10 @@ struct ChatTemplateChoice {
 Result<void> check_template_kwargs(const Json& kwargs);
 
 // In this order: what was chosen; the model's own (tokenizer.chat_template, and the one named
-// tool_use if the file's metadata are given); a built-in one that fits the vocabulary's special
-// tokens. ErrorKind::usage where the choice makes no sense; ErrorKind::model, saying what was
-// looked for, where nothing fits: chat is then unsupported for this model, completions still work.
+// tool_use if the file's metadata are given, or chat_template.jinja beside the file); a built-in
+// one that fits the vocabulary's special tokens. ErrorKind::usage where the choice makes no sense;
+// ErrorKind::model, saying what was looked for, where nothing fits: chat is then unsupported for
+// this model, completions still work.
 Result<ChatTemplateSource> find_chat_template(const ChatTemplateChoice& choice,
                                               const Tokenizer& tokenizer,
                                               const GgufMetadata* metadata = nullptr);

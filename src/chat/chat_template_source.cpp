@@ -1,6 +1,7 @@
 // Where the chat template comes from.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -68,19 +69,19 @@ std::string missing_markers(const Builtin& builtin, const Tokenizer& tokenizer) 
   return missing;
 }
 
-Result<ChatTemplateSource> from_file(const std::string& path) {
+// label: put before messages.
+Result<ChatTemplateSource> from_file(const std::string& path, std::string_view label) {
   std::ifstream file(path, std::ios::binary);
   ChatTemplateSource source;
   source.name = path;
-  if (!file) return usage_error("--chat-template-file: {}: expected a file that can be read", path);
+  if (!file) return usage_error("{}{}: expected a file that can be read", label, path);
   for (char c = 0; file.get(c);) {
     if (source.text.size() == kMaxTemplateBytes) {
-      return usage_error("--chat-template-file: {}: expected at most {} bytes", path,
-                         kMaxTemplateBytes);
+      return usage_error("{}{}: expected at most {} bytes", label, path, kMaxTemplateBytes);
     }
     source.text.push_back(c);
   }
-  if (source.text.empty()) return usage_error("--chat-template-file: {}: expected text", path);
+  if (source.text.empty()) return usage_error("{}{}: expected text", label, path);
   return source;
 }
 
@@ -126,7 +127,7 @@ Result<ChatTemplateSource> find_text(const ChatTemplateChoice& choice, const Tok
   if (!choice.file.empty() && !choice.name_or_text.empty()) {
     return usage_error("--chat-template-file: expected this or --chat-template, found both");
   }
-  if (!choice.file.empty()) return from_file(choice.file);
+  if (!choice.file.empty()) return from_file(choice.file, "--chat-template-file: ");
   if (choice.is_made()) {
     for (const Builtin& builtin : builtins()) {
       if (builtin.name != choice.name_or_text) continue;
@@ -156,6 +157,12 @@ Result<ChatTemplateSource> find_text(const ChatTemplateChoice& choice, const Tok
   }
   if (source.text.empty()) source.text = source.tool_use;
   if (!source.text.empty()) return source;
+  if (!choice.folder.empty()) {
+    const std::filesystem::path beside =
+        std::filesystem::path(choice.folder) / "chat_template.jinja";
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(beside, ignored)) return from_file(beside.string(), "");
+  }
   std::string sought;
   for (const Builtin& builtin : builtins()) {
     if (missing_markers(builtin, tokenizer).empty()) return source_of(builtin);

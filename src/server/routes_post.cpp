@@ -168,15 +168,17 @@ std::optional<ApiError> Service::bind_answers(GenerationRequest& request, bool s
     const CallAsk ask = std::move(*request.call_ask);
     const AnswerFormat& format = loaded().model.answer_format;
     field = ask.is_forced ? "tool_choice" : "tools";
-    const CallGrammarOptions options{ask.several, !ask.is_forced};
-    std::string key = fmt::format("calls {} {}", options.several, options.begins_behind_token);
+    const int32_t begin = ask.is_forced ? -1 : call_begin_token(format);
+    const CallGrammarOptions options{ask.several, begin >= 0, !ask.is_forced && begin < 0};
+    std::string key = fmt::format("calls {} {} {}", options.several, options.begins_behind_token,
+                                  options.or_text);
     for (const CallableFunction& function : ask.functions) {
       key += fmt::format("\n{} {} {}", function.name, function.is_strict, function.parameters);
     }
     grammar = loaded().grammars->find_or_make(
         key, [&] { return make_call_grammar(format, ask.functions, options, limits); });
-    if (!ask.is_forced) {
-      output->begins_behind = {call_begin_token(format)};
+    if (options.begins_behind_token) {
+      output->begins_behind = {begin};
       output->again = true;
     }
   } else {
@@ -185,7 +187,10 @@ std::optional<ApiError> Service::bind_answers(GenerationRequest& request, bool s
   if (!grammar.ok()) {
     return ApiError::invalid(field, field + ": " + grammar.error().message);
   }
-  if (request.chat && !output->again) {
+  // Answers in channels have their reasoning within the grammar of a call.
+  const bool has_reasoning =
+      request.call_ask && loaded().model.answer_format.calls.layout == CallLayout::harmony;
+  if (request.chat && !output->again && !has_reasoning) {
     if (auto error = bind_behind_reasoning(field, starts_in_reasoning, may_reason, *output)) {
       return error;
     }

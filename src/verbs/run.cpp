@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <filesystem>
 #include <random>
 
 #include "base/clock.h"
@@ -88,8 +89,9 @@ Json output_json(const Output& output, bool thinking) {
 Result<ChatPrompt> make_prompt(const RunFlags& flags, const Tokenizer& tokenizer,
                                const GgufMetadata& metadata) {
   if (!flags.chat) return ChatPrompt{.ids = tokenizer.encode(flags.prompt, true, true)};
-  FLOE_TRY(const ChatTemplate chat,
-           ChatTemplate::load(flags.chat_template.choice, tokenizer, &metadata));
+  ChatTemplateChoice choice = flags.chat_template.choice;
+  choice.folder = std::filesystem::absolute(flags.model.model_path).parent_path();
+  FLOE_TRY(const ChatTemplate chat, ChatTemplate::load(choice, tokenizer, &metadata));
   std::vector<ChatMessage> messages;
   const auto say = [&](const char* role, const std::string& content) {
     ChatMessage& message = messages.emplace_back();

@@ -147,7 +147,9 @@ struct ChatNotes {
 // A template that cannot be used takes chat away, unless the user asked for it.
 Result<void> load_chat(const ServeFlags& flags, const GgufMetadata& metadata, ServedModel& served,
                        ChatNotes& notes) {
-  auto chat = ChatTemplate::load(flags.chat.choice, *served.tokenizer, &metadata);
+  ChatTemplateChoice choice = flags.chat.choice;
+  choice.folder = std::filesystem::absolute(flags.model.model_path).parent_path();
+  auto chat = ChatTemplate::load(choice, *served.tokenizer, &metadata);
   std::string source = served.tokenizer->chat_template();
   if (chat.ok()) {
     const TemplateTraits& traits = chat->traits();

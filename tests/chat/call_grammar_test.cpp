@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
+#include "base/json.h"
+#include "chat/response_stream.h"
 #include "text/grammar_tokens.h"
 #include "text/small_vocabulary.h"
 
@@ -87,6 +90,35 @@ std::vector<Family> forced_families() {
         "{}<|tool_call_end|><|tool_calls_section_end|>"},
        {"<|tool_calls_section_begin|><|tool_call_begin|>now<|tool_call_argument_begin|>{}"
         "<|tool_call_end|><|tool_calls_section_end|>"}},
+      {"gemma4",
+       {"<|tool_call>", "<tool_call|>", "<|\"|>"},
+       {"<|tool_call>call:weather{city:<|\"|>New \"York\", {x}<|\"|>,days:3}<tool_call|>",
+        "<|tool_call>call:weather{city:<|\"|><|\"|>,unit:<|\"|>C<|\"|>}<tool_call|>",
+        "<|tool_call>call:now{}<tool_call|>",
+        "<|tool_call>call:now{a:[1,<|\"|>x<|\"|>,{b:None,c:true}],d:{}}<tool_call|>"},
+       {"<|tool_call>call:weather{days:3}<tool_call|>",
+        "<|tool_call>call:weather{city:Paris}<tool_call|>",
+        "<|tool_call>call:weather{city:<|\"|>a<|\"|>,days:12}<tool_call|>",
+        "<|tool_call>call:weather{city:<|\"|>a<|\"|>,unit:<|\"|>K<|\"|>}<tool_call|>",
+        "<|tool_call>call:weather{,city:<|\"|>a<|\"|>}<tool_call|>", "<|tool_call>call:now{}"}},
+      {"lfm2",
+       {"<|tool_call_start|>", "<|tool_call_end|>"},
+       {"<|tool_call_start|>[weather(city=\"a \\\"b\\\" \\\\\", days=3)]<|tool_call_end|>",
+        "<|tool_call_start|>[weather(city=\"\", unit=\"F\"), now()]<|tool_call_end|>",
+        "<|tool_call_start|>[now(a=[1, \"x\", {'b': None, 'c': True}], d={})]<|tool_call_end|>"},
+       {"<|tool_call_start|>[weather()]<|tool_call_end|>",
+        "<|tool_call_start|>[weather(city='a')]<|tool_call_end|>",
+        "<|tool_call_start|>[weather(days=3, city=\"a\")]<|tool_call_end|>",
+        "<|tool_call_start|>[weather(city=\"a\", days=0)]<|tool_call_end|>",
+        "<|tool_call_start|>[weather(city=\"a\"b\")]<|tool_call_end|>"}},
+      {"openai",
+       {"<|channel|>", "<|message|>", "<|call|>", "<|constrain|>", "<|start|>", "<|end|>"},
+       {"<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}<|call|>",
+        "<|channel|>analysis<|message|>Let me see: {\"a\"} <end><|end|><|start|>assistant"
+        "<|channel|>commentary to=functions.weather <|constrain|>json<|message|>"
+        "{\"city\": \"Paris\"}<|call|>"},
+       {"<|channel|>final<|message|>no", "<|channel|>analysis<|message|>only thoughts<|end|>",
+        "<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{}<|call|>"}},
   };
 }
 
@@ -124,6 +156,76 @@ TEST(CallGrammar, ReadsCallsOfEachFamily) {
   }
 }
 
+// What a grammar lets be written reads back as calls with arguments that the schema allows.
+TEST(CallGrammar, WhatItLetsBeWrittenIsACall) {
+  const ChatTools tools = *make_chat_tools(Json::array(
+      {Json{{"name", "weather"}, {"parameters", Json::parse(kWeather)}}, Json{{"name", "now"}}}));
+  std::mt19937 random(7);
+  for (const Family& family : forced_families()) {
+    SCOPED_TRACE(family.format);
+    const auto tokenizer = tokenizer_with(family.special);
+    const auto format = answer_format_by_name(family.format, {}, *tokenizer);
+    ASSERT_TRUE(format.ok());
+    auto automaton = make_call_grammar(*format, functions(), {});
+    ASSERT_TRUE(automaton.ok());
+    const auto output = bound(std::move(*automaton), *tokenizer);
+    const uint32_t n_vocab = output->grammar->n_vocab();
+    std::vector<uint64_t> mask((n_vocab + 63) / 64);
+    uint32_t n_ended = 0;
+    for (int walk = 0; walk < 60; ++walk) {
+      GrammarMatcher matcher(output);
+      auto stream =
+          ResponseStream::create(*tokenizer, parser_options(*format, *tokenizer, {}, tools), {});
+      ASSERT_TRUE(stream.ok());
+      std::string text;
+      std::vector<ChatToolCall> calls;
+      const auto take = [&](const OutputDelta& delta) {
+        for (const ToolCallDelta& call : delta.tool_calls) {
+          if (call.index == calls.size()) calls.push_back({{}, call.name, {}});
+          calls[call.index].arguments_json += call.arguments;
+        }
+      };
+      for (int i = 0; i < 3000 && !matcher.must_end(); ++i) {
+        if (matcher.can_end() && random() % 2 == 0) break;
+        ASSERT_TRUE(matcher.tokens(mask));
+        std::vector<int32_t> allowed;
+        std::vector<int32_t> marks;  // that a text ends with, so that walks come to their end
+        for (int32_t id = 0; id < static_cast<int32_t>(n_vocab); ++id) {
+          if ((mask[static_cast<size_t>(id) / 64] >> (id % 64) & 1) == 0) continue;
+          allowed.push_back(id);
+          const std::string_view bytes = tokenizer->token_bytes(id);
+          if (bytes.size() > 1 || bytes.find_first_of("\"<}])/") != std::string_view::npos) {
+            marks.push_back(id);
+          }
+        }
+        ASSERT_FALSE(allowed.empty()) << text;
+        const std::vector<int32_t>& from = !marks.empty() && random() % 3 == 0 ? marks : allowed;
+        const int32_t id = from[random() % from.size()];
+        ASSERT_TRUE(matcher.accept(id));
+        text += tokenizer->token_bytes(id);
+        take(stream->push(id));
+      }
+      if (!matcher.can_end()) continue;
+      ++n_ended;
+      take(stream->finish(false));
+      ASSERT_FALSE(calls.empty()) << text;
+      for (const ChatToolCall& call : calls) {
+        const Json arguments = Json::parse(call.arguments_json, nullptr, false);
+        ASSERT_TRUE(arguments.is_object()) << text << "\n" << call.arguments_json;
+        if (call.name != "weather") continue;
+        ASSERT_TRUE(arguments.contains("city") && arguments["city"].is_string()) << text;
+        if (arguments.contains("days")) {
+          ASSERT_TRUE(arguments["days"] >= 1 && arguments["days"] <= 9) << text;
+        }
+        if (arguments.contains("unit")) {
+          ASSERT_TRUE(arguments["unit"] == "C" || arguments["unit"] == "F") << text;
+        }
+      }
+    }
+    EXPECT_GT(n_ended, 20u);
+  }
+}
+
 TEST(CallGrammar, BehindTheTokenThatTheModelWrote) {
   const auto tokenizer = tokenizer_with({"<tool_call>", "</tool_call>"});
   const auto format = answer_format_by_name("hermes", {}, *tokenizer);
@@ -139,6 +241,52 @@ TEST(CallGrammar, BehindTheTokenThatTheModelWrote) {
   EXPECT_TRUE(is_whole(output, *tokenizer, "No call."));
   EXPECT_FALSE(is_whole(output, *tokenizer, "x<tool_call>x"));
   EXPECT_FALSE(is_whole(output, *tokenizer, "x<tool_call>\n{\"name\": \"now\""));
+}
+
+// Where no token tells the beginning of a call, the whole answer is bound: text, or calls as they
+// must be.
+TEST(CallGrammar, TextOrCallsWhereNoTokenTells) {
+  const std::vector<Family> rows = {
+      {"llama3_json",
+       {"<|python_tag|>"},
+       {"", "It rains. {\"name\"", "{\"name\": \"now\", \"parameters\": {}}",
+        "<|python_tag|>{\"name\": \"weather\", \"parameters\": {\"city\": \"a\"}}"},
+       {"{\"a\": 1}", "{\"name\": \"rain\", \"parameters\": {}}", " {", "<|python_tag|>text",
+        "{\"name\": \"weather\", \"parameters\": {}}"}},
+      {"openai",
+       {"<|channel|>", "<|message|>", "<|call|>", "<|constrain|>", "<|start|>", "<|end|>"},
+       {"<|channel|>final<|message|>Hello.",
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary<|message|>"
+        "I look.<|end|><|start|>assistant<|channel|>commentary to=functions.now "
+        "<|constrain|>json<|message|>{}<|call|>"},
+       {"Hello.", "<|channel|>commentary to=functions.rain <|constrain|>json<|message|>{}<|call|>",
+        "<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{}<|call|>"}},
+      {"nemotron",
+       {},
+       {"", "I say <TOOL", "<TOOLCALL>[{\"name\": \"now\", \"arguments\": {}}]</TOOLCALL>",
+        "Well: <TOOLCALL>[{\"name\": \"now\", \"arguments\": {}}, {\"name\": \"weather\", "
+        "\"arguments\": {\"city\": \"x\"}}]</TOOLCALL>"},
+       {"<TOOLCALL>[", "a <TOOLCALL>[{\"name\": \"rain\"",
+        "b <TOOLCALL>[{\"name\": \"weather\", \"arguments\": {}}]</TOOLCALL>"}},
+  };
+  for (const Family& row : rows) {
+    SCOPED_TRACE(row.format);
+    const auto tokenizer = tokenizer_with(row.special);
+    const auto format = answer_format_by_name(row.format, {}, *tokenizer);
+    ASSERT_TRUE(format.ok());
+    EXPECT_EQ(call_begin_token(*format), -1);
+    CallGrammarOptions options;
+    options.or_text = true;
+    auto automaton = make_call_grammar(*format, functions(), options);
+    ASSERT_TRUE(automaton.ok()) << automaton.error().message;
+    const auto output = bound(std::move(*automaton), *tokenizer);
+    for (const std::string& text : row.whole) {
+      EXPECT_TRUE(is_whole(output, *tokenizer, text)) << text;
+    }
+    for (const std::string& text : row.no) {
+      EXPECT_FALSE(is_whole(output, *tokenizer, text)) << text;
+    }
+  }
 }
 
 TEST(CallGrammar, OneCallWhereOneIsWanted) {
@@ -175,12 +323,19 @@ TEST(CallGrammar, Refusals) {
        {},
        "tools[0].function.parameters#/properties/a/pattern: is not supported for calls in this "
        "model's format"},
-      {"gemma4", {"f", "", false}, {}, "calls in this model's format (gemma4) cannot be forced"},
+      {"gemma4", {"f", "", false}, {}, nullptr},
+      {"gemma4",
+       {"f", R"({"properties":{"a":{"type":"array","minItems":1}}})", true},
+       {},
+       "tools[0].function.parameters#/properties/a/minItems: is not supported for calls in this "
+       "model's format"},
+      {"lfm2", {"f", R"({"properties":{"a":{"$ref":"#"}}})", false}, {}, nullptr},
+      {"lfm2",
+       {"f", R"({"properties":{"a b":{}},"required":["a b"]})", true},
+       {},
+       "tools[0].function.parameters#/properties/a b: is not supported as a name for calls in this "
+       "model's format"},
       {"none", {"f", "", false}, {}, "calls in this model's format (none) cannot be forced"},
-      {"nemotron",
-       {"f", "", false},
-       {true, true},
-       "calls in this model's format (nemotron) begin with no token"},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.format);

@@ -544,6 +544,28 @@ TEST(ChatTemplate, VariablesOfTheRequestWin) {
   }
 }
 
+// A file beside the model's stands for a template that the model's file has not got.
+TEST(ChatTemplate, FromAFileBesideTheModels) {
+  const std::filesystem::path folder =
+      std::filesystem::path(::testing::TempDir()) / "floe_template_beside";
+  std::filesystem::create_directories(folder);
+  ChatTemplateChoice choice;
+  choice.folder = folder;
+  const auto rendered = [&](const char* own) {
+    const auto tokenizer = make_tokenizer(kChatmlTokens, own);
+    const auto chat = ChatTemplate::load(choice, *tokenizer);
+    return chat.ok() ? *chat->render(std::vector{message("user", "hi")}, {}) : chat.error().message;
+  };
+  EXPECT_TRUE(rendered("").starts_with("<|im_start|>"));
+  const std::filesystem::path file = folder / "chat_template.jinja";
+  std::ofstream(file) << "beside {{ messages[0].content }}";
+  EXPECT_EQ(rendered(""), "beside hi");
+  EXPECT_EQ(rendered("own {{ messages[0].content }}"), "own hi");
+  std::ofstream(file) << "{% include 'x' %}";
+  EXPECT_NE(rendered("").find("chat_template.jinja"), std::string::npos) << rendered("");
+  std::filesystem::remove_all(folder);
+}
+
 // The template's own words come back, cut to a length that fits an error.
 TEST(ChatTemplate, RefusesWithTheTemplatesWords) {
   const auto tokenizer = make_tokenizer(kChatmlTokens);

@@ -84,6 +84,7 @@ TEST(PrefixCacheApi, MetricsCountIt) {
   options.engine.n_prefix_tokens = 4096;
   TestServer server(options);
   for (int i = 0; i < 3; ++i) ask(server, "");
+  ASSERT_TRUE(server.wait_idle());  // an answer is there a little before its slot is free
   RawClient client(server.port());
   ASSERT_TRUE(client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"));
   const std::string text = client.read_response().body;
@@ -112,6 +113,7 @@ TEST(PrefixCacheApi, SlotsShowWhatIsReused) {
   };
   TestServer server(options);
   ask(server, "");
+  ASSERT_TRUE(server.wait_idle());  // an answer is there a little before its slot is free
   const auto slots = [&](const char* query, int status) {
     RawClient client(server.port());
     EXPECT_TRUE(
