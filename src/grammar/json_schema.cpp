@@ -195,7 +195,7 @@ Result<void> SchemaReader::read_schema(Nfa::State from, Nfa::State to, const Pla
     }
     const bool is_typed =
         std::any_of(kTypedKeywords.begin(), kTypedKeywords.end(),
-                    [&](const TypedKeyword& row) { return row.keyword == keyword; });
+                    [&name = keyword](const TypedKeyword& row) { return row.keyword == name; });
     if (is_typed || keyword == "type" || keyword == "enum" || keyword == "const") {
       has_joined = true;
     }
