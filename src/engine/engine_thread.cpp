@@ -33,10 +33,15 @@ SubmitOutcome EngineThread::submit(Request request) {
   command.arrival_ns = clock_.now_ns();
   {
     const std::lock_guard<std::mutex> lock(mutex_);
+    // Its place first: without memory for it nothing must have been counted.
+    inbox_.emplace_back();
     outcome = admission_.decide(std::move(outcome));
-    if (outcome.status != SubmitStatus::accepted) return outcome;
+    if (outcome.status != SubmitStatus::accepted) {
+      inbox_.pop_back();
+      return outcome;
+    }
     command.id = outcome.id;
-    inbox_.push_back(std::move(command));
+    inbox_.back() = std::move(command);
   }
   wakeup_.notify_one();
   return outcome;

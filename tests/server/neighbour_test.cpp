@@ -293,7 +293,10 @@ TEST(OutOfMemory, AFaultAtEveryAllocationOfServing) {
   }
   EXPECT_GT(n_whole, 0u);
   EXPECT_GT(n_refused, 100u);
-  EXPECT_TRUE(server.wait_idle());
+  const bool idle = server.wait_idle();
+  const EngineStats stats = server.engine().stats();
+  EXPECT_TRUE(idle) << stats.n_running << " running, " << stats.n_waiting << " waiting, "
+                    << stats.n_kv_blocks_used << " blocks in use";
   t_spared = false;
 }
 
