@@ -92,7 +92,8 @@ TEST(BoundAnswers, HaveTheForm) {
     text["temperature"] = 1.0;
     const Response response = server.post("/v1/completions", text);
     ASSERT_EQ(response.status, 200) << response.body;
-    for (const Json& choice : Json::parse(response.body)["choices"]) {
+    const Json several = Json::parse(response.body);
+    for (const Json& choice : several["choices"]) {
       EXPECT_EQ(choice["finish_reason"], "stop");
       expect_form(row.form, choice["text"].get<std::string>());
     }
