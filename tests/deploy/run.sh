@@ -17,7 +17,7 @@ fail() { failed=$((failed + 1)); printf 'FAILED: %s\n' "$*"; }
 skip() { skipped=$((skipped + 1)); echo "skipped: tests/deploy: $*"; }
 check() { local what=$1; shift; if "$@" >"$scratch/log" 2>&1; then pass; else fail "$what: $(tail -n 3 "$scratch/log")"; fi; }
 
-if command -v dpkg-shlibdeps >/dev/null 2>&1 && command -v cpack >/dev/null 2>&1; then
+if command -v dpkg-shlibdeps >/dev/null 2>&1 && command -v file >/dev/null 2>&1 && command -v cpack >/dev/null 2>&1; then
   check "the package is built" cpack --config build/release/CPackConfig.cmake -B "$scratch/package"
   package=$(echo "$scratch"/package/*.deb)
   dpkg-deb --field "$package" Depends >"$scratch/depends" 2>&1
@@ -57,7 +57,7 @@ if command -v dpkg-shlibdeps >/dev/null 2>&1 && command -v cpack >/dev/null 2>&1
     skip "the service: systemd-analyze was not found"
   fi
 else
-  skip "the Debian package: dpkg-shlibdeps (dpkg-dev) was not found"
+  skip "the Debian package: dpkg-shlibdeps (dpkg-dev) or file was not found"
 fi
 
 if command -v haproxy >/dev/null 2>&1; then
