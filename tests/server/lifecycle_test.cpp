@@ -154,6 +154,8 @@ TEST(Disconnect, CancelsWithinAStep) {
     RawClient client(server.port());
     client.send(completion("z" + std::to_string(i), 2000, true));
     ASSERT_TRUE(client.read_until("data: {"));
+    // The worker that submitted the request may not have noted its id yet.
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
     gate.close();
     client.close();
     const auto began = Clock::now();
